@@ -1,0 +1,347 @@
+"""``compute_segment_anomalies`` and ``set_threshold``: from a FiftyOne collection to a run."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.core.media as fom
+import fiftyone.core.patches as fop
+import fiftyone.core.utils as fou
+import numpy as np
+from numpy.typing import NDArray
+
+from .embedders import Embedder, get_embedder, resolve_name
+from .threads import usable_cores
+from .errors import RunError
+from .evaluate import best_thresholds
+from .fields import THRESHOLD_FIELDS, write_fields
+from .job import Job, JobImage
+from .maps import anomaly_map
+from .runs import Run, check_key, delete_folder, list_runs, load_run, runs_folder, save_run
+from .scoring import METHODS
+from .segments import Proposer, get_proposer
+from .store import ImageScores, RunStore
+from .thresholds import DEFAULT_FPR, DEFAULT_QUANTILE, ThresholdRule, Thresholds, choose_thresholds, parse_threshold
+
+logger = logging.getLogger(__name__)
+
+Samples = fo.core.collections.SampleCollection
+
+DEFAULT_SEGMENTS = {"within_image": "grid:7", "reference": "tiles"}
+
+_PIXEL_SIDE = 64
+"""Side of the maps from which pixel thresholds are taken; maps are smooth at the scale of a segment."""
+
+_PIXEL_IMAGES = 1000
+"""Images from which pixel thresholds and the heatmaps' range are taken at most."""
+
+
+def compute_segment_anomalies(
+    samples: Samples,
+    key: str = "segad",
+    method: str = "reference",
+    reference: Samples | None = None,
+    embedder: str = "auto",
+    segments: str | Proposer | None = None,
+    threshold: str | float | None = None,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    overwrite: bool = False,
+    resume: bool = True,
+    progress: bool | Callable[[Any], None] | None = None,
+) -> Run:
+    """Scores the segments of each image and adds scores, maps, masks and regions to the dataset.
+
+    The fields are ``<key>_score``, ``_pred``, ``_map``, ``_mask``, ``_segments`` and ``_regions``. An image
+    that cannot be read or cut is skipped, listed in ``run.skipped`` and tagged ``<key>_skipped``.
+
+    Args:
+        samples: the images to score: a dataset, view or selection
+        key ("segad"): name of the run and prefix of its fields
+        method ("reference"): ``reference`` compares each segment with the segments of normal images,
+            ``within_image`` with the others of its own image by fastdup's outlier rule (the original method)
+        reference (None): normal images, from this or another dataset. An image that is also scored is
+            never compared with itself. For ``within_image`` they only set the threshold
+        embedder ("auto"): ``fastdup`` (its model in memory), ``fastdup-native`` (the real package, slow), or
+            ``auto`` for the best that is installed
+        segments (None): ``"grid:7"`` (default of ``within_image``), ``"tiles"`` (default of ``reference``),
+            ``"tiles:SIZE:STRIDE"`` as shares of the shorter side, the name of a Detections field, or a
+            function of the image size ``(width, height)`` that gives pixel boxes ``[n, 4]``
+        threshold (None): ``"fpr:0.01"`` (share of normal images that may be flagged; default with a
+            reference), ``"quantile:0.95"`` of the scored images (default without), ``"f1"`` (best on the
+            ground truth in ``defect_mask``), or a number
+        batch_size (None): segments that go through the model at once
+        num_workers (None): threads that decode images
+        overwrite (False): replaces the run of this key; the old one stays until the new one is complete
+        resume (True): goes on where an interrupted run with the same settings stopped
+        progress (None): whether to show a progress bar, or a function that gets it, as in FiftyOne
+
+    Returns:
+        the :class:`~fiftyone_segad.runs.Run`
+
+    Raises:
+        ValueError: if a parameter is wrong, before any work
+        MissingDependencyError: if the embedder is not installed, with the command that installs it
+        OSError: if the run's folder cannot be written
+        SegadError: if no image at all can be scored
+    """
+    dataset = _check_collection(samples, "samples")
+    if reference is not None:
+        _check_collection(reference, "reference")
+    check_key(dataset, key, overwrite)
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is not known; use one of {list(METHODS)}")
+    spec = DEFAULT_SEGMENTS[method] if segments is None else segments
+    images = _images(samples, spec, by_path=False)
+    normals = [] if reference is None else _images(reference, spec, by_path=True)
+    _check_reference(method, images, normals)
+    rule = parse_threshold(
+        threshold
+        if threshold is not None
+        else (f"fpr:{DEFAULT_FPR}" if len(normals) > 1 else f"quantile:{DEFAULT_QUANTILE}")
+    )
+    if rule.kind == "fpr" and len(normals) < 2:
+        raise ValueError(f"threshold='{rule}' needs at least 2 normal images in reference=...; use 'quantile:0.95'")
+    if num_workers is not None and num_workers < 1:
+        raise ValueError(f"num_workers must be at least 1, got {num_workers}")
+
+    with get_embedder(embedder, batch_size) as model:
+        settings = _settings(method, model, spec, normals)
+        store = _open_store(dataset, key, settings, resume)
+        total = len(normals) * (method == "reference" or bool(normals)) + 2 * len(images)
+        with fou.ProgressBar(total=total, progress=progress, iters_str="images") as bar:
+            workers = num_workers or usable_cores()
+            job = Job(images, normals, method, spec, model, store, workers, bar.update)
+            job.run()
+            present = {image.id for image in images}
+            truth = (lambda: best_thresholds(dataset, store, present, "defect_mask")) if rule.kind == "f1" else None
+            calibration = _calibrate(store, method, rule, present, truth)
+            run = Run(
+                key=key,
+                method=method,
+                embedder=resolve_name(embedder),
+                settings=settings,
+                thresholds=calibration.thresholds,
+                map_range=calibration.map_range,
+                folder=str(store.folder),
+                masks=_masks_name(),
+                scored=len(store.scores.ids() & present),
+                normals=len(store.normals.ids()) or len(normals),
+                skipped=job.skipped,
+                warnings=_warnings(images, normals) + calibration.warnings,
+                seconds=job.clock.seconds,
+            )
+            with job.clock("write"):
+                _put_in_place(dataset, run, calibration, present, bar.update)
+    logger.info("%s", run)
+    return run
+
+
+def set_threshold(
+    samples: Samples,
+    key: str,
+    threshold: str | float,
+    gt_field: str = "defect_mask",
+    progress: bool | Callable[[Any], None] | None = None,
+) -> Run:
+    """Changes the thresholds of a run and rewrites its predictions, masks, segments and regions.
+
+    Args:
+        samples: the dataset, or a view of it; the whole run changes
+        key: the run's key
+        threshold: ``"fpr:0.01"``, ``"quantile:0.95"``, ``"f1"`` (the highest F1 on the ground truth: it has
+            seen it), or a number
+        gt_field ("defect_mask"): ground truth for ``"f1"``
+        progress (None): whether to show a progress bar, or a function that gets it
+
+    Returns:
+        the changed run
+
+    Raises:
+        ValueError: if the threshold or the key is wrong, or ``"f1"`` finds no ground truth
+    """
+    rule = parse_threshold(threshold)
+    run = load_run(samples, key)
+    dataset = samples._root_dataset
+    present = set(dataset.values("id"))
+    truth = (lambda: best_thresholds(dataset, run.store, present, gt_field)) if rule.kind == "f1" else None
+    calibration = _calibrate(run.store, run.method, rule, present, truth)
+    changed = replace(run, thresholds=calibration.thresholds, masks=_masks_name())
+    with fou.ProgressBar(total=run.scored, progress=progress, iters_str="images") as bar:
+        records = _records(run.store, present)
+        write_fields(dataset, changed, records, calibration.scores, THRESHOLD_FIELDS, bar.update)
+    save_run(dataset, changed)
+    shutil.rmtree(Path(run.folder) / run.masks, ignore_errors=True)
+    return changed
+
+
+@dataclass(frozen=True)
+class _Calibration:
+    """What is known once all images are scored.
+
+    Attributes:
+        thresholds: the thresholds
+        scores: image scores that p-values are relative to: of normals, or of all images if none are known
+        map_range: scores that heatmaps show as 0 and 255
+        warnings: what the user should know
+    """
+
+    thresholds: Thresholds
+    scores: NDArray[np.float64]
+    map_range: tuple[float, float]
+    warnings: list[str]
+
+
+def _calibrate(
+    store: RunStore, method: str, rule: ThresholdRule, present: set[str], truth: Callable[[], tuple[float, float]] | None
+) -> _Calibration:
+    image_scores = np.array([record.image_score for record in _records(store, present)])
+    normal_scores = np.array([record.image_score for record in store.normals])
+    normal_pixels = _pixels(store.normals)
+    thresholds, warnings = choose_thresholds(
+        rule, image_scores, normal_scores, normal_pixels, truth() if truth else None
+    )
+    if method == "within_image":  # its masks are the outlier segments, whatever the image threshold
+        thresholds = replace(thresholds, pixel=None)
+    background = normal_pixels if normal_pixels.size else _pixels(_records(store, present))
+    low = float(np.median(background))
+    high = max(float(np.quantile(image_scores, 0.99)), thresholds.image)
+    known = normal_scores if normal_scores.size else image_scores
+    return _Calibration(thresholds, known, (low, max(high, low + 1e-6)), warnings)
+
+
+def _put_in_place(
+    dataset: fo.Dataset, run: Run, calibration: _Calibration, present: set[str], advance: Callable[[int], None]
+) -> None:
+    """Writes the fields, registers the run, and removes the run that it replaces."""
+    old = dataset.get_run_info(run.key).config.run if run.key in list_runs(dataset) else None
+    write_fields(dataset, run, _records(run.store, present), calibration.scores, advance=advance)
+    save_run(dataset, run)
+    dataset.match_tags(run.skipped_tag).untag_samples(run.skipped_tag)
+    dataset.select([entry["id"] for entry in run.skipped if entry["id"] in present]).tag_samples(run.skipped_tag)
+    if old is not None and old["folder"] != run.folder:
+        delete_folder(dataset, run.key, old["folder"])
+    dataset.reload()
+
+
+def _check_collection(samples: Any, name: str) -> fo.Dataset:
+    if not isinstance(samples, Samples):
+        raise ValueError(f"{name} must be a FiftyOne dataset or view, got {type(samples).__name__}")
+    dataset: fo.Dataset = samples._root_dataset
+    if isinstance(samples, (fop.PatchesView, fop.EvaluationPatchesView)):
+        raise ValueError(f"{name} is a view of patches; pass samples, and the patches' field as segments=...")
+    if samples.media_type == fom.GROUP:
+        raise ValueError(f"{name} is grouped; pass one slice of it, e.g. dataset.select_group_slices('...')")
+    if len(samples) == 0:
+        raise ValueError(f"{name} is an empty view of dataset '{dataset.name}'; check its filters")
+    if samples.media_type != fom.IMAGE:
+        raise ValueError(f"{name} has media type '{samples.media_type}'; only images can be scored")
+    return dataset
+
+
+def _check_reference(method: str, images: list[JobImage], normals: list[JobImage]) -> None:
+    if method == "reference" and not normals:
+        raise ValueError(
+            "method='reference' needs normal images: pass reference=..., e.g. dataset.match_tags('good') or "
+            "dataset.match(F('split') == 'train'); without any, use method='within_image'"
+        )
+    if method == "reference" and len(normals) == 1 and {i.path for i in images} == {normals[0].path}:
+        raise ValueError("The only normal image is also the only image to score; add normals to reference=...")
+
+
+def _images(samples: Samples, spec: str | Proposer, by_path: bool) -> list[JobImage]:
+    ids, paths = samples.values(["id", "filepath"])
+    boxes: list[Any] = [None] * len(ids)
+    if isinstance(spec, str) and samples.has_sample_field(spec):
+        kind = getattr(samples.get_field(spec), "document_type", None)
+        if kind is not fo.Detections:
+            raise ValueError(f"segments={spec!r} is a field, but not of Detections")
+        boxes = [found or [] for found in samples.values(f"{spec}.detections.bounding_box")]
+    else:
+        get_proposer(spec)
+    if not by_path:
+        return [JobImage(*image) for image in zip(ids, paths, boxes, strict=True)]
+    return list({path: JobImage(path, path, box) for path, box in zip(paths, boxes, strict=True)}.values())
+
+
+def _settings(method: str, model: Embedder, spec: str | Proposer, normals: list[JobImage]) -> dict[str, Any]:
+    """All that the scores depend on but the images themselves, as JSON values."""
+    named = spec if isinstance(spec, str) else f"{spec.__module__}.{getattr(spec, '__qualname__', repr(spec))}"
+    digest = hashlib.sha256()
+    for normal in normals:
+        digest.update(repr((normal.path, _file_state(normal.path), normal.boxes)).encode())
+    return {
+        "method": method,
+        "embedder": model.identity,
+        "segments": named,
+        "normals": digest.hexdigest() if normals else None,
+    }
+
+
+def _file_state(path: str) -> tuple[int, int]:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return -1, -1
+    return state.st_size, state.st_mtime_ns
+
+
+def _open_store(dataset: fo.Dataset, key: str, settings: dict[str, Any], resume: bool) -> RunStore:
+    """Finds the folder of an interrupted run with the same settings, or makes a new one."""
+    parent = runs_folder(dataset, key)
+    current = dataset.get_run_info(key).config.run["folder"] if key in list_runs(dataset) else None
+    for file in sorted(parent.glob("*/settings.json")):
+        if str(file.parent) == current:
+            continue
+        interrupted = RunStore(file.parent)
+        if resume and interrupted.settings() == settings and _readable(interrupted):
+            logger.info("Going on with the interrupted run in '%s'", file.parent)
+            return interrupted
+        interrupted.delete()
+    return RunStore.create(parent / uuid.uuid4().hex[:12], settings)
+
+
+def _readable(store: RunStore) -> bool:
+    try:
+        for _ in store.bank:
+            pass
+        store.normals.ids()
+        store.scores.ids()
+    except RunError as error:
+        logger.warning("%s: the interrupted run starts afresh", error)
+        return False
+    return True
+
+
+def _records(store: RunStore, present: set[str]) -> Iterable[ImageScores]:
+    return (record for record in store.scores if record.id in present)
+
+
+def _pixels(records: Iterable[ImageScores]) -> NDArray[np.float32]:
+    size = (_PIXEL_SIDE, _PIXEL_SIDE)
+    several = [anomaly_map(r.segments, r.scores, size).ravel() for r in islice(records, _PIXEL_IMAGES)]
+    return np.concatenate(several) if several else np.zeros(0, np.float32)
+
+
+def _warnings(images: list[JobImage], normals: list[JobImage]) -> list[str]:
+    if normals and {image.path for image in images} <= {normal.path for normal in normals}:
+        return [
+            "Every scored image is also a normal image; each was compared with the others only, so that the scores "
+            "tell which normals are odd, not how well defects are found"
+        ]
+    return []
+
+
+def _masks_name() -> str:
+    """A new name each time: browsers keep the masks of a path that they have seen."""
+    return f"masks-{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,252 @@
+"""Writes the label fields of a run.
+
+Everything is written to pending fields first; one rename puts all of them in force, so that neither a crash
+nor a full disk leaves a half-written run or costs the one before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .threads import usable_cores
+from .maps import anomaly_map, anomaly_mask, connected_regions, segments_mask
+from .runs import FIELD_NAMES, Run, delete_fields, field_name
+from .segments import Segments
+from .store import ImageScores
+from .thresholds import Thresholds, p_values
+
+NORMAL, ANOMALOUS = "normal", "anomalous"
+
+MAP_SIDE = 256
+"""Longest side of the heatmap files in pixels; the App takes seconds to draw larger ones."""
+
+TOP_SEGMENTS = 10
+"""Segments shown of an image whose segments overlap: all of them would hide it."""
+
+THRESHOLD_FIELDS = ("pred", "mask", "segments", "regions")
+"""Fields that depend on the thresholds."""
+
+_BATCH = 64
+
+_KINDS: dict[str, type[fo.Field]] = {
+    "score": fo.FloatField,
+    "pred": fo.Classification,
+    "map": fo.Heatmap,
+    "mask": fo.Segmentation,
+    "segments": fo.Detections,
+    "regions": fo.Detections,
+}
+
+_DESCRIPTIONS = {
+    "score": "Image anomaly score, higher is more anomalous",
+    "pred": "normal or anomalous at the run's threshold; confidence 1 - p if anomalous, else the p-value p",
+    "map": "Anomaly map for the eye; black to white is one range of scores for the whole run",
+    "mask": "Predicted defect mask, 255 on defects",
+    "segments": "Segments with their anomaly_score and index",
+    "regions": "Connected regions of the predicted mask with anomaly_score (peak) and area (pixels)",
+}
+
+_RED, _GREY = "#ff0000", "#8a8a8a"
+
+
+def write_fields(
+    dataset: fo.Dataset,
+    run: Run,
+    records: Iterable[ImageScores],
+    calibration: NDArray[np.float64],
+    names: Iterable[str] = FIELD_NAMES,
+    advance: Callable[[int], None] = lambda count: None,
+) -> None:
+    """Writes fields of a run for all its images, then puts them in force together.
+
+    Args:
+        dataset: the dataset
+        run: the run, whose ``thresholds``, ``map_range`` and ``masks`` are used
+        records: the scores of its images
+        calibration: scores of normal images (of the scored ones, if none are known), for p-values
+        names: which of the fields
+        advance: called with the number of images that were finished
+
+    Raises:
+        OSError: if the map or mask files cannot be written; nothing of the dataset has changed then
+    """
+    chosen = tuple(names)
+    delete_fields(dataset, run.key, pending_only=True)
+    try:
+        _declare(dataset, run.key, chosen)
+        with ThreadPoolExecutor(usable_cores(), thread_name_prefix="segad-fields") as threads:
+            writer = _Writer(run, calibration, chosen)
+            for batch in _batches(records):
+                labels = list(threads.map(writer.labels, batch))
+                for name in chosen:
+                    values = {record.id: label[name] for record, label in zip(batch, labels, strict=True)}
+                    dataset.set_values(field_name(run.key, name, pending=True), values, key_field="id")
+                advance(len(batch))
+        lists = [field_name(run.key, name, pending=True) for name in chosen if name in ("pred", "segments", "regions")]
+        dataset.add_dynamic_sample_fields(fields=lists)
+    except BaseException:
+        delete_fields(dataset, run.key, pending_only=True)
+        raise
+    _put_in_force(dataset, run.key, chosen)
+
+
+class _Writer:
+    """Makes the labels of one image after the other; its methods may run in several threads."""
+
+    def __init__(self, run: Run, calibration: NDArray[np.float64], names: tuple[str, ...]) -> None:
+        self.run = run
+        self.calibration = calibration
+        self.names = names
+        self.maps = run.store.maps
+        self.masks = Path(run.folder) / run.masks
+        for folder in (self.maps, self.masks):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def labels(self, record: ImageScores) -> dict[str, Any]:
+        """The labels of the chosen fields."""
+        thresholds = self.run.thresholds
+        anomaly = anomaly_map(record.segments, record.scores)
+        mask = predicted_mask(record, anomaly, thresholds)
+        make: dict[str, Callable[[], Any]] = {
+            "score": lambda: record.image_score,
+            "pred": lambda: self._prediction(record.image_score),
+            "map": lambda: self._heatmap(record),
+            "mask": lambda: self._mask(record.id, mask),
+            "segments": lambda: fo.Detections(detections=_segments(record, thresholds)),
+            "regions": lambda: fo.Detections(detections=_regions(record.segments, mask, anomaly)),
+        }
+        return {name: make[name]() for name in self.names}
+
+    def _prediction(self, score: float) -> fo.Classification:
+        p = float(p_values([score], self.calibration)[0])
+        if score > self.run.thresholds.image:
+            return fo.Classification(label=ANOMALOUS, confidence=1 - p, p_value=p)
+        return fo.Classification(label=NORMAL, confidence=p, p_value=p)
+
+    def _heatmap(self, record: ImageScores) -> fo.Heatmap:
+        width, height = record.segments.size
+        scale = min(1.0, MAP_SIDE / max(width, height))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        low, high = self.run.map_range
+        values = (anomaly_map(record.segments, record.scores, size) - low) / max(high - low, 1e-12)
+        file = self.maps / f"{record.id}.png"
+        Image.fromarray(np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)).save(file)
+        return fo.Heatmap(map_path=str(file), range=[0, 255])
+
+    def _mask(self, id: str, mask: NDArray[np.uint8]) -> fo.Segmentation:
+        if mask.any():
+            file = self.masks / f"{id}.png"
+            Image.fromarray(mask).save(file)
+            return fo.Segmentation(mask_path=str(file))
+        return fo.Segmentation(mask_path=str(zero_mask(self.masks, mask.shape[1], mask.shape[0])))
+
+
+def predicted_mask(record: ImageScores, anomaly: NDArray[np.floating], thresholds: Thresholds) -> NDArray[np.uint8]:
+    """The predicted mask ``[height, width]``, 0 or 255, of an image at the thresholds of its run."""
+    if thresholds.pixel is None:
+        return segments_mask(record.segments, record.outliers)
+    return anomaly_mask(anomaly, thresholds.pixel, thresholds.image)
+
+
+def zero_mask(folder: Path, width: int, height: int) -> Path:
+    """Returns an all-zero mask file of a size, one for all images of that size."""
+    file = folder / f"zero_{width}x{height}.png"
+    if not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("1", (width, height)).save(file)
+    return file
+
+
+def _segments(record: ImageScores, thresholds: Thresholds) -> list[fo.Detection]:
+    anomalous = record.outliers if thresholds.pixel is None else record.scores > thresholds.image
+    shown = np.arange(len(record.scores))
+    if _overlap(record.segments):
+        shown = np.sort(np.argsort(-record.scores, kind="stable")[:TOP_SEGMENTS])
+    boxes = record.segments.relative()
+    return [
+        fo.Detection(
+            label=ANOMALOUS if anomalous[i] else NORMAL,
+            bounding_box=boxes[i].tolist(),
+            anomaly_score=float(record.scores[i]),
+            index=int(i),
+        )
+        for i in shown
+    ]
+
+
+def _overlap(segments: Segments) -> bool:
+    if segments.shape is None:
+        return False
+    return any((intervals[1:, 0] < intervals[:-1, 1]).any() for intervals in (segments.columns, segments.rows))
+
+
+def _regions(segments: Segments, mask: NDArray[np.uint8], anomaly: NDArray[np.floating]) -> list[fo.Detection]:
+    width, height = segments.size
+    detections = []
+    for region in connected_regions(mask, anomaly):
+        x0, y0, x1, y1 = region.box
+        detections.append(
+            fo.Detection(
+                label=ANOMALOUS,
+                bounding_box=[x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height],
+                mask=region.mask,
+                anomaly_score=region.score,
+                area=region.area,
+            )
+        )
+    return detections
+
+
+def _declare(dataset: fo.Dataset, key: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        kind = _KINDS[name]
+        pending = field_name(key, name, pending=True)
+        if issubclass(kind, fo.Field):
+            dataset.add_sample_field(pending, kind, description=_DESCRIPTIONS[name], read_only=False)
+        else:
+            dataset.add_sample_field(
+                pending, fo.EmbeddedDocumentField, embedded_doc_type=kind, description=_DESCRIPTIONS[name]
+            )
+
+
+def _put_in_force(dataset: fo.Dataset, key: str, names: tuple[str, ...]) -> None:
+    dataset.delete_sample_fields([f for f in (field_name(key, n) for n in names) if dataset.has_sample_field(f)])
+    dataset.rename_sample_fields({field_name(key, name, pending=True): field_name(key, name) for name in names})
+    dataset.mask_targets = {**dataset.mask_targets, field_name(key, "mask"): {255: ANOMALOUS}}
+    _colour(dataset, key)
+
+
+def _colour(dataset: fo.Dataset, key: str) -> None:
+    """Shows what is anomalous in red; the colours of other fields stay as they are."""
+    scheme = dataset.app_config.color_scheme or fo.ColorScheme(color_by="value")
+    by_label = [{"value": ANOMALOUS, "color": _RED}, {"value": NORMAL, "color": _GREY}]
+    ours: list[dict[str, Any]] = [
+        {"path": field_name(key, name), "fieldColor": _RED, "colorByAttribute": "label", "valueColors": by_label}
+        for name in ("pred", "segments", "regions")
+    ]
+    ours.append(
+        {
+            "path": field_name(key, "mask"),
+            "fieldColor": _RED,
+            "maskTargetsColors": [{"intTarget": 255, "color": _RED}],
+        }
+    )
+    paths = {entry["path"] for entry in ours}
+    scheme.fields = [entry for entry in scheme.fields or [] if entry.get("path") not in paths] + ours
+    dataset.app_config.color_scheme = scheme
+    dataset.save()
+
+
+def _batches(records: Iterable[ImageScores]) -> Iterator[list[ImageScores]]:
+    iterator = iter(records)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch

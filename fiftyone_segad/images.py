@@ -1,0 +1,145 @@
+"""Image and mask decoding: any file that the FiftyOne App shows becomes one RGB array."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from .errors import ImageError
+
+MAX_PIXELS = 200_000_000
+"""Largest image that is decoded, in pixels (about 600 MB as RGB); larger ones are refused by header."""
+
+_SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+_ORIENTATION_TAG = 0x0112
+
+
+def read_size(path: str) -> tuple[int, int]:
+    """Returns the ``(width, height)`` in pixels of an image as shown (EXIF applied), from its header.
+
+    Raises:
+        ImageError: if the file is missing, empty, not an image, or larger than :data:`MAX_PIXELS`
+    """
+    with _open(path) as image:
+        return _shown_size(image)
+
+
+def read_image(path: str) -> NDArray[np.uint8]:
+    """Decodes an image as the App shows it.
+
+    EXIF orientation is applied, 16-bit values keep their high byte, transparent pixels are laid over
+    black, and grey, palette and CMYK images become RGB. Of several frames the first is taken.
+
+    Returns:
+        a uint8 array of shape ``[height, width, 3]``
+
+    Raises:
+        ImageError: if the file cannot be decoded in full; the message names it and the reason
+    """
+    with _open(path) as image:
+        try:
+            return np.asarray(_to_rgb(ImageOps.exif_transpose(image), path))
+        except ImageError:
+            raise
+        except Exception as error:  # decoders raise many types for damaged data
+            raise ImageError(f"Cannot decode '{path}': {error}") from error
+
+
+def read_mask(path: str) -> NDArray[np.bool_]:
+    """Decodes a mask file; nonzero pixels (in any channel but alpha) are defect.
+
+    Returns:
+        a bool array of shape ``[height, width]``
+
+    Raises:
+        ImageError: if the file cannot be decoded
+    """
+    with _open(path) as image:
+        try:
+            values = np.asarray(image.convert("RGB") if image.mode in ("P", "CMYK") else image)
+        except Exception as error:
+            raise ImageError(f"Cannot decode mask '{path}': {error}") from error
+    if values.ndim == 3:
+        colours = 3 if values.shape[2] >= 3 else 1
+        return values[..., :colours].any(axis=2)
+    return values != 0
+
+
+def read_ahead(paths: Sequence[str], workers: int) -> Iterator[NDArray[np.uint8] | ImageError]:
+    """Decodes images in threads, in order, at most two a worker ahead of the caller.
+
+    Yields:
+        the image, or the error that says why it cannot be used
+    """
+
+    def read(path: str) -> NDArray[np.uint8] | ImageError:
+        try:
+            return read_image(path)
+        except ImageError as error:
+            return error
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="segad-decode") as threads:
+        waiting: deque[Future[NDArray[np.uint8] | ImageError]] = deque()
+        try:
+            for path in paths:
+                waiting.append(threads.submit(read, path))
+                if len(waiting) > 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _open(path: str) -> Image.Image:
+    if not os.path.isfile(path):
+        raise ImageError(f"No such image file: '{path}'")
+    if os.path.getsize(path) == 0:
+        raise ImageError(f"'{path}' is empty (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            # The header's size is checked below against our own bound
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path)
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"'{path}' is too large: {error}") from error
+    except Exception as error:
+        raise ImageError(f"'{path}' is not an image that can be read: {error}") from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        image.close()
+        raise ImageError(
+            f"'{path}' is too large: {width} x {height} px, more than {MAX_PIXELS:,}; "
+            "cut it into smaller images first"
+        )
+    return image
+
+
+def _shown_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    if image.getexif().get(_ORIENTATION_TAG) in _SWAPPED_ORIENTATIONS:
+        return height, width
+    return width, height
+
+
+def _to_rgb(image: Image.Image, path: str) -> Image.Image:
+    if image.mode == "F":
+        raise ImageError(f"'{path}' holds floating-point pixels, which have no defined range; convert it to 8-bit")
+    if image.mode in _SIXTEEN_BIT_MODES:
+        values = np.asarray(image)
+        if values.size and (values.min() < 0 or values.max() > 0xFFFF):
+            raise ImageError(f"'{path}' holds 32-bit pixels outside 0 to 65535; convert it to 8- or 16-bit")
+        image = Image.fromarray((values >> 8).astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    return image.convert("RGB")

@@ -1,0 +1,143 @@
+"""Anomaly maps: from segment scores to a map at any resolution, a mask, and connected regions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .segments import Segments
+
+EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
+"""Neighbourhood of a region: pixels that touch at a corner belong together, as in MVTec's evaluation."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A connected region of a mask.
+
+    Attributes:
+        box: ``x0, y0, x1, y1`` in pixels, ends exclusive
+        mask: bool array of the box's size, True on the region
+        score: peak of the map within the region
+        area: pixels
+    """
+
+    box: tuple[int, int, int, int]
+    mask: NDArray[np.bool_]
+    score: float
+    area: int
+
+
+def anomaly_map(
+    segments: Segments, scores: NDArray[np.floating], size: tuple[int, int] | None = None
+) -> NDArray[np.float32]:
+    """Blends segment scores into a map.
+
+    Each pixel is the weighted mean of the scores of the segments that cover it; a segment's weight is a
+    raised cosine (Hann) along each axis, highest at its centre and nearly zero at its border, so that the
+    map has no seams where tiles begin and end. Segments that do not overlap give constant blocks. Pixels
+    that no segment covers take the nearest segment of a grid, and the lowest score otherwise.
+
+    Args:
+        segments: the segments of one image
+        scores: float array ``[n]``, one score a segment
+        size (None): ``(width, height)`` of the map; by default the image's. A smaller map samples the same
+            continuous surface at its own pixel centres
+
+    Returns:
+        a float32 array ``[height, width]`` within the range of ``scores``
+    """
+    width, height = size or segments.size
+    x = (np.arange(width) + 0.5) * segments.size[0] / width
+    y = (np.arange(height) + 0.5) * segments.size[1] / height
+    values = np.asarray(scores, dtype=np.float32)
+    if len(values) == 0:
+        return np.zeros((height, width), np.float32)
+    if segments.shape is not None:
+        blended = _row_weights(segments.rows, y) @ values.reshape(segments.shape) @ _row_weights(segments.columns, x).T
+    else:
+        blended = _blend_boxes(segments.boxes, values, x, y)
+    return np.clip(blended, values.min(), values.max())  # rounding must not leave the scores' range
+
+
+def anomaly_mask(anomaly: NDArray[np.floating], threshold: float, peak: float | None = None) -> NDArray[np.uint8]:
+    """Thresholds a map, with hysteresis if two thresholds are given (Canny, 1986).
+
+    Args:
+        anomaly: anomaly map ``[height, width]``
+        threshold: pixels above it are candidates
+        peak (None): a connected region of candidates stays only if one of its pixels is above this
+
+    Returns:
+        a uint8 array ``[height, width]`` of 255 on predicted pixels, else 0
+    """
+    candidates = anomaly > threshold
+    if peak is not None:
+        seeds = anomaly > peak
+        if not seeds.any():
+            return np.zeros(anomaly.shape, np.uint8)
+        labels, count = ndimage.label(candidates | seeds, structure=EIGHT_CONNECTED)
+        kept = np.zeros(count + 1, bool)
+        kept[labels[seeds]] = True
+        candidates = kept[labels]
+    return np.where(candidates, 255, 0).astype(np.uint8)
+
+
+def segments_mask(segments: Segments, chosen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Returns a mask ``[height, width]`` at image size of 255 inside the chosen segments, else 0."""
+    mask = np.zeros(segments.size[::-1], np.uint8)
+    for x0, y0, x1, y1 in segments.boxes[chosen]:
+        mask[y0:y1, x0:x1] = 255
+    return mask
+
+
+def connected_regions(mask: NDArray[np.uint8], anomaly: NDArray[np.floating]) -> list[Region]:
+    """Finds the 8-connected regions of a mask, highest peak first.
+
+    Args:
+        mask: array ``[height, width]``, nonzero on predicted pixels
+        anomaly: the anomaly map, of the same shape
+    """
+    labels, count = ndimage.label(mask, structure=EIGHT_CONNECTED)
+    regions = []
+    for index, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+        inside = labels[rows, columns] == index
+        peak = float(anomaly[rows, columns][inside].max())
+        box = (columns.start, rows.start, columns.stop, rows.stop)
+        regions.append(Region(box, inside, peak, int(inside.sum())))
+    return sorted(regions, key=lambda region: -region.score)
+
+
+def _row_weights(intervals: NDArray[np.int64], points: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Weights ``[points, intervals]`` of each interval at each point along one axis; rows sum to 1."""
+    weights = _hann(intervals, points)
+    outside = np.flatnonzero(weights.sum(axis=1) == 0)
+    if outside.size:  # left-over pixels of a grid: the nearest interval stands for them
+        centres = intervals.mean(axis=1)
+        weights[outside, np.abs(points[outside, None] - centres).argmin(axis=1)] = 1
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _hann(intervals: NDArray[np.int64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    starts, lengths = intervals[:, 0], intervals[:, 1] - intervals[:, 0]
+    phase = (points[:, None] - starts) / lengths
+    inside = (phase > 0) & (phase < 1)
+    return np.where(inside, np.sin(np.pi * phase) ** 2, 0)
+
+
+def _blend_boxes(
+    boxes: NDArray[np.int64], scores: NDArray[np.float32], x: NDArray[np.float64], y: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    total = np.zeros((len(y), len(x)))
+    weight = np.zeros_like(total)
+    for box, score in zip(boxes, scores, strict=True):
+        columns = slice(*np.searchsorted(x, box[[0, 2]]))
+        rows = slice(*np.searchsorted(y, box[[1, 3]]))
+        window = np.outer(_hann(box[None, [1, 3]], y[rows]), _hann(box[None, [0, 2]], x[columns]))
+        total[rows, columns] += window * score
+        weight[rows, columns] += window
+    covered = weight > 0
+    return np.where(covered, total / np.where(covered, weight, 1), scores.min()).astype(np.float32)

@@ -1,0 +1,208 @@
+"""The folder of a run: settings, bank and scores, written in parts that are whole or absent.
+
+    <folder>/settings.json    what was asked for; a run with the same settings can be resumed
+    <folder>/bank/            features of the segments of normal images
+    <folder>/normals/         scores of the normal images, each without its own segments in the bank
+    <folder>/scores/          scores of the images of the run
+    <folder>/maps/, masks-*/  PNG files that the label fields point to
+
+Every part is a ``.npz`` file without pickled objects, written under another name and then moved into place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import RunError
+from .segments import Segments, from_intervals
+
+PART_SIZE = 32
+"""Images a part: what a crash can lose, and what is held in memory."""
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """What a run keeps of one image.
+
+    Attributes:
+        id: the sample's id (a normal image's path)
+        segments: the image's segments
+        scores: float32 array ``[n]``, one anomaly score a segment
+        outliers: bool array ``[n]``, segments that the method itself calls outliers (all False if it has no
+            such rule)
+        image_score: the image's anomaly score
+    """
+
+    id: str
+    segments: Segments
+    scores: NDArray[np.float32]
+    outliers: NDArray[np.bool_]
+    image_score: float
+
+
+class Parts:
+    """A sequence of dictionaries of arrays on disk, in the order in which they were added."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def append(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Adds a part; it appears whole or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        target = self.folder / f"part-{len(self._files()):06d}.npz"
+        partial = target.with_suffix(".partial")
+        with open(partial, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        os.replace(partial, target)
+
+    def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
+        for file in self._files():
+            try:
+                with np.load(file, allow_pickle=False) as part:
+                    yield dict(part)
+            except Exception as error:  # a damaged archive raises many types
+                raise RunError(f"'{file}' is damaged ({error}); run again with overwrite=True") from error
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("part-*.npz"))
+
+
+class ScoreParts:
+    """The :class:`ImageScores` of many images on disk; at most one part of them is in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._parts = Parts(folder)
+        self._pending: list[ImageScores] = []
+
+    def add(self, record: ImageScores) -> None:
+        """Adds an image; it is on disk after :data:`PART_SIZE` more, or after :meth:`flush`."""
+        self._pending.append(record)
+        if len(self._pending) >= PART_SIZE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what is not yet on disk."""
+        if self._pending:
+            self._parts.append(_pack(self._pending))
+            self._pending = []
+
+    def ids(self) -> set[str]:
+        """The ids of the images that are on disk."""
+        return {str(id) for part in self._parts for id in part["ids"]}
+
+    def __iter__(self) -> Iterator[ImageScores]:
+        for part in self._parts:
+            yield from _unpack(part)
+
+
+class RunStore:
+    """One run's folder."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.bank = Parts(self.folder / "bank")
+        self.normals = ScoreParts(self.folder / "normals")
+        self.scores = ScoreParts(self.folder / "scores")
+
+    @classmethod
+    def create(cls, folder: Path, settings: dict[str, Any]) -> RunStore:
+        """Makes the folder of a new run.
+
+        Raises:
+            OSError: if the folder cannot be written; the message names it
+        """
+        try:
+            folder.mkdir(parents=True)
+            write_json(folder / "settings.json", settings)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"Cannot write the run's files to '{folder}' ({error.strerror}). Free the disk, allow writing, or "
+                "set the variable FIFTYONE_SEGAD_DIR to another folder",
+            ) from error
+        return cls(folder)
+
+    def settings(self) -> dict[str, Any] | None:
+        """What the folder was made for; None if that cannot be read."""
+        return read_json(self.folder / "settings.json")
+
+    @property
+    def maps(self) -> Path:
+        return self.folder / "maps"
+
+    def exists(self) -> bool:
+        return self.folder.is_dir()
+
+    def delete(self) -> None:
+        """Removes the folder and, if they are empty then, the two above it (dataset and key)."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for parent in list(self.folder.parents)[:2]:
+            try:
+                parent.rmdir()
+            except OSError:
+                return
+
+
+def write_json(file: Path, value: dict[str, Any]) -> None:
+    """Writes a JSON file that appears whole or not at all."""
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=1))
+    os.replace(partial, file)
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """Reads a JSON object; None if the file is absent or damaged."""
+    try:
+        value = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _pack(records: Iterable[ImageScores]) -> dict[str, NDArray[Any]]:
+    several = list(records)
+    geometries = [_geometry(record.segments) for record in several]
+    return {
+        "ids": np.array([record.id for record in several]),
+        "sizes": np.array([record.segments.size for record in several], np.int64),
+        "shapes": np.array([record.segments.shape or (0, 0) for record in several], np.int64),
+        "geometry": np.concatenate(geometries),
+        "geometry_ends": np.cumsum([len(geometry) for geometry in geometries]),
+        "scores": np.concatenate([record.scores for record in several]).astype(np.float32),
+        "outliers": np.concatenate([record.outliers for record in several]).astype(bool),
+        "score_ends": np.cumsum([len(record.scores) for record in several]),
+        "image_scores": np.array([record.image_score for record in several], np.float64),
+    }
+
+
+def _unpack(part: dict[str, NDArray[Any]]) -> Iterator[ImageScores]:
+    geometries = np.split(part["geometry"], part["geometry_ends"][:-1])
+    scores = np.split(part["scores"], part["score_ends"][:-1])
+    outliers = np.split(part["outliers"], part["score_ends"][:-1])
+    for i, id in enumerate(part["ids"]):
+        size = (int(part["sizes"][i, 0]), int(part["sizes"][i, 1]))
+        segments = _segments(size, tuple(part["shapes"][i].tolist()), geometries[i])
+        yield ImageScores(str(id), segments, scores[i], outliers[i], float(part["image_scores"][i]))
+
+
+def _geometry(segments: Segments) -> NDArray[np.int64]:
+    """The numbers from which the boxes can be rebuilt: intervals of a grid, or all coordinates."""
+    if segments.shape is None:
+        return segments.boxes.ravel()
+    return np.concatenate([segments.columns.ravel(), segments.rows.ravel()])
+
+
+def _segments(size: tuple[int, int], shape: tuple[int, ...], geometry: NDArray[np.int64]) -> Segments:
+    if shape == (0, 0):
+        return Segments(size, geometry.reshape(-1, 4))
+    columns, rows = geometry[: 2 * shape[1]], geometry[2 * shape[1] :]
+    return from_intervals(size, columns.reshape(-1, 2), rows.reshape(-1, 2))
