@@ -89,6 +89,15 @@ def load_mvtec(
     return dataset
 
 
+def category_names(dataset_dir: str | Path) -> list[str]:
+    """Names of the categories that a folder holds.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist or is not in MVTec layout
+    """
+    return [folder.name for folder in _category_folders(Path(dataset_dir).expanduser().absolute(), None)]
+
+
 @dataclass
 class _Entry:
     """An image with what belongs to it."""

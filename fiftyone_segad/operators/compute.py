@@ -1,0 +1,228 @@
+"""Operator ``compute_segment_anomalies``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+
+from ..compute import compute_segment_anomalies
+from ..embedders import EMBEDDERS, resolve_name
+from ..embedders.fastdup import fastdup_folder
+from ..errors import MissingDependencyError
+from ..runs import check_key, list_runs, load_run
+from ..scoring import METHODS
+from ..segments import DEFAULT_GRID, parse_spec
+from ..thresholds import parse_threshold
+from . import execution, forms, normals
+
+METHOD_LABELS = {
+    "reference": "reference: compare with normal images (ranks images and finds defects)",
+    "within_image": "within_image: compare the segments of each image with each other (the original method)",
+}
+
+_LARGEST_GRID = 10
+_DELEGATE_FROM = 200  # images; from there on it takes minutes
+
+
+class ComputeSegmentAnomalies(foo.Operator):
+    """Scores the segments of the images of the current view."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name="compute_segment_anomalies",
+            label="Anomalies: compute segment anomalies",
+            description="Score segments of each image; add heatmaps, masks and regions",
+            icon="thermostat",
+            dynamic=True,
+            execute_as_generator=True,
+            allow_delegated_execution=True,
+            risk_level=types.RiskLevel.MEDIUM,
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        """The form."""
+        inputs = types.Object()
+        if ctx.dataset is None:
+            forms.stop(inputs, "no_dataset", "Open a dataset first")
+        else:
+            count = len(ctx.target_view())
+            if count == 0:
+                forms.stop(inputs, "empty", "There are no samples in the view", "Clear its filters")
+            _add_inputs(ctx, inputs, count)
+        return types.Property(inputs, view=types.View(label="Compute segment anomalies"))
+
+    def resolve_execution_options(self, ctx: foo.ExecutionContext) -> foo.ExecutionOptions:
+        """Offers delegated execution first where it would take minutes."""
+        long = ctx.dataset is not None and len(ctx.target_view()) >= _DELEGATE_FROM
+        return foo.ExecutionOptions(
+            allow_immediate_execution=True, allow_delegated_execution=True, default_choice_to_delegated=long
+        )
+
+    def execute(self, ctx: foo.ExecutionContext) -> Any:
+        """Runs, and shows the samples by score."""
+        samples, dataset = ctx.target_view(), ctx.dataset
+        request = _Request.parse(ctx.params)
+        reference = normals.select(dataset, ctx.params) if request.needs_normals else None
+
+        def work(progress: execution.Progress) -> dict[str, Any]:
+            run = compute_segment_anomalies(
+                samples,
+                key=request.key,
+                method=request.method,
+                reference=reference,
+                embedder=request.embedder,
+                segments=request.segments,
+                threshold=request.threshold,
+                overwrite=request.overwrite,
+                progress=fo.report_progress(progress, dt=0.2),
+            )
+            flagged = len(dataset.match({f"{run.field('pred')}.label": "anomalous"}))
+            return {
+                "key": run.key,
+                "scored": run.scored,
+                "flagged": flagged,
+                "threshold": run.thresholds.image,
+                "skipped": len(run.skipped),
+                "messages": "\n".join(
+                    [*run.warnings, *(f"{entry['filepath']}: {entry['reason']}" for entry in run.skipped[:10])]
+                ),
+            }
+
+        def after(result: dict[str, Any]) -> Iterator[Any]:
+            run = load_run(dataset, request.key)
+            yield ctx.ops.reload_dataset()
+            yield ctx.ops.set_view(samples.exists(run.field("score")).sort_by(run.field("score"), reverse=True))
+            shown = ("score", "pred", "segments" if request.method == "within_image" else "map", "regions")
+            yield ctx.ops.set_active_fields([run.field(name) for name in shown])
+
+        return execution.execute(ctx, request.key, work, _outputs, after)
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
+        """The result."""
+        return _outputs(ctx.results)
+
+    def resolve_placement(self, ctx: foo.ExecutionContext) -> types.Placement:
+        """A button above the grid."""
+        return types.Placement(
+            types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
+            types.Button(label="Compute segment anomalies", icon="thermostat", prompt=True),
+        )
+
+
+@dataclass(frozen=True)
+class _Request:
+    """The parameters of a run as checked values."""
+
+    key: str
+    method: str
+    embedder: str
+    segments: str | None
+    threshold: str | float | None
+    overwrite: bool
+
+    @classmethod
+    def parse(cls, params: dict[str, Any]) -> _Request:
+        """Reads the parameters, whether they come from the form or from Python.
+
+        Raises:
+            ValueError: if one is wrong
+        """
+        method = forms.text(params, "method", "reference")
+        if method not in METHODS:
+            raise ValueError(f"method={method!r} must be one of {list(METHODS)}")
+        segments = forms.text(params, "segments")
+        if method == "within_image" and segments is None:
+            segments = f"grid:{forms.whole(params, 'grid', DEFAULT_GRID, low=1)}"
+        threshold = params.get("threshold")
+        return cls(
+            key=forms.text(params, "key", "segad") or "segad",
+            method=method,
+            embedder=resolve_name(forms.text(params, "embedder", "auto") or "auto"),
+            segments=segments,
+            threshold=forms.number_or_text(threshold) if isinstance(threshold, str) and threshold else threshold,
+            overwrite=bool(params.get("overwrite", False)),
+        )
+
+    @property
+    def needs_normals(self) -> bool:
+        return self.method == "reference"
+
+
+def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object, count: int) -> None:
+    dataset, params = ctx.dataset, ctx.params
+    key = inputs.str(
+        "key",
+        default="segad",
+        label="Key",
+        description="Names the run and begins the names of its fields",
+    )
+    name = forms.text(params, "key", "segad") or "segad"
+    if name in list_runs(dataset):
+        inputs.bool("overwrite", default=False, label=f"Replace the run '{name}'")
+    forms.invalid(key, lambda: check_key(dataset, name, bool(params.get("overwrite"))))
+
+    methods = types.RadioGroup()
+    for method in METHODS:
+        methods.add_choice(method, label=METHOD_LABELS[method])
+    inputs.enum("method", methods.values(), default="reference", label="Method", view=methods)
+    if params.get("method", "reference") == "within_image":
+        inputs.int(
+            "grid",
+            default=DEFAULT_GRID,
+            min=1,
+            max=_LARGEST_GRID,
+            label="Grid",
+            description="Each image is cut into this many segments a side",
+            view=types.SliderView(),
+        )
+    else:
+        normals.add_inputs(ctx, inputs)
+        segments = inputs.str(
+            "segments",
+            default="tiles",
+            label="Segments",
+            description="'tiles', 'tiles:SIZE:STRIDE' as shares of the shorter side, 'grid:N', or a Detections field",
+        )
+        spec = forms.text(params, "segments", "tiles") or "tiles"
+        if not dataset.has_sample_field(spec):
+            forms.invalid(segments, lambda: parse_spec(spec))
+        threshold = inputs.str(
+            "threshold",
+            default="fpr:0.01",
+            label="Threshold",
+            description="'fpr:0.01': share of normal images that may be flagged; 'quantile:0.95'; 'f1'; or a number",
+        )
+        forms.invalid(threshold, lambda: parse_threshold(forms.number_or_text(params.get("threshold") or "fpr:0.01")))
+
+    embedder = inputs.enum(
+        "embedder",
+        ["auto", *EMBEDDERS],
+        default="auto",
+        label="Embedder",
+        description="What turns a segment into features; 'auto' is the best that is installed",
+    )
+    try:
+        fastdup_folder()
+    except MissingDependencyError as error:
+        embedder.invalid = True
+        embedder.error_message = str(error)
+    inputs.view("count", types.Notice(label=f"{count} images will be scored"))
+
+
+def _outputs(result: dict[str, Any]) -> types.Property:
+    form = types.Object()
+    form.int("scored", label="Images scored")
+    form.int("flagged", label="Anomalous")
+    form.float("threshold", label="Threshold of the image score")
+    if result.get("skipped"):
+        form.int("skipped", label=f"Images skipped (tag {result['key']}_skipped)")
+    if result.get("messages"):
+        form.str("messages", label="Please note", view=types.MarkdownView())
+    label = f"Run '{result.get('key')}' is done. Next: look at the highest scores, or evaluate the run"
+    return types.Property(form, view=types.View(label=label))

@@ -1,0 +1,102 @@
+"""Operator ``load_mvtec``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+
+from ..datasets import category_names, load_mvtec
+from . import forms
+
+_SHOWN = 10
+
+
+class LoadMvtec(foo.Operator):
+    """Loads a folder in MVTec layout as a dataset."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name="load_mvtec",
+            label="Anomalies: load an MVTec folder",
+            description="Load one category, or a folder of categories, with ground-truth masks",
+            icon="create_new_folder",
+            dynamic=True,
+            allow_delegated_execution=True,
+            risk_level=types.RiskLevel.MEDIUM,
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        """The form."""
+        inputs = types.Object()
+        folder = inputs.str(
+            "dataset_dir",
+            required=True,
+            label="Folder",
+            description="Holds train/good, test/<defect> and ground_truth/<defect>, or categories that do",
+        )
+        path = forms.text(ctx.params, "dataset_dir")
+        if path is not None and not _invalid_folder(folder, path):
+            found = category_names(path)
+            inputs.view("found", types.Notice(label=f"{len(found)} categories: {', '.join(found[:15])}"))
+            if len(found) > 1:
+                inputs.list(
+                    "categories",
+                    types.String(),
+                    label="Categories",
+                    description="Leave empty for all",
+                    view=types.AutocompleteView(choices=[types.Choice(name) for name in found]),
+                )
+        name = inputs.str("name", label="Dataset name", description="Empty: FiftyOne makes one")
+        wanted = forms.text(ctx.params, "name")
+        if wanted is not None and fo.dataset_exists(wanted):
+            name.invalid, name.error_message = True, f"Dataset '{wanted}' exists"
+        inputs.bool("persistent", default=True, label="Keep the dataset in the database")
+        return types.Property(inputs, view=types.View(label="Load an MVTec folder"))
+
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        """Loads, and opens the dataset."""
+        folder = forms.text(ctx.params, "dataset_dir")
+        if folder is None:
+            raise ValueError("dataset_dir is missing: name the folder to load")
+        dataset = load_mvtec(
+            folder,
+            name=forms.text(ctx.params, "name"),
+            categories=ctx.params.get("categories") or None,
+            persistent=bool(ctx.params.get("persistent", True)),
+        )
+        if not ctx.delegated:
+            ctx.ops.open_dataset(dataset.name)
+        problems = dataset.info["problems"]
+        return {
+            "dataset": dataset.name,
+            "samples": len(dataset),
+            "problems": len(problems),
+            "messages": "\n".join(problems[:_SHOWN]),
+        }
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
+        """The result."""
+        form = types.Object()
+        form.str("dataset", label="Dataset")
+        form.int("samples", label="Samples")
+        form.int("problems", label="Problems (tag 'problem')")
+        if ctx.results.get("messages"):
+            form.str("messages", label="The first problems", view=types.MarkdownView())
+        return types.Property(form, view=types.View(label="Loaded. Next: compute segment anomalies"))
+
+
+def _invalid_folder(folder: types.Property, path: str) -> bool:
+    if not Path(path).expanduser().is_absolute():
+        folder.invalid, folder.error_message = True, "Give the full path of the folder"
+        return True
+    try:
+        category_names(path)
+    except FileNotFoundError as error:
+        folder.invalid, folder.error_message = True, str(error)
+        return True
+    return False

@@ -1,0 +1,136 @@
+"""One mongod, one set of small images and one plugin folder for the whole suite."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = Path(os.environ.get("SEGAD_SHARED_DATA", ROOT.parent / "shared" / "data"))
+
+os.environ.setdefault("FIFTYONE_DO_NOT_TRACK", "true")
+os.environ.setdefault("FIFTYONE_DATABASE_VALIDATION", "false")
+os.environ.setdefault("FIFTYONE_SHOW_PROGRESS_BARS", "false")
+os.environ["FIFTYONE_PLUGINS_DIR"] = str(ROOT)
+
+sys.path.insert(0, str(ROOT / "examples"))
+
+
+def _start_mongod(folder: Path) -> subprocess.Popen[bytes] | None:
+    """Starts FiftyOne's own mongod on a free port and points FiftyOne to it."""
+    spec = importlib.util.find_spec("fiftyone")
+    assert spec is not None and spec.origin is not None
+    mongod = Path(spec.origin).parent / "db" / "bin" / "mongod"
+    if not mongod.is_file() or "FIFTYONE_DATABASE_URI" in os.environ:
+        return None
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (folder / "db").mkdir()
+    process = subprocess.Popen(
+        [mongod, "--dbpath", folder / "db", "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"],
+        stdout=subprocess.DEVNULL,
+    )
+    for _ in range(300):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.1)
+    os.environ["FIFTYONE_DATABASE_URI"] = f"mongodb://127.0.0.1:{port}"
+    return process
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Starts the database before anything imports FiftyOne, which reads its settings once."""
+    folder = Path(tempfile.mkdtemp(prefix="segad-tests-"))
+    os.environ["FIFTYONE_DEFAULT_DATASET_DIR"] = str(folder / "datasets")
+    os.environ["FIFTYONE_SEGAD_DIR"] = str(folder / "segad")
+    config.stash[_FOLDER] = folder
+    config.stash[_MONGOD] = _start_mongod(folder)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stops the database and removes what the suite wrote."""
+    process = config.stash.get(_MONGOD, None)
+    if process is not None:
+        process.terminate()
+        process.wait(30)
+    shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
+
+
+_FOLDER = pytest.StashKey[Path]()
+_MONGOD = pytest.StashKey["subprocess.Popen[bytes] | None"]()
+
+needs_fastdup = pytest.mark.skipif(
+    importlib.util.find_spec("fastdup") is None,
+    reason="fastdup is not installed: pip install --no-deps fastdup==2.54",
+)
+
+
+def shared(name: str) -> Path:
+    """A folder of the real images; skips the test where they are absent."""
+    folder = SHARED_DATA / name
+    if not folder.is_dir():
+        pytest.skip(f"the real images are not here: {name} (set SEGAD_SHARED_DATA to their folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_category(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The category 'brick' of the sample dataset, with few training images."""
+    import make_sample_dataset
+
+    root = tmp_path_factory.mktemp("sample")
+    make_sample_dataset.make_category(root / "brick", "brick")
+    for extra in sorted((root / "brick/train/good").iterdir())[10:]:
+        extra.unlink()
+    return root / "brick"
+
+
+@pytest.fixture
+def dataset_of() -> Iterator[Callable[..., Any]]:
+    """Makes datasets of image files that are deleted after the test."""
+    import fiftyone as fo
+
+    made: list[str] = []
+
+    def make(paths: list[Path], **fields: list[Any]) -> fo.Dataset:
+        dataset = fo.Dataset()
+        made.append(dataset.name)
+        dataset.add_samples([fo.Sample(filepath=str(path)) for path in paths])
+        for name, values in fields.items():
+            dataset.set_values(name, values)
+        return dataset
+
+    yield make
+    for name in made:
+        if fo.dataset_exists(name):
+            fo.delete_dataset(name)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    """Six pictures of smooth noise, 96 x 80 px; the last has a bright square."""
+    random = np.random.default_rng(7)
+    paths = []
+    for index in range(6):
+        coarse = Image.fromarray(random.integers(90, 150, (10, 12, 3), dtype=np.uint8))
+        picture = np.asarray(coarse.resize((96, 80), Image.Resampling.BICUBIC)).copy()
+        if index == 5:
+            picture[30:46, 40:56] = (250, 20, 20)
+        paths.append(tmp_path / f"{index}.png")
+        Image.fromarray(picture).save(paths[-1])
+    return paths
