@@ -36,6 +36,7 @@ VISIBLE = 0.1  # opacity from which on a pixel belongs to the defect
 
 
 def main() -> None:
+    """Makes the categories that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--categories", nargs="+", choices=CATEGORIES, default=list(CATEGORIES))

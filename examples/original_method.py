@@ -1,6 +1,6 @@
 """The original method on one picture: which segments of an N x N grid does fastdup call outliers?
 
-    python examples/original_method.py IMAGE [--grid 7] [--out outliers.png]
+python examples/original_method.py IMAGE [--grid 7] [--out outliers.png]
 """
 
 from __future__ import annotations

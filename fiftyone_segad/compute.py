@@ -18,10 +18,10 @@ import fiftyone.core.media as fom
 import fiftyone.core.patches as fop
 import fiftyone.core.utils as fou
 import numpy as np
+from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
 from .embedders import Embedder, get_embedder, resolve_name
-from .threads import usable_cores
 from .errors import RunError
 from .evaluate import best_thresholds
 from .fields import THRESHOLD_FIELDS, write_fields
@@ -31,11 +31,18 @@ from .runs import Run, check_key, delete_folder, list_runs, load_run, runs_folde
 from .scoring import METHODS
 from .segments import Proposer, get_proposer
 from .store import ImageScores, RunStore
-from .thresholds import DEFAULT_FPR, DEFAULT_QUANTILE, ThresholdRule, Thresholds, choose_thresholds, parse_threshold
+from .threads import usable_cores
+from .thresholds import (
+    DEFAULT_FPR,
+    DEFAULT_QUANTILE,
+    ThresholdRule,
+    Thresholds,
+    choose_thresholds,
+    parse_threshold,
+    quantile_threshold,
+)
 
 logger = logging.getLogger(__name__)
-
-Samples = fo.core.collections.SampleCollection
 
 DEFAULT_SEGMENTS = {"within_image": "grid:7", "reference": "tiles"}
 
@@ -44,6 +51,10 @@ _PIXEL_SIDE = 64
 
 _PIXEL_IMAGES = 1000
 """Images from which pixel thresholds and the heatmaps' range are taken at most."""
+
+
+_HIDDEN_SHARE = 0.9
+"""Share of normal pixels (of all, if no normals are known) that heatmaps leave clear."""
 
 
 def compute_segment_anomalies(
@@ -103,7 +114,7 @@ def compute_segment_anomalies(
         raise ValueError(f"method={method!r} is not known; use one of {list(METHODS)}")
     spec = DEFAULT_SEGMENTS[method] if segments is None else segments
     images = _images(samples, spec, by_path=False)
-    normals = [] if reference is None else _images(reference, spec, by_path=True)
+    normals: list[JobImage] = [] if reference is None else _images(reference, spec, by_path=True)
     _check_reference(method, images, normals)
     rule = parse_threshold(
         threshold
@@ -203,7 +214,11 @@ class _Calibration:
 
 
 def _calibrate(
-    store: RunStore, method: str, rule: ThresholdRule, present: set[str], truth: Callable[[], tuple[float, float]] | None
+    store: RunStore,
+    method: str,
+    rule: ThresholdRule,
+    present: set[str],
+    truth: Callable[[], tuple[float, float]] | None,
 ) -> _Calibration:
     image_scores = np.array([record.image_score for record in _records(store, present)])
     normal_scores = np.array([record.image_score for record in store.normals])
@@ -214,7 +229,7 @@ def _calibrate(
     if method == "within_image":  # its masks are the outlier segments, whatever the image threshold
         thresholds = replace(thresholds, pixel=None)
     background = normal_pixels if normal_pixels.size else _pixels(_records(store, present))
-    low = float(np.median(background))
+    low = quantile_threshold(background, _HIDDEN_SHARE)
     high = max(float(np.quantile(image_scores, 0.99)), thresholds.image)
     known = normal_scores if normal_scores.size else image_scores
     return _Calibration(thresholds, known, (low, max(high, low + 1e-6)), warnings)

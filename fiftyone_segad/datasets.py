@@ -10,11 +10,11 @@ from pathlib import Path
 
 import fiftyone as fo
 
-from .threads import usable_cores
 from .errors import ImageError
 from .fields import zero_mask
 from .images import read_size
 from .runs import dataset_folder
+from .threads import usable_cores
 from .truth import GOOD
 
 logger = logging.getLogger(__name__)

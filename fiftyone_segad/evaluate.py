@@ -11,16 +11,17 @@ from typing import Any
 import fiftyone as fo
 import fiftyone.core.utils as fou
 import numpy as np
+from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 from tabulate import tabulate
 
 from . import metrics
-from .threads import usable_cores
 from .errors import ImageError, RunError
 from .maps import anomaly_map
 from .metrics import PixelCounts, count_scores
 from .runs import PLUGIN, Run, check_eval_key, delete_evaluation, load_run
 from .store import ImageScores, RunStore
+from .threads import usable_cores
 from .truth import GOOD, Truth, read_truth
 
 METRIC_NAMES = (
@@ -173,7 +174,7 @@ class AnomalyResults:
 
 
 def evaluate_anomalies(
-    samples: fo.core.collections.SampleCollection,
+    samples: Samples,
     key: str = "segad",
     gt_field: str = "defect_mask",
     eval_key: str | None = None,
@@ -217,9 +218,7 @@ def evaluate_anomalies(
     return results
 
 
-def best_thresholds(
-    samples: fo.core.collections.SampleCollection, store: RunStore, present: set[str], gt_field: str
-) -> tuple[float, float]:
+def best_thresholds(samples: Samples, store: RunStore, present: set[str], gt_field: str) -> tuple[float, float]:
     """Image and pixel thresholds with the highest F1 on the ground truth.
 
     Raises:
@@ -247,9 +246,9 @@ def _compare(
 ) -> Iterator[tuple[ImageScores, NDArray[np.bool_] | None, NDArray[np.float32]]]:
     """Yields the scores, ground truth and map of each sample; the others are noted in ``excluded``."""
 
-    def read(record: ImageScores) -> tuple[NDArray[np.bool_] | None | ImageError, NDArray[np.float32]]:
+    def read(record: ImageScores) -> tuple[NDArray[np.bool_] | ImageError | None, NDArray[np.float32]]:
         try:
-            mask: NDArray[np.bool_] | None | ImageError = truths[record.id].read(record.segments.size)
+            mask: NDArray[np.bool_] | ImageError | None = truths[record.id].read(record.segments.size)
         except ImageError as error:
             mask = error
         return mask, anomaly_map(record.segments, record.scores)

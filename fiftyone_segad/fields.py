@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .threads import usable_cores
 from .maps import anomaly_map, anomaly_mask, connected_regions, segments_mask
 from .runs import FIELD_NAMES, Run, delete_fields, field_name
 from .segments import Segments
 from .store import ImageScores
+from .threads import usable_cores
 from .thresholds import Thresholds, p_values
 
 NORMAL, ANOMALOUS = "normal", "anomalous"

@@ -69,8 +69,8 @@ def read_mask(path: str) -> NDArray[np.bool_]:
             raise ImageError(f"Cannot decode mask '{path}': {error}") from error
     if values.ndim == 3:
         colours = 3 if values.shape[2] >= 3 else 1
-        return values[..., :colours].any(axis=2)
-    return values != 0
+        values = values[..., :colours].max(axis=2)
+    return np.not_equal(values, 0)
 
 
 def read_ahead(paths: Sequence[str], workers: int) -> Iterator[NDArray[np.uint8] | ImageError]:
@@ -118,8 +118,7 @@ def _open(path: str) -> Image.Image:
     if width * height > MAX_PIXELS:
         image.close()
         raise ImageError(
-            f"'{path}' is too large: {width} x {height} px, more than {MAX_PIXELS:,}; "
-            "cut it into smaller images first"
+            f"'{path}' is too large: {width} x {height} px, more than {MAX_PIXELS:,}; cut it into smaller images first"
         )
     return image
 

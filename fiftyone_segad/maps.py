@@ -56,8 +56,10 @@ def anomaly_map(
     values = np.asarray(scores, dtype=np.float32)
     if len(values) == 0:
         return np.zeros((height, width), np.float32)
+    blended: NDArray[np.float32]
     if segments.shape is not None:
-        blended = _row_weights(segments.rows, y) @ values.reshape(segments.shape) @ _row_weights(segments.columns, x).T
+        down, across = _row_weights(segments.rows, y), _row_weights(segments.columns, x)
+        blended = np.asarray(down @ values.reshape(segments.shape) @ across.T, np.float32)
     else:
         blended = _blend_boxes(segments.boxes, values, x, y)
     return np.clip(blended, values.min(), values.max())  # rounding must not leave the scores' range
@@ -101,7 +103,7 @@ def connected_regions(mask: NDArray[np.uint8], anomaly: NDArray[np.floating]) ->
         mask: array ``[height, width]``, nonzero on predicted pixels
         anomaly: the anomaly map, of the same shape
     """
-    labels, count = ndimage.label(mask, structure=EIGHT_CONNECTED)
+    labels, _ = ndimage.label(mask, structure=EIGHT_CONNECTED)
     regions = []
     for index, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
         inside = labels[rows, columns] == index

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import fiftyone as fo
 import matplotlib
 import numpy as np
+from fiftyone.core.collections import SampleCollection as Samples
 from PIL import Image, ImageDraw, ImageFont
 
 from .errors import ImageError
@@ -23,7 +23,7 @@ _HOT = 0.55
 
 
 def contact_sheet(
-    samples: fo.core.collections.SampleCollection,
+    samples: Samples,
     key: str = "segad",
     path: str | Path | None = None,
     gt_field: str = "defect_mask",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
+from fiftyone.core.collections import SampleCollection as Samples
 
 from .errors import RunError
 from .store import RunStore
@@ -129,13 +130,13 @@ def check_eval_key(dataset: fo.Dataset, eval_key: str, overwrite: bool) -> None:
         raise ValueError(f"'{eval_key}' is the name of another run or field of the dataset; use another eval_key=...")
 
 
-def list_runs(dataset: fo.core.collections.SampleCollection) -> list[str]:
+def list_runs(dataset: Samples) -> list[str]:
     """Returns the keys of this package's runs on a dataset."""
     root = _dataset(dataset)
     return [key for key in root.list_runs() if _is_anomaly_run(root.get_run_info(key).config)]
 
 
-def load_run(dataset: fo.core.collections.SampleCollection, key: str) -> Run:
+def load_run(dataset: Samples, key: str) -> Run:
     """Loads a run.
 
     Raises:
@@ -169,7 +170,7 @@ def save_run(dataset: fo.Dataset, run: Run) -> None:
         dataset.register_run(run.key, config)
 
 
-def delete_run(dataset: fo.core.collections.SampleCollection, key: str) -> None:
+def delete_run(dataset: Samples, key: str) -> None:
     """Removes a run: its fields, tags, colours, files, evaluations and registration. Images and ground truth stay.
 
     Raises:
@@ -237,5 +238,5 @@ def _is_anomaly_run(config: Any) -> bool:
     return getattr(config, "plugin", None) == PLUGIN and hasattr(config, "run")
 
 
-def _dataset(samples: fo.core.collections.SampleCollection) -> fo.Dataset:
+def _dataset(samples: Samples) -> fo.Dataset:
     return samples._root_dataset

@@ -125,7 +125,9 @@ def from_boxes(size: Size, boxes: ArrayLike) -> Segments:
     clipped = np.clip(np.round(array), 0, [size[0], size[1]] * 2).astype(np.int64)
     empty = np.flatnonzero((clipped[:, 2:] <= clipped[:, :2]).any(axis=1))
     if empty.size:
-        raise ValueError(f"Segment {empty[0]} {array[empty[0]].tolist()} holds no pixel of a {size[0]} x {size[1]} image")
+        raise ValueError(
+            f"Segment {empty[0]} {array[empty[0]].tolist()} holds no pixel of a {size[0]} x {size[1]} image"
+        )
     return Segments(size, clipped)
 
 

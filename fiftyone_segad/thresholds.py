@@ -152,7 +152,7 @@ def choose_thresholds(
     Raises:
         ValueError: if the rule needs normals or ground truth and there are none
     """
-    warnings = []
+    warnings: list[str] = []
     if rule.kind == "f1":
         if f1 is None:
             raise ValueError("threshold='f1' needs ground-truth masks with defects; use 'fpr:0.01' without them")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import fiftyone as fo
 import numpy as np
+from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
 from .errors import ImageError
 from .images import read_mask
-
 
 GOOD = "good"
 """Defect type of normal images, as in MVTec AD."""
@@ -46,13 +46,13 @@ class Truth:
             return None
         if mask.shape != (size[1], size[0]):
             raise ImageError(
-                f"The ground-truth mask '{self.mask_path or 'in the database'}' is {mask.shape[1]} x {mask.shape[0]} px, "
-                f"its image {size[0]} x {size[1]} px"
+                f"The ground-truth mask '{self.mask_path or 'in the database'}' is {mask.shape[1]} x {mask.shape[0]} "
+                f"px, its image {size[0]} x {size[1]} px"
             )
         return mask if mask.any() else None
 
 
-def read_truth(samples: fo.core.collections.SampleCollection, gt_field: str) -> dict[str, Truth]:
+def read_truth(samples: Samples, gt_field: str) -> dict[str, Truth]:
     """Reads where the ground truth of each sample is, without decoding masks.
 
     Args:
@@ -77,7 +77,7 @@ def read_truth(samples: fo.core.collections.SampleCollection, gt_field: str) -> 
     }
 
 
-def _labels(samples: fo.core.collections.SampleCollection, schema: dict[str, fo.Field], name: str) -> list[str | None]:
+def _labels(samples: Samples, schema: dict[str, fo.Field], name: str) -> list[str | None]:
     field = schema.get(name)
     if getattr(field, "document_type", None) is fo.Classification:
         return list(samples.values(f"{name}.label"))

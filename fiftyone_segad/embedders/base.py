@@ -37,7 +37,7 @@ class Embedder(ABC):
             a float32 array ``[n, d]``, as the model gives them (not normalised)
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most embedders hold nothing
         """Releases what the embedder holds (processes, threads). It may not be used afterwards."""
 
     def __enter__(self) -> Embedder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import fiftyone as fo
@@ -51,10 +52,10 @@ class ComputeSegmentAnomalies(foo.Operator):
         if ctx.dataset is None:
             forms.stop(inputs, "no_dataset", "Open a dataset first")
         else:
-            count = len(ctx.target_view())
-            if count == 0:
+            images = len(ctx.target_view())
+            if images == 0:
                 forms.stop(inputs, "empty", "There are no samples in the view", "Clear its filters")
-            _add_inputs(ctx, inputs, count)
+            _add_inputs(ctx, inputs, images)
         return types.Property(inputs, view=types.View(label="Compute segment anomalies"))
 
     def resolve_execution_options(self, ctx: foo.ExecutionContext) -> foo.ExecutionOptions:
@@ -96,7 +97,7 @@ class ComputeSegmentAnomalies(foo.Operator):
 
         def after(result: dict[str, Any]) -> Iterator[Any]:
             run = load_run(dataset, request.key)
-            yield ctx.ops.reload_dataset()
+            yield ctx.ops.open_dataset(dataset.name)  # a reload would not show the new colours
             yield ctx.ops.set_view(samples.exists(run.field("score")).sort_by(run.field("score"), reverse=True))
             shown = ("score", "pred", "segments" if request.method == "within_image" else "map", "regions")
             yield ctx.ops.set_active_fields([run.field(name) for name in shown])
@@ -154,18 +155,23 @@ class _Request:
         return self.method == "reference"
 
 
-def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object, count: int) -> None:
+def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object, images: int) -> None:
     dataset, params = ctx.dataset, ctx.params
+    runs = list_runs(dataset)
+    free = next(name for name in _key_names() if name not in runs)
     key = inputs.str(
         "key",
-        default="segad",
+        default=free,
         label="Key",
         description="Names the run and begins the names of its fields",
     )
-    name = forms.text(params, "key", "segad") or "segad"
-    if name in list_runs(dataset):
+    name = forms.text(params, "key", free) or free
+    if name in runs:
         inputs.bool("overwrite", default=False, label=f"Replace the run '{name}'")
-    forms.invalid(key, lambda: check_key(dataset, name, bool(params.get("overwrite"))))
+    if name in runs and not params.get("overwrite"):
+        key.invalid, key.error_message = True, f"Run '{name}' exists; tick the box to replace it, or use another key"
+    else:
+        forms.invalid(key, lambda: check_key(dataset, name, overwrite=True))
 
     methods = types.RadioGroup()
     for method in METHODS:
@@ -179,7 +185,7 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object, count: int) -> 
             max=_LARGEST_GRID,
             label="Grid",
             description="Each image is cut into this many segments a side",
-            view=types.SliderView(),
+            view=types.SliderView(value_precision=0, view_multiple_of=1),
         )
     else:
         normals.add_inputs(ctx, inputs)
@@ -212,7 +218,13 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object, count: int) -> 
     except MissingDependencyError as error:
         embedder.invalid = True
         embedder.error_message = str(error)
-    inputs.view("count", types.Notice(label=f"{count} images will be scored"))
+    inputs.view("count", types.Notice(label=f"{images} images will be scored"))
+
+
+def _key_names() -> Iterator[str]:
+    yield "segad"
+    for number in count(2):
+        yield f"segad_{number}"
 
 
 def _outputs(result: dict[str, Any]) -> types.Property:

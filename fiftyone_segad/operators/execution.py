@@ -47,7 +47,7 @@ def execute(
         the function's result, or in the App a generator of messages
     """
     watch = _Watch(str(ctx.dataset_id), name)
-    if ctx.delegated or not ctx.prompt_id:
+    if ctx.delegated or not _in_app(ctx):
         with watch:
             return work(lambda bar: watch.report(bar, lambda share, label: ctx.set_progress(share, label)))
     return _live(ctx, watch, work, outputs, after)
@@ -130,6 +130,11 @@ def _live(
     yield ctx.ops.show_output(_error_form().to_json(), {"error": str(report)})
     if not isinstance(report, (SegadError, ValueError, OSError)):
         raise report
+
+
+def _in_app(ctx: foo.ExecutionContext) -> bool:
+    """Whether the App asked for the execution: its requests hold the state of its sidebar, those from Python do not."""
+    return "extended" in ctx.request_params
 
 
 def _error_form() -> types.Property:

@@ -19,7 +19,7 @@ def normalize(features: NDArray[np.floating]) -> NDArray[np.float32]:
     if not np.isfinite(rows).all():
         raise ValueError("The features hold NaN or infinite values; the embedder failed on this image")
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1)
+    return np.asarray(rows / np.where(lengths > 0, lengths, 1), np.float32)
 
 
 def most_similar(
