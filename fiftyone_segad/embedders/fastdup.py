@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,8 @@ INPUT_SIDE = 224
 
 FEATURES = 576
 
-BATCH_SIZE = 8
-"""Segments a model call. Larger batches leave the processor's cache and are slower."""
+BATCH_SIZE = 2
+"""Segments a model call. Larger batches are no faster, and leave a thread without work at the end of an image."""
 
 FASTDUP_VERSION = "2.54"
 INSTALL_COMMAND = f"pip install --no-deps fastdup=={FASTDUP_VERSION}"
@@ -44,6 +44,11 @@ def fastdup_folder() -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
+def installed_version() -> str:
+    """Version of the installed fastdup package, from its own file."""
+    return (fastdup_folder() / "FASTDUP_VERSION").read_text().strip()
+
+
 class FastdupEmbedder(Embedder):
     """The 576 features of fastdup's default model, computed with ONNX Runtime.
 
@@ -58,10 +63,10 @@ class FastdupEmbedder(Embedder):
         model = fastdup_folder() / _MODEL_FILE
         if not model.is_file():
             raise MissingDependencyError(
-                f"The installed fastdup {importlib.metadata.version('fastdup')} has no {_MODEL_FILE}. "
+                f"The installed fastdup {installed_version()} has no {_MODEL_FILE}. "
                 f"Install a version that has it: {INSTALL_COMMAND}"
             )
-        self.identity = f"fastdup-{importlib.metadata.version('fastdup')}"
+        self.identity = f"fastdup-{installed_version()}"
         import onnxruntime  # here, so that the package imports in no time
 
         options = onnxruntime.SessionOptions()
@@ -84,11 +89,14 @@ class FastdupEmbedder(Embedder):
     def _embed_boxes(self, image: NDArray[np.uint8], boxes: NDArray[np.int64]) -> NDArray[np.float32]:
         batch = np.empty((len(boxes), INPUT_SIDE, INPUT_SIDE, 3), np.float32)
         for sampled, (x0, y0, x1, y1) in zip(batch, boxes, strict=True):
-            sampled[:] = image[(y0 + nearest_indices(y1 - y0))[:, None], x0 + nearest_indices(x1 - x0)]
+            # One axis after the other: ten times faster than indexing both at once
+            columns = image[y0:y1, x0:x1].take(nearest_indices(int(x1 - x0)), axis=1)
+            sampled[:] = columns.take(nearest_indices(int(y1 - y0)), axis=0)
         features: NDArray[np.float32] = self._session.run(None, {self._input: batch})[0]
         return features
 
 
+@lru_cache(maxsize=1024)
 def nearest_indices(length: int) -> NDArray[np.int64]:
     """Source indices ``[224]`` of fastdup's resize along an axis: ``floor((i + 0.5) * length / 224)``."""
     return np.floor((np.arange(INPUT_SIDE) + 0.5) * length / INPUT_SIDE).astype(np.int64)

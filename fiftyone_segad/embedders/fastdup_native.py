@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import subprocess
@@ -19,7 +18,7 @@ from ..errors import MissingDependencyError, SegadError
 from ..scoring.within_image import Outliers
 from ..segments import Segments
 from .base import Embedder
-from .fastdup import FEATURES, INSTALL_COMMAND, fastdup_folder
+from .fastdup import FEATURES, INSTALL_COMMAND, fastdup_folder, installed_version
 
 NATIVE_INSTALL_COMMAND = f"{INSTALL_COMMAND} && pip install pyOpenSSL pillow_heif sentry-sdk==2.27.0"
 """fastdup's own pins exclude every current FiftyOne, so that only what its import needs is installed."""
@@ -40,7 +39,7 @@ class FastdupNativeEmbedder(Embedder):
     def __init__(self, batch_size: int | None = None) -> None:
         super().__init__(batch_size)
         fastdup_folder()
-        self.identity = f"fastdup-native-{importlib.metadata.version('fastdup')}"
+        self.identity = f"fastdup-native-{installed_version()}"
         self._worker = subprocess.Popen(
             [sys.executable, str(_WORKER)],
             stdin=subprocess.PIPE,

@@ -68,8 +68,8 @@ class ComputeSegmentAnomalies(foo.Operator):
     def execute(self, ctx: foo.ExecutionContext) -> Any:
         """Runs, and shows the samples by score."""
         samples, dataset = ctx.target_view(), ctx.dataset
-        request = _Request.parse(ctx.params)
-        reference = normals.select(dataset, ctx.params) if request.needs_normals else None
+        request = _Request.parse(_shown(ctx))
+        reference = normals.select(dataset, ctx.params) if request.method == "reference" else None
 
         def work(progress: execution.Progress) -> dict[str, Any]:
             run = compute_segment_anomalies(
@@ -99,7 +99,7 @@ class ComputeSegmentAnomalies(foo.Operator):
             run = load_run(dataset, request.key)
             yield ctx.ops.open_dataset(dataset.name)  # a reload would not show the new colours
             yield ctx.ops.set_view(samples.exists(run.field("score")).sort_by(run.field("score"), reverse=True))
-            shown = ("score", "pred", "segments" if request.method == "within_image" else "map", "regions")
+            shown = ["score", "pred", *(["segments"] if request.method == "within_image" else ["map", "regions"])]
             yield ctx.ops.set_active_fields([run.field(name) for name in shown])
 
         return execution.execute(ctx, request.key, work, _outputs, after)
@@ -149,10 +149,6 @@ class _Request:
             threshold=forms.number_or_text(threshold) if isinstance(threshold, str) and threshold else threshold,
             overwrite=bool(params.get("overwrite", False)),
         )
-
-    @property
-    def needs_normals(self) -> bool:
-        return self.method == "reference"
 
 
 def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object, images: int) -> None:
@@ -219,6 +215,14 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object, images: int) ->
         embedder.invalid = True
         embedder.error_message = str(error)
     inputs.view("count", types.Notice(label=f"{images} images will be scored"))
+
+
+def _shown(ctx: foo.ExecutionContext) -> dict[str, Any]:
+    """The parameters without those that the form no longer shows: the App sends their last values all the same."""
+    hidden = ("segments", "threshold") if ctx.params.get("method") == "within_image" else ("grid",)
+    if not execution.in_app(ctx):
+        return dict(ctx.params)
+    return {name: value for name, value in ctx.params.items() if name not in hidden}
 
 
 def _key_names() -> Iterator[str]:

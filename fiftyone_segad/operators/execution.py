@@ -47,7 +47,7 @@ def execute(
         the function's result, or in the App a generator of messages
     """
     watch = _Watch(str(ctx.dataset_id), name)
-    if ctx.delegated or not _in_app(ctx):
+    if ctx.delegated or not in_app(ctx):
         with watch:
             return work(lambda bar: watch.report(bar, lambda share, label: ctx.set_progress(share, label)))
     return _live(ctx, watch, work, outputs, after)
@@ -132,7 +132,7 @@ def _live(
         raise report
 
 
-def _in_app(ctx: foo.ExecutionContext) -> bool:
+def in_app(ctx: foo.ExecutionContext) -> bool:
     """Whether the App asked for the execution: its requests hold the state of its sidebar, those from Python do not."""
     return "extended" in ctx.request_params
 

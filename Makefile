@@ -1,0 +1,61 @@
+# make demo   installs everything and runs the main job; DATA=path/to/category uses your own images
+# make app    opens the App on the demo's dataset
+# make test   runs the tests
+# make bench  prints the figures of benchmarks/README.md
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?=
+
+export FIFTYONE_DO_NOT_TRACK := true
+export FIFTYONE_PLUGINS_DIR := $(CURDIR)
+export SENTRY_OPT_OUT := 1
+# FiftyOne's notice that a mongod of major version 6 is old
+export FIFTYONE_DATABASE_VALIDATION := false
+
+CATEGORY := $(if $(DATA),$(abspath $(DATA)),.demo/sample/brick)
+NAME := segad-demo-$(notdir $(CATEGORY))
+
+.PHONY: demo app test lint bench install clean
+
+demo: $(VENV)/installed $(if $(DATA),,.demo/sample/brick)
+	@mkdir -p .demo
+	$(BIN)/python examples/mvtec_category.py $(CATEGORY) --name $(NAME) --sheet .demo/contact_sheet.png
+	@echo "Open it in the App with: make app$(if $(DATA), DATA=$(DATA))"
+
+app: $(VENV)/installed
+	$(BIN)/fiftyone app launch $(NAME)
+
+.demo/sample/brick: | $(VENV)/installed
+	$(BIN)/python examples/make_sample_dataset.py .demo/sample
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/accuracy.py
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml tools/ensure_mongod.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable .
+	$(BIN)/python tools/ensure_mongod.py
+	$(BIN)/pip install --quiet --no-deps fastdup==2.54 || \
+		echo "fastdup is not to be had here (it has wheels for Python 3.9 to 3.12 on Linux and macOS)"
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .demo
