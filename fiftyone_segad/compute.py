@@ -27,7 +27,7 @@ from .evaluate import best_thresholds
 from .fields import THRESHOLD_FIELDS, write_fields
 from .job import Job, JobImage
 from .maps import anomaly_map
-from .runs import Run, check_key, delete_folder, list_runs, load_run, runs_folder, save_run
+from .runs import Run, check_key, delete_folder, list_runs, load_run, made_colours, runs_folder, save_run
 from .scoring import METHODS
 from .segments import Proposer, get_proposer
 from .store import ImageScores, RunStore
@@ -41,8 +41,12 @@ from .thresholds import (
     parse_threshold,
     quantile_threshold,
 )
+from .truth import read_truth
 
 logger = logging.getLogger(__name__)
+
+GT_FIELD = "defect_mask"
+"""Ground truth of the threshold ``f1``, unless another field is named."""
 
 DEFAULT_SEGMENTS = {"within_image": "grid:7", "reference": "tiles"}
 
@@ -123,19 +127,22 @@ def compute_segment_anomalies(
     )
     if rule.kind == "fpr" and len(normals) < 2:
         raise ValueError(f"threshold='{rule}' needs at least 2 normal images in reference=...; use 'quantile:0.95'")
+    if rule.kind == "f1":
+        read_truth(samples, GT_FIELD)
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers must be at least 1, got {num_workers}")
 
     with get_embedder(embedder, batch_size) as model:
         settings = _settings(method, model, spec, normals)
         store = _open_store(dataset, key, settings, resume)
-        total = len(normals) * (method == "reference" or bool(normals)) + 2 * len(images)
-        with fou.ProgressBar(total=total, progress=progress, iters_str="images") as bar:
+        total = len(normals) + 2 * len(images)
+        bar = fou.ProgressBar(total=total, progress=progress, iters_str="images")
+        with bar, store.explained():
             workers = num_workers or usable_cores()
             job = Job(images, normals, method, spec, model, store, workers, bar.update)
             job.run()
             present = {image.id for image in images}
-            truth = (lambda: best_thresholds(dataset, store, present, "defect_mask")) if rule.kind == "f1" else None
+            truth = (lambda: best_thresholds(dataset, store, present, GT_FIELD)) if rule.kind == "f1" else None
             calibration = _calibrate(store, method, rule, present, truth)
             run = Run(
                 key=key,
@@ -151,6 +158,7 @@ def compute_segment_anomalies(
                 skipped=job.skipped,
                 warnings=_warnings(images, normals) + calibration.warnings,
                 seconds=job.clock.seconds,
+                made_colours=made_colours(dataset),
             )
             with job.clock("write"):
                 _put_in_place(dataset, run, calibration, present, bar.update)
@@ -162,7 +170,7 @@ def set_threshold(
     samples: Samples,
     key: str,
     threshold: str | float,
-    gt_field: str = "defect_mask",
+    gt_field: str = GT_FIELD,
     progress: bool | Callable[[Any], None] | None = None,
 ) -> Run:
     """Changes the thresholds of a run and rewrites its predictions, masks, segments and regions.

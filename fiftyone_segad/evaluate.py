@@ -234,8 +234,8 @@ def best_thresholds(samples: Samples, store: RunStore, present: set[str], gt_fie
     images, best = metrics.f1_max(count_scores(scores, defective)), metrics.f1_max(pixels.pixels())
     if images is None or best is None:
         raise ValueError(f"threshold='f1' needs defective images with masks in '{gt_field}'; use 'fpr:0.01'")
-    # Scores from there on are flagged, and a threshold flags what is above it
-    return float(np.nextafter(images[1], -np.inf)), float(np.nextafter(best[1], -np.inf))
+    # Scores from there on are flagged, and a threshold flags what is above it; pixel scores are centres of bins
+    return float(np.nextafter(images[1], -np.inf)), best[1] - pixels.bin_width / 2
 
 
 def _compare(

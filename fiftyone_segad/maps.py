@@ -76,9 +76,10 @@ def anomaly_mask(anomaly: NDArray[np.floating], threshold: float, peak: float | 
     Returns:
         a uint8 array ``[height, width]`` of 255 on predicted pixels, else 0
     """
-    candidates = anomaly > threshold
+    # In double precision, as image scores are compared, so that an image is flagged if and only if it has a mask
+    candidates = anomaly > np.float64(threshold)
     if peak is not None:
-        seeds = anomaly > peak
+        seeds = anomaly > np.float64(peak)
         if not seeds.any():
             return np.zeros(anomaly.shape, np.uint8)
         labels, count = ndimage.label(candidates | seeds, structure=EIGHT_CONNECTED)

@@ -190,6 +190,11 @@ class PixelCounts:
         self._overlap += np.bincount(defective, weights=1 / areas[members], minlength=self.bins)
         self.regions += count
 
+    @property
+    def bin_width(self) -> float:
+        """Distance of two neighbouring scores that are told apart."""
+        return (self.high - self.low) / (self.bins - 1)
+
     def pixels(self) -> ScoreCounts:
         """Counts of pixels, for pixel AUROC, AP and F1."""
         return self._counts(self._defective)

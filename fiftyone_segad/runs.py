@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import asdict, dataclass, field
@@ -42,6 +43,7 @@ class Run:
         skipped: ``{"id", "filepath", "reason"}`` of images that could not be used
         warnings: what the user should know
         seconds: time spent, by stage
+        made_colours: whether the dataset had no colour scheme before this package gave it one
     """
 
     key: str
@@ -57,6 +59,7 @@ class Run:
     skipped: list[dict[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    made_colours: bool = False
 
     @property
     def store(self) -> RunStore:
@@ -150,7 +153,7 @@ def load_run(dataset: Samples, key: str) -> Run:
             f"Dataset '{root.name}' has no run '{key}'"
             + (f"; its runs are {runs}" if runs else "; make one with compute_segment_anomalies()")
         )
-    saved = dict(root.get_run_info(key).config.run)
+    saved = _saved(root, key)
     saved["thresholds"] = Thresholds(**saved["thresholds"])
     saved["map_range"] = tuple(saved["map_range"])
     run = Run(**saved)
@@ -179,18 +182,19 @@ def delete_run(dataset: Samples, key: str) -> None:
     root = _dataset(dataset)
     if key not in list_runs(root):
         raise ValueError(f"Dataset '{root.name}' has no run '{key}'; its runs are {list_runs(root)}")
-    saved = root.get_run_info(key).config.run
+    saved = _saved(root, key)
     for eval_key in root.list_runs():
         if getattr(root.get_run_info(eval_key).config, "evaluated", None) == key:
             delete_evaluation(root, eval_key)
     delete_fields(root, key)
+    _delete_colours(root, key, saved["made_colours"])
     root.match_tags(f"{key}_skipped").untag_samples(f"{key}_skipped")
     root.delete_run(key)
     delete_folder(root, key, saved["folder"])
 
 
 def delete_fields(dataset: fo.Dataset, key: str, pending_only: bool = False) -> None:
-    """Removes the fields of a run with their mask targets and colours; absent ones are passed over."""
+    """Removes the fields of a run with their mask targets; absent ones are passed over."""
     names = [field_name(key, name, waiting) for waiting in {True, pending_only} for name in FIELD_NAMES]
     dataset.delete_sample_fields([name for name in names if dataset.has_sample_field(name)])
     if pending_only:
@@ -198,11 +202,23 @@ def delete_fields(dataset: fo.Dataset, key: str, pending_only: bool = False) -> 
     targets = dict(dataset.mask_targets)
     if targets.pop(field_name(key, "mask"), None) is not None:
         dataset.mask_targets = targets
+
+
+def made_colours(dataset: fo.Dataset) -> bool:
+    """Whether the dataset's colour scheme is, or is about to be, this package's alone."""
+    runs = list_runs(dataset)
+    return dataset.app_config.color_scheme is None or any(_saved(dataset, key)["made_colours"] for key in runs)
+
+
+def _delete_colours(dataset: fo.Dataset, key: str, made: bool) -> None:
     scheme = dataset.app_config.color_scheme
-    if scheme is not None:
-        ours = {field_name(key, name) for name in FIELD_NAMES}
-        scheme.fields = [entry for entry in scheme.fields or [] if entry.get("path") not in ours]
-        dataset.save()
+    if scheme is None:
+        return
+    ours = {field_name(key, name) for name in FIELD_NAMES}
+    scheme.fields = [entry for entry in scheme.fields or [] if entry.get("path") not in ours]
+    if made and not scheme.fields:
+        dataset.app_config.color_scheme = None
+    dataset.save()
 
 
 def delete_evaluation(dataset: fo.Dataset, eval_key: str) -> None:
@@ -232,6 +248,12 @@ def delete_folder(dataset: fo.Dataset, key: str, folder: str) -> None:
     path = Path(folder)
     if path.parts[-3:-1] == (str(dataset._doc.id), key) and (path / "settings.json").is_file():
         RunStore(path).delete()
+
+
+def _saved(dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    """What is stored of a run, as plain values instead of the database's wrappers."""
+    saved: dict[str, Any] = json.loads(json.dumps(dataset.get_run_info(key).config.run))
+    return saved
 
 
 def _is_anomaly_run(config: Any) -> bool:

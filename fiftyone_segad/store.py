@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,16 +121,27 @@ class RunStore:
         Raises:
             OSError: if the folder cannot be written; the message names it
         """
-        try:
+        store = cls(folder)
+        with store.explained():
             folder.mkdir(parents=True)
             write_json(folder / "settings.json", settings)
+        return store
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Says what to do where the folder cannot be written.
+
+        Raises:
+            OSError: with the folder and the remedy, for an OSError in the block
+        """
+        try:
+            yield
         except OSError as error:
             raise OSError(
                 error.errno,
-                f"Cannot write the run's files to '{folder}' ({error.strerror}). Free the disk, allow writing, or "
-                "set the variable FIFTYONE_SEGAD_DIR to another folder",
+                f"Cannot write the run's files to '{self.folder}' ({error.strerror or error}). Free the disk, allow "
+                "writing, or set the variable FIFTYONE_SEGAD_DIR to another folder; a run goes on where it stopped",
             ) from error
-        return cls(folder)
 
     def settings(self) -> dict[str, Any] | None:
         """What the folder was made for; None if that cannot be read."""

@@ -121,6 +121,37 @@ def dataset_of() -> Iterator[Callable[..., Any]]:
             fo.delete_dataset(name)
 
 
+class ColourEmbedder:
+    """A stand-in for a model: mean and spread of the colours of a segment."""
+
+    name = "colour"
+    identity = "colour-1"
+    calls = 0
+
+    def __init__(self, batch_size: int | None = None) -> None:
+        self.batch_size = batch_size
+
+    def embed(self, image: Any, segments: Any) -> Any:
+        type(self).calls += 1
+        parts = [image[y0:y1, x0:x1].reshape(-1, 3).astype(float) for x0, y0, x1, y1 in segments.boxes]
+        return np.array([[*part.mean(0), *part.std(0), 50.0] for part in parts], np.float32)
+
+    def __enter__(self) -> ColourEmbedder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+@pytest.fixture
+def colour_embedder(monkeypatch: pytest.MonkeyPatch) -> type[ColourEmbedder]:
+    """Puts the stand-in where the name "fastdup" (and so "auto") leads."""
+    from fiftyone_segad import embedders
+
+    monkeypatch.setitem(embedders.EMBEDDERS, "fastdup", ColourEmbedder)
+    return ColourEmbedder
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Path]:
     """Six pictures of smooth noise, 96 x 80 px; the last has a bright square."""

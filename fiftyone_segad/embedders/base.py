@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from types import TracebackType
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..segments import Segments
+
+_Embedder = TypeVar("_Embedder", bound="Embedder")
 
 
 class Embedder(ABC):
@@ -40,7 +43,7 @@ class Embedder(ABC):
     def close(self) -> None:  # noqa: B027 - most embedders hold nothing
         """Releases what the embedder holds (processes, threads). It may not be used afterwards."""
 
-    def __enter__(self) -> Embedder:
+    def __enter__(self: _Embedder) -> _Embedder:
         return self
 
     def __exit__(

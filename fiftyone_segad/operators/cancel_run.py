@@ -27,7 +27,7 @@ class CancelRun(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """The form."""
         inputs = types.Object()
-        names = [] if ctx.dataset is None else execution.running(str(ctx.dataset_id))
+        names = [] if ctx.dataset is None else execution.running(execution.dataset_id(ctx))
         if names:
             forms.choose(inputs, "name", names, "Run", "What is running on this dataset", names[0])
         else:
@@ -37,10 +37,10 @@ class CancelRun(foo.Operator):
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Asks the run to stop."""
         name = forms.text(ctx.params, "name")
-        names = execution.running(str(ctx.dataset_id))
+        names = execution.running(execution.dataset_id(ctx))
         if name not in names:
             raise ValueError(f"name={name!r} is not running on this dataset; running are {names}")
-        execution.cancel(str(ctx.dataset_id), name)
+        execution.cancel(execution.dataset_id(ctx), name)
         return {"cancelled": name}
 
     def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:

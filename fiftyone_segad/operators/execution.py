@@ -46,11 +46,16 @@ def execute(
     Returns:
         the function's result, or in the App a generator of messages
     """
-    watch = _Watch(str(ctx.dataset_id), name)
+    watch = _Watch(dataset_id(ctx), name)
     if ctx.delegated or not in_app(ctx):
         with watch:
             return work(lambda bar: watch.report(bar, lambda share, label: ctx.set_progress(share, label)))
     return _live(ctx, watch, work, outputs, after)
+
+
+def dataset_id(ctx: foo.ExecutionContext) -> str:
+    """Id of the context's dataset, which calls from Python name but do not identify."""
+    return str(ctx.dataset._doc.id)
 
 
 def running(dataset_id: str) -> list[str]:

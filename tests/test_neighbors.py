@@ -1,0 +1,59 @@
+"""Nearest neighbours, against a direct search in double precision."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fiftyone_segad.scoring.neighbors import most_similar, normalize
+
+
+def test_rows_get_length_one() -> None:
+    rows = np.array([[3, 4, 0], [0, 0, 0], [-2e-3, 0, 0], [1e6, 0, 1e6]])
+    expected = [[0.6, 0.8, 0], [0, 0, 0], [-1, 0, 0], [0.5**0.5, 0, 0.5**0.5]]
+    found = normalize(rows)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert normalize(np.zeros((0, 5))).shape == (0, 5)
+
+
+def test_the_given_features_are_not_changed() -> None:
+    rows = np.full((2, 3), 2, np.float32)
+    normalize(rows)
+    assert (rows == 2).all()
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+@pytest.mark.xfail(strict=True, reason="neighbors.normalize: squares leave float32 below about 1e-23 and above 1e19")
+@pytest.mark.parametrize("value", [1e-30, 1e25])
+def test_rows_of_extreme_values_get_length_one(value: float) -> None:
+    np.testing.assert_allclose(normalize(np.array([[value, 0]])), [[1, 0]])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+def test_error_of_values_that_are_not_finite(value: float) -> None:
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        normalize(np.array([[1.0, 2.0], [value, 1.0]]))
+
+
+@pytest.mark.parametrize("block", [1, 3, 7, 64, 1024])
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (5, 13), (64, 65), (130, 7)])
+def test_most_similar_equals_the_direct_search(n: int, m: int, block: int) -> None:
+    random = np.random.default_rng(n * m)
+    queries, bank = normalize(random.normal(size=(n, 9))), normalize(random.normal(size=(m, 9)))
+    all_pairs = queries.astype(np.float64) @ bank.astype(np.float64).T
+    similarities, index = most_similar(queries, bank, block)
+    np.testing.assert_allclose(similarities, all_pairs.max(axis=1), atol=1e-6)
+    np.testing.assert_array_equal(index, all_pairs.argmax(axis=1))
+
+
+def test_all_similarities_may_be_negative() -> None:
+    similarities, index = most_similar(np.array([[1, 0]], np.float32), np.array([[-1, 0], [-0.6, 0.8]], np.float32), 1)
+    assert (similarities[0], index[0]) == (np.float32(-0.6), 1)
+
+
+def test_nothing_to_compare() -> None:
+    similarities, _ = most_similar(np.ones((3, 2), np.float32), np.zeros((0, 2), np.float32))
+    assert (similarities == -np.inf).all()
+    assert len(most_similar(np.zeros((0, 2), np.float32), np.ones((3, 2), np.float32))[0]) == 0

@@ -1,0 +1,202 @@
+"""The operators as FiftyOne runs them from Python, and their forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import numpy as np
+import pytest
+import yaml
+from fiftyone.operators.executor import ExecutionContext, ExecutionError
+from PIL import Image
+
+import fiftyone_segad as segad
+from conftest import ROOT, needs_fastdup
+
+PLUGIN = "@segad/anomaly"
+
+pytestmark = needs_fastdup
+
+
+@pytest.fixture
+def dataset(dataset_of: Callable[..., fo.Dataset], pictures: list[Path]) -> Iterator[fo.Dataset]:
+    made = dataset_of(pictures)
+    made.limit(4).tag_samples("good")
+    yield made
+
+
+def run(operator: str, dataset: fo.Dataset | None, **params: Any) -> Any:
+    return foo.execute_operator(f"{PLUGIN}/{operator}", {"dataset": dataset, "params": params}).result
+
+
+def form(name: str, dataset: fo.Dataset, **params: Any) -> dict[str, Any]:
+    """The properties of a form as the App gets them, by name."""
+    operator = foo.get_operator(f"{PLUGIN}/{name}")
+    context = ExecutionContext(
+        {"dataset_name": dataset.name, "params": params, "view": []}, operator_uri=f"{PLUGIN}/{name}"
+    )
+    return operator.resolve_input(context).to_json()["type"]["properties"]
+
+
+def test_the_plugin_lists_what_it_registers() -> None:
+    listed = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
+    registered = {o.name for o in foo.list_operators() if o.plugin_name == PLUGIN}
+    assert set(listed["operators"]) == registered
+    assert listed["version"] == segad.__version__
+    assert not foo.get_operator(f"{PLUGIN}/compute_segment_anomalies").config.unlisted
+
+
+def test_compute_evaluate_delete(dataset: fo.Dataset, tmp_path: Path) -> None:
+    mask = np.zeros((80, 96), np.uint8)
+    mask[30:46, 40:56] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    dataset.add_sample_field("defect_mask", fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
+    dataset.skip(5).set_values("defect_mask", [fo.Segmentation(mask_path=str(tmp_path / "mask.png"))])
+
+    scored = run("compute_segment_anomalies", dataset, key="ops", normals="tag", segments="tiles:0.4:0.2")
+    assert scored["scored"] == 6
+    assert segad.load_run(dataset, "ops").normals == 4
+    assert dataset.sort_by("ops_score", reverse=True).first().filepath.endswith("5.png")
+    evaluated = run("evaluate_anomalies", dataset, key="ops", eval_key="ops_eval")
+    assert evaluated["image_auroc"] == 1
+    assert "image" in evaluated["report"]
+    assert dataset.has_sample_field("ops_eval")
+    assert run("delete_run", dataset, key="ops") == {"deleted": "ops"}
+    dataset.reload()
+    assert not [name for name in dataset.get_field_schema() if name.startswith("ops")]
+
+
+def test_the_original_method_is_one_operator(dataset: fo.Dataset) -> None:
+    assert run("compute_segment_anomalies", dataset, method="within_image", grid=3)["scored"] == 6
+    assert len(dataset.first().segad_segments.detections) == 9
+
+
+def test_load_mvtec(sample_category: Path) -> None:
+    result = run("load_mvtec", None, dataset_dir=str(sample_category), persistent=False)
+    dataset = fo.load_dataset(result["dataset"])
+    assert (result["samples"], result["problems"]) == (len(dataset), 0)
+    dataset.delete()
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        ("compute_segment_anomalies", {"key": "a b"}, "letters, digits and underscores"),
+        ("compute_segment_anomalies", {"segments": "hexagons"}, "is not known"),
+        ("compute_segment_anomalies", {"threshold": "nan"}, "not a threshold"),
+        ("compute_segment_anomalies", {"normals": "tag", "normals_value": "bad"}, "normals_value"),
+        ("compute_segment_anomalies", {"method": "within_image", "grid": 1.5}, "whole number"),
+        ("compute_segment_anomalies", {"method": "magic"}, "method"),
+        ("evaluate_anomalies", {"key": "absent"}, "no_runs"),
+        ("delete_run", {"key": "absent"}, "no_runs"),
+        ("load_mvtec", {"dataset_dir": "relative/path"}, "full path"),
+        ("load_mvtec", {"dataset_dir": "/absent/folder"}, "no folder"),
+        ("cancel_run", {"name": "absent"}, "nothing|Nothing"),
+    ],
+)
+def test_wrong_input_is_refused_with_a_reason(
+    dataset: fo.Dataset, name: str, params: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((ExecutionError, ValueError), match=message):
+        foo.execute_operator(f"{PLUGIN}/{name}", {"dataset": dataset, "params": params}).raise_exceptions()
+    assert segad.list_runs(dataset) == []
+
+
+def test_the_form_says_what_is_wrong_under_the_field(dataset: fo.Dataset) -> None:
+    good = form("compute_segment_anomalies", dataset)
+    assert not any(prop["invalid"] for prop in good.values())
+    assert good["key"]["default"] == "segad"
+    for name, value in (("key", "a b"), ("segments", "tiles:9"), ("threshold", "fpr:7")):
+        bad = form("compute_segment_anomalies", dataset, **{name: value})
+        assert bad[name]["invalid"], name
+        assert value in bad[name]["error_message"] or "(0, 1" in bad[name]["error_message"]
+    assert "grid" in form("compute_segment_anomalies", dataset, method="within_image")
+
+
+def test_the_form_offers_what_the_dataset_knows(dataset: fo.Dataset) -> None:
+    dataset.set_values("split", ["train"] * 4 + ["test"] * 2)
+    dataset.set_values("defect", [fo.Classification(label="good")] * 3 + [fo.Classification(label="dent")] * 3)
+    dataset.save_view("chosen", dataset.limit(2))
+    properties = form("compute_segment_anomalies", dataset)
+    assert properties["normals"]["type"]["values"] == ["split", "tag", "saved view", "field value"]
+    assert properties["normals"]["default"] == "split"
+    counts = {
+        ("split", "train"): 3,  # the training images that are good
+        ("tag", "good"): 4,
+        ("saved view", "chosen"): 2,
+        ("field value", "good"): 3,
+    }
+    for (source, value), count in counts.items():
+        properties = form("compute_segment_anomalies", dataset, normals=source, normals_value=value)
+        assert properties["normals_count"]["view"]["label"] == f"{count} normal images", source
+
+
+def test_the_form_without_fastdup_names_the_command(dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = foo.get_operator(f"{PLUGIN}/compute_segment_anomalies")
+    module = __import__(type(operator).__module__, fromlist=["fastdup_folder"])
+    package = module.__name__.rsplit(".", 2)[0]
+    fastdup = __import__(f"{package}.embedders.fastdup", fromlist=["importlib"])
+    monkeypatch.setattr(fastdup.importlib.util, "find_spec", lambda name: None)
+    properties = form("compute_segment_anomalies", dataset)
+    assert properties["embedder"]["invalid"]
+    assert "pip install --no-deps fastdup==" in properties["embedder"]["error_message"]
+
+
+def test_empty_states(dataset: fo.Dataset) -> None:
+    assert "no_runs" in form("evaluate_anomalies", dataset)
+    assert "no_runs" in form("delete_run", dataset)
+    assert "nothing" in form("cancel_run", dataset)
+    dataset.untag_samples("good")
+    assert "no_normals" in form("compute_segment_anomalies", dataset)
+
+
+def test_cancel_stops_a_run_which_goes_on_later(dataset: fo.Dataset) -> None:
+    """A run sees the wish to cancel, keeps what it has, and the next one goes on."""
+    operator = foo.get_operator(f"{PLUGIN}/compute_segment_anomalies")
+    package = type(operator).__module__.rsplit(".", 1)[0]
+    execution = __import__(f"{package}.execution", fromlist=["cancel"])
+    watch = execution._Watch(str(dataset._doc.id), "segad")
+    steps: list[int] = []
+
+    def report(bar: Any) -> None:
+        if bar.iteration == 3:
+            assert execution.running(str(dataset._doc.id)) == ["segad"]
+            assert run("cancel_run", dataset, name="segad") == {"cancelled": "segad"}
+            watch._last = 0
+        steps.append(bar.iteration)
+        watch.report(bar, lambda share, label: None)
+
+    with watch, pytest.raises(Exception, match="Run again with the same settings"):
+        segad.compute_segment_anomalies(
+            dataset, reference=dataset.match_tags("good"), segments="tiles:0.4:0.2", progress=report
+        )
+    assert segad.list_runs(dataset) == []
+    assert max(steps) < 12, "it stopped before the end"
+    assert execution.running(str(dataset._doc.id)) == []
+    assert run("compute_segment_anomalies", dataset, normals="tag", segments="tiles:0.4:0.2")["scored"] == 6
+
+
+def test_delegated_execution_to_its_end(dataset: fo.Dataset) -> None:
+    from fiftyone.operators.delegated import DelegatedOperationService
+
+    dataset.persistent = True
+    queued = foo.execute_operator(
+        f"{PLUGIN}/compute_segment_anomalies",
+        {
+            "dataset": dataset,
+            "request_delegation": True,
+            "params": {"normals": "tag", "segments": "tiles:0.4:0.2"},
+        },
+    )
+    assert queued.delegated
+    service = DelegatedOperationService()
+    [operation] = [op for op in service.list_operations(dataset_name=dataset.name) if op.run_state == "queued"]
+    service.execute_operation(operation, log=False)
+    done = service.list_operations(dataset_name=dataset.name)[0]
+    assert done.run_state == "completed", done.result and done.result.error
+    dataset.reload()
+    assert segad.load_run(dataset, "segad").scored == 6

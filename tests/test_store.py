@@ -1,0 +1,165 @@
+"""The run's folder: parts are whole or absent, and hold what was put in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fiftyone_segad import store
+from fiftyone_segad.errors import RunError
+from fiftyone_segad.segments import Segments, from_boxes, grid, tiles
+from fiftyone_segad.store import PART_SIZE, ImageScores, Parts, RunStore, ScoreParts, read_json, write_json
+
+
+def record(id: str, segments: Segments, seed: int = 0) -> ImageScores:
+    random = np.random.default_rng(seed)
+    scores = random.random(len(segments)).astype(np.float32)
+    return ImageScores(id, segments, scores, scores > 0.7, float(random.random()))
+
+
+RECORDS = [
+    record("grid", grid((97, 61), 5), 1),
+    record("tiles", tiles((640, 333)), 2),
+    record("/a path/with ümlaut.png", from_boxes((50, 40), [[3, 4, 9, 30], [0, 0, 50, 40], [7, 7, 8, 8]]), 3),
+    record("no boxes", from_boxes((50, 40), []), 4),
+    record("one row", Segments((30, 9), np.array([[0, 0, 9, 9], [9, 0, 30, 9]]), (1, 2)), 5),
+    record("one box", from_boxes((8, 9), [[1, 2, 3, 4]]), 6),
+]
+
+
+def assert_same(found: ImageScores, expected: ImageScores) -> None:
+    assert (found.id, found.image_score) == (expected.id, expected.image_score)
+    assert (found.segments.size, found.segments.shape) == (expected.segments.size, expected.segments.shape)
+    np.testing.assert_array_equal(found.segments.boxes, expected.segments.boxes)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    np.testing.assert_array_equal(found.outliers, expected.outliers)
+    assert (found.scores.dtype, found.outliers.dtype) == (np.float32, bool)
+
+
+@pytest.mark.parametrize("split", [1, 2, len(RECORDS)])  # records a part
+def test_round_trip(tmp_path: Path, split: int) -> None:
+    parts = ScoreParts(tmp_path / "scores")
+    for index, image in enumerate(RECORDS, start=1):
+        parts.add(image)
+        if index % split == 0:
+            parts.flush()
+    found = list(ScoreParts(tmp_path / "scores"))
+    assert len(found) == len(RECORDS)
+    for one, other in zip(found, RECORDS, strict=True):
+        assert_same(one, other)
+    assert parts.ids() == {image.id for image in RECORDS}
+
+
+def test_a_part_is_written_when_it_is_full(tmp_path: Path) -> None:
+    parts = ScoreParts(tmp_path)
+    for index in range(PART_SIZE - 1):
+        parts.add(record(str(index), grid((4, 4), 2)))
+    assert parts.ids() == set()
+    parts.add(record("last", grid((4, 4), 2)))
+    assert len(parts.ids()) == PART_SIZE
+    parts.add(record("next", grid((4, 4), 2)))
+    parts.flush()
+    parts.flush()  # nothing is left to write
+    assert [image.id for image in parts] == [*map(str, range(PART_SIZE - 1)), "last", "next"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_parts_keep_their_order(tmp_path: Path) -> None:
+    for index in range(12):
+        Parts(tmp_path).append({"index": np.array(index)})
+    assert [int(part["index"]) for part in Parts(tmp_path)] == list(range(12))
+
+
+def test_what_a_crash_left_is_ignored(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    parts.append({"a": np.arange(3)})
+    (tmp_path / "part-000001.partial").write_bytes(b"half of a part")
+    assert len(list(parts)) == 1
+    parts.append({"a": np.arange(5)})
+    assert [len(part["a"]) for part in parts] == [3, 5]
+
+
+def test_a_write_that_fails_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(file: Any, **arrays: Any) -> None:
+        file.write(b"half of a part")
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.np, "savez", fail)
+        with pytest.raises(OSError, match="No space left"):
+            Parts(tmp_path).append({"a": np.arange(3)})
+    assert list(Parts(tmp_path)) == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text"])
+def test_error_of_a_damaged_part(tmp_path: Path, damage: str) -> None:
+    parts = ScoreParts(tmp_path)
+    for image in RECORDS:
+        parts.add(image)
+        parts.flush()
+    file = tmp_path / "part-000002.npz"
+    content = file.read_bytes()
+    file.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "text": b"no archive"}[damage])
+    with pytest.raises(RunError, match=r"part-000002\.npz' is damaged .* overwrite=True"):
+        list(parts)
+    with pytest.raises(RunError, match=r"part-000002\.npz"):
+        parts.ids()
+
+
+class Touch:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path(self.path),)
+
+
+def test_pickled_objects_are_refused(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    np.savez(tmp_path / "part-000000.npz", a=np.array([Touch(str(ran))], dtype=object))
+    with pytest.raises(RunError, match=r"part-000000\.npz.*allow_pickle"):
+        list(Parts(tmp_path))
+    assert not ran.exists()
+
+
+def test_settings(tmp_path: Path) -> None:
+    made = RunStore.create(tmp_path / "data" / "key" / "run", {"method": "reference", "segments": "grid:7"})
+    assert made.exists() and RunStore(made.folder).settings() == {"method": "reference", "segments": "grid:7"}
+    (made.folder / "settings.json").write_text("{half")
+    assert made.settings() is None
+    assert RunStore(tmp_path / "other").settings() is None and not RunStore(tmp_path / "other").exists()
+
+
+def test_error_of_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match=r"Cannot write the run's files to '.*file/run'.*FIFTYONE_SEGAD_DIR"):
+        RunStore.create(tmp_path / "file" / "run", {})
+
+
+def test_json_that_is_no_object_is_none(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": 1})
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+    (tmp_path / "a.json").write_text("[1, 2]")
+    assert read_json(tmp_path / "a.json") is None
+
+
+def test_delete_removes_its_own_folders_only(tmp_path: Path) -> None:
+    root = tmp_path / "segad"
+    one = RunStore.create(root / "dataset" / "key" / "one", {})
+    two = RunStore.create(root / "dataset" / "key" / "two", {})
+    other = RunStore.create(root / "dataset" / "other" / "run", {})
+    one.bank.append({"a": np.arange(3)})
+    one.delete()
+    assert not one.exists() and two.settings() == {} and other.settings() == {}
+    two.delete()
+    assert not (root / "dataset" / "key").exists() and other.settings() == {}
+    other.delete()
+    assert root.is_dir() and list(root.iterdir()) == []
+    other.delete()  # gone already
+    assert tmp_path.is_dir()
