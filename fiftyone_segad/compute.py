@@ -234,6 +234,9 @@ def _calibrate(
     thresholds, warnings = choose_thresholds(
         rule, image_scores, normal_scores, normal_pixels, truth() if truth else None
     )
+    if rule.kind == "fpr" and thresholds.image == normal_scores.max():
+        highest = max(store.normals, key=lambda record: record.image_score)
+        warnings.append(f"The threshold is the score of a single normal image; look whether it is one: {highest.id}")
     if method == "within_image":  # its masks are the outlier segments, whatever the image threshold
         thresholds = replace(thresholds, pixel=None)
     background = normal_pixels if normal_pixels.size else _pixels(_records(store, present))

@@ -152,8 +152,14 @@ class AnomalyResults:
             "f1max is at the best threshold, which has seen the truth."
         )
         if missing := self.missing():
-            absent = "defective" if not self.metrics()["n_anomalous"] else "normal"
-            lines.append(f"Not defined without {absent} images: {', '.join(missing)}.")
+            total = rows[-1]
+            reasons = {
+                "no defective images": not total["n_anomalous"],
+                "no normal images": not total["n_normal"],
+                "no image is flagged": total["precision"] is None,
+            }
+            why = ", ".join(reason for reason, holds in reasons.items() if holds)
+            lines.append(f"Not defined here ({why}): {', '.join(missing)}.")
         lines += [f"Warning: {warning}" for warning in self.warnings]
         return "\n".join(lines)
 

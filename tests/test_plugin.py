@@ -6,6 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -73,18 +76,19 @@ sys.meta_path.insert(0, Block())
 
 
 def test_fiftyone_can_download_it(tmp_path: Path) -> None:
-    """`fiftyone plugins download` unpacks an archive; from there the plugin is found and loads."""
-    archive = shutil.make_archive(str(tmp_path / "segad"), "zip", copy_plugin(tmp_path / "source" / "segad").parent)
-    code = (
-        f"""
-import fiftyone.plugins.core as core, fiftyone.core.utils as fou, os
-fou.extract_archive({archive!r}, outdir=os.environ["FIFTYONE_PLUGINS_DIR"])
-"""
-        + LIST
-    )
+    """FiftyOne's own download, from an archive as a repository host serves it; from there the plugin loads."""
+    copy_plugin(tmp_path / "source" / "segad")
+    shutil.make_archive(str(tmp_path / "www" / "segad"), "zip", tmp_path / "source")
     (tmp_path / "plugins").mkdir()
-    done = python(code, tmp_path / "plugins")
-    assert done.stdout.splitlines()[-2] == NAMES, done.stderr
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "www"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/segad.zip"
+        code = f"import fiftyone.plugins as fop; fop.download_plugin({address!r})\n" + LIST
+        done = python(code, tmp_path / "plugins")
+        server.shutdown()
+    assert done.stdout.splitlines()[-2:] == [NAMES, ""], done.stderr
+    assert list((tmp_path / "plugins").rglob("fiftyone.yml"))
 
 
 def test_importing_the_package_imports_nothing_heavy(tmp_path: Path) -> None:

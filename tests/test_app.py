@@ -1,0 +1,199 @@
+"""The App in a real browser: forms, a run, and the pixels that it draws."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+import pytest
+from conftest import needs_fastdup
+from fiftyone import ViewField as F
+from PIL import Image
+
+import fiftyone_segad as segad
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = [
+    needs_fastdup,
+    pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium"),
+]
+
+NAME = "segad-app-test"
+MINUTE = 60_000  # ms
+
+
+@pytest.fixture(scope="module")
+def dataset(sample_category: Path) -> Iterator[fo.Dataset]:
+    made = segad.load_mvtec(sample_category, name=NAME, persistent=True)
+    yield made
+    made.delete()
+
+
+@pytest.fixture(scope="module")
+def page(dataset: fo.Dataset) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    session = fo.launch_app(dataset, remote=True, port=5393)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic"],
+        )
+        tab = browser.new_page(viewport={"width": 1400, "height": 900})
+        tab.set_default_timeout(MINUTE)
+        tab.goto(f"http://localhost:5393/datasets/{NAME}")
+        tab.wait_for_selector('[data-cy="fo-grid"]')
+        tab.wait_for_timeout(3000)
+        if tab.get_by_text("Dismiss").count():  # an advertisement that covers the grid
+            tab.get_by_text("Dismiss").first.click()
+        yield tab
+        browser.close()
+    session.close()
+
+
+def open_form(page: Any, label: str) -> None:
+    page.keyboard.press("Escape")
+    page.keyboard.press("`")
+    page.wait_for_timeout(1000)
+    page.keyboard.type(label)
+    page.wait_for_timeout(1000)
+    page.get_by_text(label).last.click()
+    page.get_by_role("button", name="Execute").first.wait_for()
+    page.wait_for_timeout(1500)
+
+
+def execute(page: Any, done: str) -> None:
+    page.get_by_role("button", name="Execute").first.click()
+    page.get_by_text(done).first.wait_for(timeout=5 * MINUTE)
+
+
+def close(page: Any) -> None:
+    page.get_by_role("button", name="Done").first.click()
+    page.wait_for_timeout(3000)
+
+
+def key_field(page: Any, value: str) -> Any:
+    return page.locator(f'input[value="{value}"]').first
+
+
+def first_tile(page: Any) -> np.ndarray:
+    """The pixels of the first image of the grid as the browser draws it."""
+    box = page.locator('[data-cy="fo-grid"] canvas').first.bounding_box()
+    shot = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB")).astype(int)
+    left, top = int(box["x"]), int(box["y"])
+    return shot[top : top + int(box["height"]), left : left + int(box["width"])]
+
+
+def test_a_wrong_key_is_told_under_its_field(page: Any) -> None:
+    open_form(page, "Anomalies: compute segment anomalies")
+    key = key_field(page, "segad").element_handle()
+    key.fill("two words")
+    page.get_by_text("must be letters, digits and underscores").wait_for()
+    assert page.get_by_role("button", name="Execute").first.is_disabled()
+    key.fill("app")
+    page.wait_for_timeout(2500)
+    assert page.get_by_role("button", name="Execute").first.is_enabled()
+    page.get_by_role("button", name="Cancel").first.click()
+
+
+def test_a_run_with_progress_ends_sorted_by_score(page: Any, dataset: fo.Dataset) -> None:
+    open_form(page, "Anomalies: compute segment anomalies")
+    assert page.get_by_text("10 normal images").count(), "the training split is offered by itself"
+    page.get_by_role("button", name="Execute").first.click()
+    page.get_by_text("steps").first.wait_for()  # "12 of 94 steps"
+    page.get_by_text("Images scored").first.wait_for(timeout=5 * MINUTE)
+    close(page)
+    dataset.reload()
+    assert segad.load_run(dataset, "segad").scored == len(dataset)
+    assert page.get_by_text("SortBy").count(), "the view is sorted"
+    assert page.get_by_text("segad_score").count() >= 2, "in the view bar and in the sidebar"
+
+
+def test_the_heatmap_is_hot_where_the_map_is(page: Any, dataset: fo.Dataset) -> None:
+    dataset.reload()
+    worst = dataset.exists("segad_score").sort_by("segad_score", reverse=True).first()
+    heat = np.asarray(Image.open(worst.segad_map.map_path)).astype(float)
+    drawn = first_tile(page)
+    colour = drawn.max(axis=2) - drawn.min(axis=2)  # the pictures are grey, so that all colour is the map's
+    height, width = colour.shape
+    rows = np.arange(height) * heat.shape[0] // height
+    columns = np.arange(width) * heat.shape[1] // width
+    expected = heat[rows][:, columns]
+    shown = slice(0, int(height * 0.8))  # labels are drawn over the lower part
+    hot, cold = expected[shown] > 200, expected[shown] == 0
+    assert hot.any()
+    assert cold.any()
+    assert np.median(colour[shown][hot]) > 60, "the hot spot is coloured"
+    assert np.median(colour[shown][cold]) < 20, "what is normal stays clear"
+
+
+def test_evaluate_shows_its_table(page: Any) -> None:
+    open_form(page, "Anomalies: evaluate a run")
+    execute(page, "image_auroc")
+    assert page.get_by_text("foreign_object").count()
+    close(page)
+
+
+def test_the_original_method_shows_red_segments(page: Any, dataset: fo.Dataset) -> None:
+    open_form(page, "Anomalies: compute segment anomalies")
+    key_field(page, "segad_2").fill("grid")
+    page.get_by_text("within_image:").click()
+    slider = page.locator('input[type="range"][value="7"]').last
+    slider.wait_for(state="attached")
+    assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("1", "10")
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_timeout(2000)
+    execute(page, "Images scored")
+    close(page)
+    dataset.reload()
+    run = segad.load_run(dataset, "grid")
+    assert run.settings["segments"] == "grid:6"
+    odd = dataset.sort_by("grid_score", reverse=True).first()
+    drawn = first_tile(page)
+    red = (drawn[..., 0] - drawn[..., 1:].max(axis=2)) > 60
+    height, width = red.shape
+    inside = np.zeros_like(red)
+    for segment in odd.grid_segments.detections:
+        if segment.label == "anomalous":
+            x, y, w, h = segment.bounding_box
+            inside[int(y * height) : int((y + h) * height) + 2, int(x * width) : int((x + w) * width) + 2] = True
+    upper = slice(0, int(height * 0.8))
+    assert red[upper].sum() > 50
+    assert inside[upper][red[upper]].mean() > 0.9, "what is red is an outlier segment"
+
+
+def test_delete_asks_which_and_leaves_nothing(page: Any, dataset: fo.Dataset) -> None:
+    open_form(page, "Anomalies: delete a run")
+    assert page.get_by_role("button", name="Execute").first.is_disabled(), "no run is chosen beforehand"
+    page.get_by_role("combobox").last.click()
+    page.get_by_role("option", name="grid").click()
+    page.get_by_text("This removes grid_score").wait_for()
+    execute(page, "Run deleted")
+    close(page)
+    dataset.reload()
+    assert segad.list_runs(dataset) == ["segad"]
+    assert not dataset.has_sample_field("grid_score")
+
+
+def test_a_closed_page_cancels_and_the_run_goes_on_later(page: Any, dataset: fo.Dataset) -> None:
+    open_form(page, "Anomalies: compute segment anomalies")
+    key_field(page, "segad_2").fill("later")
+    page.wait_for_timeout(2000)
+    page.get_by_role("button", name="Execute").first.click()
+    page.get_by_text("steps").first.wait_for()
+    page.wait_for_timeout(4000)
+    page.reload()
+    page.wait_for_selector('[data-cy="fo-grid"]')
+    time.sleep(5)
+    dataset.reload()
+    assert "later" not in segad.list_runs(dataset)
+    view = dataset.match(F("split") == "test")
+    assert segad.compute_segment_anomalies(view, key="later", reference=dataset.match(F("split") == "train")).scored
