@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import mimetypes
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import fiftyone as fo
 
 from .errors import ImageError
 from .fields import zero_mask
-from .images import read_size
+from .images import read_header
 from .runs import dataset_folder
 from .threads import usable_cores
 from .truth import GOOD
@@ -114,8 +115,15 @@ class _Entry:
     def check(self) -> None:
         """Reads the headers of image and mask and notes what does not fit."""
         try:
-            self.size = read_size(str(self.path))
-            self.metadata = fo.ImageMetadata.build_for(str(self.path))
+            header = read_header(str(self.path))
+            self.size = header.size
+            self.metadata = fo.ImageMetadata(
+                size_bytes=self.path.stat().st_size,
+                mime_type=mimetypes.guess_type(self.path)[0],
+                width=header.size[0],
+                height=header.size[1],
+                num_channels=header.channels,
+            )
         except ImageError as error:
             self.problems.append(str(error))
         if self.mask is None:
@@ -123,7 +131,7 @@ class _Entry:
                 self.problems.append(f"'{self.path}' shows '{self.defect}' but has no mask")
             return
         try:
-            size = read_size(str(self.mask))
+            size = read_header(str(self.mask)).size
         except ImageError as error:
             self.problems.append(str(error))
             self.mask = None

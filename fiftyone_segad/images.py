@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +14,43 @@ from PIL import Image, ImageOps
 
 from .errors import ImageError
 
-MAX_PIXELS = 200_000_000
-"""Largest image that is decoded, in pixels (about 600 MB as RGB); larger ones are refused by header."""
+MAX_PIXELS = 178_956_970
+"""Largest image that is decoded, in pixels (about 540 MB as RGB), Pillow's own bound; larger ones are refused by
+their header."""
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 _ORIENTATION_TAG = 0x0112
 
 
-def read_size(path: str) -> tuple[int, int]:
-    """Returns the ``(width, height)`` in pixels of an image as shown (EXIF applied), from its header.
+@dataclass(frozen=True)
+class Header:
+    """What is known of an image without decoding it.
+
+    Attributes:
+        size: ``(width, height)`` in pixels as shown (EXIF orientation applied)
+        channels: number of channels of the file
+    """
+
+    size: tuple[int, int]
+    channels: int
+
+
+def read_header(path: str) -> Header:
+    """Reads an image's header.
 
     Raises:
         ImageError: if the file is missing, empty, not an image, or larger than :data:`MAX_PIXELS`
     """
     with _open(path) as image:
-        return _shown_size(image)
+        try:
+            # Pillow would decode a whole PNG to look for orientation behind its pixels
+            known = image.format != "PNG" or "exif" in image.info
+            swapped = known and image.getexif().get(_ORIENTATION_TAG) in _SWAPPED_ORIENTATIONS
+        except Exception as error:  # damaged EXIF raises many types
+            raise ImageError(f"Cannot read the header of '{path}': {error}") from error
+        width, height = image.size
+        return Header((height, width) if swapped else (width, height), len(image.getbands()))
 
 
 def read_image(path: str) -> NDArray[np.uint8]:
@@ -106,10 +127,7 @@ def _open(path: str) -> Image.Image:
     if os.path.getsize(path) == 0:
         raise ImageError(f"'{path}' is empty (0 bytes)")
     try:
-        with warnings.catch_warnings():
-            # The header's size is checked below against our own bound
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
+        image = Image.open(path)
     except Image.DecompressionBombError as error:
         raise ImageError(f"'{path}' is too large: {error}") from error
     except Exception as error:
@@ -121,13 +139,6 @@ def _open(path: str) -> Image.Image:
             f"'{path}' is too large: {width} x {height} px, more than {MAX_PIXELS:,}; cut it into smaller images first"
         )
     return image
-
-
-def _shown_size(image: Image.Image) -> tuple[int, int]:
-    width, height = image.size
-    if image.getexif().get(_ORIENTATION_TAG) in _SWAPPED_ORIENTATIONS:
-        return height, width
-    return width, height
 
 
 def _to_rgb(image: Image.Image, path: str) -> Image.Image:

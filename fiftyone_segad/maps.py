@@ -14,6 +14,10 @@ EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 """Neighbourhood of a region: pixels that touch at a corner belong together, as in MVTec's evaluation."""
 
 
+_LEAST_WEIGHT = 1e-6
+"""Weight of a box on its own border, so that a pixel there belongs to it."""
+
+
 @dataclass(frozen=True)
 class Region:
     """A connected region of a mask.
@@ -36,10 +40,11 @@ def anomaly_map(
 ) -> NDArray[np.float32]:
     """Blends segment scores into a map.
 
-    Each pixel is the weighted mean of the scores of the segments that cover it; a segment's weight is a
-    raised cosine (Hann) along each axis, highest at its centre and nearly zero at its border, so that the
-    map has no seams where tiles begin and end. Segments that do not overlap give constant blocks. Pixels
-    that no segment covers take the nearest segment of a grid, and the lowest score otherwise.
+    Scores of tiles that overlap are interpolated linearly between the tiles' centres, so that the map has no
+    blocks and no seams where tiles begin and end. Segments of a grid that do not overlap give constant blocks,
+    and the nearest one stands for the left-over pixels at the border. Of boxes in any other arrangement each
+    pixel is the mean of those that cover it, weighted by a raised cosine (Hann) along each axis that nearly
+    vanishes at a box's border; pixels that no box covers take the lowest score.
 
     Args:
         segments: the segments of one image
@@ -116,19 +121,24 @@ def connected_regions(mask: NDArray[np.uint8], anomaly: NDArray[np.floating]) ->
 
 def _row_weights(intervals: NDArray[np.int64], points: NDArray[np.float64]) -> NDArray[np.float32]:
     """Weights ``[points, intervals]`` of each interval at each point along one axis; rows sum to 1."""
-    weights = _hann(intervals, points)
-    outside = np.flatnonzero(weights.sum(axis=1) == 0)
-    if outside.size:  # left-over pixels of a grid: the nearest interval stands for them
-        centres = intervals.mean(axis=1)
-        weights[outside, np.abs(points[outside, None] - centres).argmin(axis=1)] = 1
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    centres = intervals.mean(axis=1)
+    weights = np.zeros((len(points), len(centres)), np.float32)
+    each = np.arange(len(points))
+    if not (intervals[1:, 0] < intervals[:-1, 1]).any():
+        weights[each, np.abs(points[:, None] - centres).argmin(axis=1)] = 1
+        return weights
+    left = np.clip(np.searchsorted(centres, points) - 1, 0, len(centres) - 2)
+    share = np.clip((points - centres[left]) / (centres[left + 1] - centres[left]), 0, 1)
+    weights[each, left] = 1 - share
+    weights[each, left + 1] += share
+    return weights
 
 
 def _hann(intervals: NDArray[np.int64], points: NDArray[np.float64]) -> NDArray[np.float64]:
     starts, lengths = intervals[:, 0], intervals[:, 1] - intervals[:, 0]
     phase = (points[:, None] - starts) / lengths
-    inside = (phase > 0) & (phase < 1)
-    return np.where(inside, np.sin(np.pi * phase) ** 2, 0)
+    inside = (phase >= 0) & (phase < 1)
+    return np.where(inside, np.maximum(np.sin(np.pi * phase) ** 2, _LEAST_WEIGHT), 0)
 
 
 def _blend_boxes(

@@ -206,8 +206,9 @@ class PixelCounts:
     @classmethod
     def merge(cls, low: float, high: float, parts: Iterable[PixelCounts]) -> PixelCounts:
         """Adds up counts between the same scores, with the same bins."""
-        merged = cls(low, high)
-        for part in parts:
+        several = list(parts)
+        merged = cls(low, high, several[0].bins if several else PIXEL_BINS)
+        for part in several:
             merged._normal += part._normal
             merged._defective += part._defective
             merged._overlap += part._overlap

@@ -25,8 +25,8 @@ DEFAULT_STRIDE = 1 / 12
 """Tile size and stride as shares of the image's shorter side: 12 x 12 tiles on a square image, each overlapping
 the next by a third."""
 
-SMALLEST_TILE = 8
-"""Pixels; a smaller tile holds no texture that the embedders could tell apart."""
+SMALLEST_TILE = 10
+"""Pixels; fastdup itself takes no image with a shorter side."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def tiles(size: Size, tile: float = DEFAULT_TILE, stride: float = DEFAULT_STRIDE
     if shorter < SMALLEST_TILE:
         raise ValueError(f"An image of {size[0]} x {size[1]} px is too small for tiles (at least {SMALLEST_TILE} px)")
     side = max(SMALLEST_TILE, round(tile * shorter))
-    step = max(1.0, stride * shorter)
+    step = min(max(1.0, stride * shorter), side)  # rounding must not leave gaps
 
     def spread(length: int) -> NDArray[np.int64]:
         count = ceil(round((length - side) / step, 6)) + 1
@@ -122,6 +122,8 @@ def from_boxes(size: Size, boxes: ArrayLike) -> Segments:
         return Segments(size, np.zeros((0, 4), np.int64))
     if array.ndim != 2 or array.shape[1] != 4:
         raise ValueError(f"Segments must be an array of boxes [n, 4], got shape {list(array.shape)}")
+    if np.isnan(array).any():
+        raise ValueError("Segments must not have NaN coordinates")
     clipped = np.clip(np.round(array), 0, [size[0], size[1]] * 2).astype(np.int64)
     empty = np.flatnonzero((clipped[:, 2:] <= clipped[:, :2]).any(axis=1))
     if empty.size:
@@ -151,7 +153,7 @@ def parse_spec(spec: str) -> tuple[str, tuple[float, ...]]:
         raise ValueError(f"segments={spec!r}: {texts} are not numbers") from None
     if kind == "grid" and len(numbers) <= 1:
         n = numbers[0] if numbers else DEFAULT_GRID
-        if not (n >= 1 and n == int(n)):
+        if n < 1 or not float(n).is_integer():
             raise ValueError(f"segments={spec!r}: the grid must be a whole number from 1 on")
         return "grid", (n,)
     if kind == "tiles" and len(numbers) <= 2:

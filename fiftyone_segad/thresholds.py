@@ -34,7 +34,8 @@ class ThresholdRule:
     value: float = 0.0
 
     def __str__(self) -> str:
-        return self.kind if self.kind == "f1" else f"{self.kind}:{self.value:g}"
+        named = {"f1": "f1", "value": f"{self.value:g}"}
+        return named.get(self.kind, f"{self.kind}:{self.value:g}")
 
 
 def parse_threshold(threshold: str | float) -> ThresholdRule:
@@ -44,11 +45,11 @@ def parse_threshold(threshold: str | float) -> ThresholdRule:
         ValueError: if it is none of these, not finite, or a share outside (0, 1)
     """
     if isinstance(threshold, str):
-        kind, _, text = threshold.partition(":")
+        kind, colon, text = threshold.partition(":")
         if threshold == "f1":
             return ThresholdRule("f1")
         try:
-            value = float(text or kind)
+            value = float(text or kind) if text or not colon else math.nan
         except ValueError:
             value = math.nan
         if kind in ("fpr", "quantile") and text:

@@ -12,11 +12,11 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 import pytest
-from conftest import needs_fastdup
 from fiftyone import ViewField as F
 from PIL import Image
 
 import fiftyone_segad as segad
+from conftest import needs_fastdup
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -75,7 +75,7 @@ def execute(page: Any, done: str) -> None:
 
 
 def close(page: Any) -> None:
-    page.get_by_role("button", name="Done").first.click()
+    page.get_by_role("button", name="Done").or_(page.get_by_role("button", name="Close")).first.click()
     page.wait_for_timeout(3000)
 
 

@@ -101,9 +101,6 @@ def test_features_equal_those_of_the_package(
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=SegadError, reason="fastdup drops images with a side below 10 px; SMALLEST_TILE is 8"
-)
 def test_features_of_the_smallest_tiles(embedder: Embedder, native: FastdupNativeEmbedder) -> None:
     image, segments = noise(20, 20), tiles((20, 20))
     np.testing.assert_allclose(embedder.embed(image, segments), native.embed(image, segments), atol=1e-5)

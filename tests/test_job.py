@@ -254,7 +254,10 @@ def test_images_may_bring_their_own_boxes(paths: list[str], make_job: Callable[.
     assert record.scores[0] == pytest.approx(brute_force(paths[6], paths[:3])[0], abs=1e-5)
 
 
-def test_more_images_than_a_part_holds(paths: list[str], make_job: Callable[..., Job]) -> None:
+def test_more_images_than_a_part_holds(
+    paths: list[str], make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fiftyone_segad.job.PART_SIZE", 3)  # the bank's 8 normals: two parts and two thirds
     images = [JobImage(f"{path}-{copy}", path) for copy in range(12) for path in paths[8:]]  # 48: a part and a half
     job = make_job(images, paths[:8])
     job.run()
@@ -262,4 +265,8 @@ def test_more_images_than_a_part_holds(paths: list[str], make_job: Callable[...,
     assert list(found) == [image.id for image in images]
     for path in paths[8:]:
         np.testing.assert_allclose(found[f"{path}-11"].scores, brute_force(path, paths[:8]), atol=1e-5)
+    assert [list(map(str, part["paths"])) for part in job.store.bank] == [paths[:3], paths[3:6], paths[6:8]]
+    for path in paths[:8]:
+        expected = brute_force(path, [other for other in paths[:8] if other != path])
+        np.testing.assert_allclose(by_id(job.store.normals)[path].scores, expected, atol=1e-5)
     assert set(job.clock.seconds) == {"decode", "embed", "search", "map"}

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import fiftyone as fo
 import pytest
-from conftest import needs_fastdup, shared
 from fiftyone import ViewField as F
 
 import fiftyone_segad as segad
+from conftest import needs_fastdup, shared
 
 pytestmark = needs_fastdup
 

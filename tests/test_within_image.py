@@ -117,7 +117,6 @@ def test_scores_equal_the_direct_computation() -> None:
     np.testing.assert_allclose(segment_scores(features), expected, atol=1e-6)
 
 
-@pytest.mark.xfail(strict=True, reason="within_image.segment_scores: similarities are rounded to above 1")
 def test_scores_of_equal_segments_are_not_negative() -> None:
     for row in np.random.default_rng(0).random((50, 1, 576)):
         assert segment_scores(np.repeat(row, 5, axis=0)).min() >= 0

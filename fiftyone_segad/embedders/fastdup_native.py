@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..errors import MissingDependencyError, SegadError
 from ..scoring.within_image import Outliers
-from ..segments import Segments
+from ..segments import SMALLEST_TILE, Segments
 from .base import Embedder
 from .fastdup import FEATURES, INSTALL_COMMAND, fastdup_folder, installed_version
 
@@ -59,6 +59,9 @@ class FastdupNativeEmbedder(Embedder):
     def embed(self, image: NDArray[np.uint8], segments: Segments) -> NDArray[np.float32]:
         if len(segments) == 0:
             return np.zeros((0, FEATURES), np.float32)
+        sides = segments.boxes[:, 2:] - segments.boxes[:, :2]
+        if sides.min() < SMALLEST_TILE:
+            raise ValueError(f"fastdup takes no segments with a side below {SMALLEST_TILE} px; use larger ones")
         with tempfile.TemporaryDirectory(prefix="segad-") as folder:
             write_segments(image, segments, f"{folder}/segments")
             features = np.array(self._ask("features", folder), np.float32)

@@ -99,7 +99,7 @@ class ComputeSegmentAnomalies(foo.Operator):
             run = load_run(dataset, request.key)
             yield ctx.ops.open_dataset(dataset.name)  # a reload would not show the new colours
             yield ctx.ops.set_view(samples.exists(run.field("score")).sort_by(run.field("score"), reverse=True))
-            shown = ["score", "pred", *(["segments"] if request.method == "within_image" else ["map", "regions"])]
+            shown = ["score", "pred", *(["segments"] if request.method == "within_image" else ["map"])]
             yield ctx.ops.set_active_fields([run.field(name) for name in shown])
 
         return execution.execute(ctx, request.key, work, _outputs, after)

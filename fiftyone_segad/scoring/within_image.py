@@ -75,4 +75,4 @@ def segment_scores(features: NDArray[np.floating]) -> NDArray[np.float32]:
     similarities = nearest_similarities(features)
     if similarities.shape[1] == 0:
         return np.zeros(len(similarities), np.float32)
-    return 1 - similarities[:, -1]
+    return np.clip(1 - similarities[:, -1], 0, 2)
