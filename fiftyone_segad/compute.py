@@ -120,15 +120,7 @@ def compute_segment_anomalies(
     images = _images(samples, spec, by_path=False)
     normals: list[JobImage] = [] if reference is None else _images(reference, spec, by_path=True)
     _check_reference(method, images, normals)
-    rule = parse_threshold(
-        threshold
-        if threshold is not None
-        else (f"fpr:{DEFAULT_FPR}" if len(normals) > 1 else f"quantile:{DEFAULT_QUANTILE}")
-    )
-    if rule.kind == "fpr" and len(normals) < 2:
-        raise ValueError(f"threshold='{rule}' needs at least 2 normal images in reference=...; use 'quantile:0.95'")
-    if rule.kind == "f1":
-        read_truth(samples, GT_FIELD)
+    rule = _check_threshold(threshold, samples, normals)
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers must be at least 1, got {num_workers}")
 
@@ -283,6 +275,17 @@ def _check_reference(method: str, images: list[JobImage], normals: list[JobImage
         )
     if method == "reference" and len(normals) == 1 and {i.path for i in images} == {normals[0].path}:
         raise ValueError("The only normal image is also the only image to score; add normals to reference=...")
+
+
+def _check_threshold(threshold: str | float | None, samples: Samples, normals: list[JobImage]) -> ThresholdRule:
+    if threshold is None:
+        threshold = f"fpr:{DEFAULT_FPR}" if len(normals) > 1 else f"quantile:{DEFAULT_QUANTILE}"
+    rule = parse_threshold(threshold)
+    if rule.kind == "fpr" and len(normals) < 2:
+        raise ValueError(f"threshold='{rule}' needs at least 2 normal images in reference=...; use 'quantile:0.95'")
+    if rule.kind == "f1":
+        read_truth(samples, GT_FIELD)
+    return rule
 
 
 def _images(samples: Samples, spec: str | Proposer, by_path: bool) -> list[JobImage]:
