@@ -14,8 +14,9 @@ export SENTRY_OPT_OUT := 1
 # FiftyOne's notice that a mongod of major version 6 is old
 export FIFTYONE_DATABASE_VALIDATION := false
 
-CATEGORY := $(if $(DATA),$(abspath $(DATA)),.demo/sample/brick)
-NAME := segad-demo-$(notdir $(CATEGORY))
+CATEGORY := $(abspath $(if $(DATA),$(DATA),.demo/sample/brick))
+# Two clones, or two folders of one name, must not meet in one dataset
+NAME := segad-demo-$(notdir $(CATEGORY))-$(firstword $(shell printf %s "$(CATEGORY)" | cksum))
 
 .PHONY: demo app test lint bench install clean
 
@@ -54,6 +55,7 @@ $(VENV)/installed: pyproject.toml tools/ensure_mongod.py
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
+	@echo "pip will name fastdup's pins as conflicts: they are known, see the README"
 	$(BIN)/pip install --quiet --editable ".[dev]"
 	@touch $@
 
