@@ -27,7 +27,7 @@ from .evaluate import best_thresholds
 from .fields import THRESHOLD_FIELDS, write_fields
 from .job import Job, JobImage
 from .maps import anomaly_map
-from .runs import Run, check_key, delete_folder, list_runs, load_run, made_colours, runs_folder, save_run
+from .runs import Run, check_key, current_folder, delete_folder, load_run, made_colours, runs_folder, save_run
 from .scoring import METHODS
 from .segments import Proposer, get_proposer
 from .store import ImageScores, RunStore
@@ -41,12 +41,9 @@ from .thresholds import (
     parse_threshold,
     quantile_threshold,
 )
-from .truth import read_truth
+from .truth import GT_FIELD, read_truth
 
 logger = logging.getLogger(__name__)
-
-GT_FIELD = "defect_mask"
-"""Ground truth of the threshold ``f1``, unless another field is named."""
 
 DEFAULT_SEGMENTS = {"within_image": "grid:7", "reference": "tiles"}
 
@@ -242,13 +239,13 @@ def _put_in_place(
     dataset: fo.Dataset, run: Run, calibration: _Calibration, present: set[str], advance: Callable[[int], None]
 ) -> None:
     """Writes the fields, registers the run, and removes the run that it replaces."""
-    old = dataset.get_run_info(run.key).config.run if run.key in list_runs(dataset) else None
+    old = current_folder(dataset, run.key)
     write_fields(dataset, run, _records(run.store, present), calibration.scores, advance=advance)
     save_run(dataset, run)
     dataset.match_tags(run.skipped_tag).untag_samples(run.skipped_tag)
     dataset.select([entry["id"] for entry in run.skipped if entry["id"] in present]).tag_samples(run.skipped_tag)
-    if old is not None and old["folder"] != run.folder:
-        delete_folder(dataset, run.key, old["folder"])
+    if old is not None and old != run.folder:
+        delete_folder(dataset, run.key, old)
     dataset.reload()
 
 
@@ -328,7 +325,7 @@ def _file_state(path: str) -> tuple[int, int]:
 def _open_store(dataset: fo.Dataset, key: str, settings: dict[str, Any], resume: bool) -> RunStore:
     """Finds the folder of an interrupted run with the same settings, or makes a new one."""
     parent = runs_folder(dataset, key)
-    current = dataset.get_run_info(key).config.run["folder"] if key in list_runs(dataset) else None
+    current = current_folder(dataset, key)
     for file in sorted(parent.glob("*/settings.json")):
         if str(file.parent) == current:
             continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import fiftyone as fo
@@ -21,8 +20,8 @@ from .maps import anomaly_map
 from .metrics import PixelCounts, count_scores
 from .runs import PLUGIN, Run, check_eval_key, delete_evaluation, load_run
 from .store import ImageScores, RunStore
-from .threads import usable_cores
-from .truth import GOOD, Truth, read_truth
+from .threads import batches, usable_cores
+from .truth import GOOD, GT_FIELD, Truth, read_truth
 
 METRIC_NAMES = (
     "image_auroc",
@@ -114,7 +113,7 @@ class AnomalyResults:
 
     def missing(self) -> list[str]:
         """Names of the metrics that do not exist for these samples."""
-        return [name for name, value in self.metrics().items() if value is None]
+        return _missing(self.metrics())
 
     @property
     def categories(self) -> list[str]:
@@ -144,15 +143,15 @@ class AnomalyResults:
         rows = self.rows()
         shown = ["category"] * (len(self.categories) > 0) + ["defect", "n_normal", "n_anomalous"]
         shown += [name for name in METRIC_NAMES if not name.startswith("n_")]
-        body = [[_cell(row[name]) for name in shown] for row in rows]
+        body = [[format_metric(row[name]) for name in shown] for row in rows]
         titles = [name.removeprefix("n_").replace("_", "\n") for name in shown]
         lines = [tabulate(body, titles, disable_numparse=True, stralign="right")]
         lines.append(
             f"Precision, recall and fpr of images with a score above {self.threshold:.4g} ({self.threshold_rule}); "
             "f1max is at the best threshold, which has seen the truth."
         )
-        if missing := self.missing():
-            total = rows[-1]
+        total = rows[-1]
+        if missing := _missing(total):
             reasons = {
                 "no defective images": not total["n_anomalous"],
                 "no normal images": not total["n_normal"],
@@ -172,7 +171,10 @@ class AnomalyResults:
         defect = GOOD
         if mask is not None:
             defect = truth.defect if truth.defect and truth.defect != GOOD else "defect"
-        group = self._groups.setdefault((truth.category or "", defect), _Group(PixelCounts(*self._range)))
+        name = (truth.category or "", defect)
+        if name not in self._groups:
+            self._groups[name] = _Group(PixelCounts(*self._range))
+        group = self._groups[name]
         group.scores.append(record.image_score)
         group.pixels.add(anomaly, mask)
         flagged = record.image_score > self.threshold
@@ -182,7 +184,7 @@ class AnomalyResults:
 def evaluate_anomalies(
     samples: Samples,
     key: str = "segad",
-    gt_field: str = "defect_mask",
+    gt_field: str = GT_FIELD,
     eval_key: str | None = None,
     overwrite: bool = False,
     progress: bool | Callable[[Any], None] | None = None,
@@ -262,7 +264,7 @@ def _compare(
     left = set(truths)
     records = (record for record in store.scores if record.id in truths)
     with ThreadPoolExecutor(usable_cores(), thread_name_prefix="segad-truth") as threads:
-        while batch := list(islice(records, _BATCH)):
+        for batch in batches(records, _BATCH):
             for record, (mask, anomaly) in zip(batch, threads.map(read, batch), strict=True):
                 left.discard(record.id)
                 if isinstance(mask, ImageError):
@@ -315,5 +317,10 @@ def _first(pair: tuple[float, float] | None) -> float | None:
     return pair[0] if pair else None
 
 
-def _cell(value: Any) -> Any:
-    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else value
+def format_metric(value: Any) -> str:
+    """A metric as tables show it; one that does not exist is a dash."""
+    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _missing(metrics: dict[str, Any]) -> list[str]:
+    return [name for name, value in metrics.items() if value is None]

@@ -6,9 +6,8 @@ nor a full disk leaves a half-written run or costs the one before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from .maps import anomaly_map, anomaly_mask, connected_regions, segments_mask
 from .runs import FIELD_NAMES, Run, delete_fields, field_name
 from .segments import Segments
 from .store import ImageScores
-from .threads import usable_cores
+from .threads import batches, usable_cores
 from .thresholds import Thresholds, p_values
 
 NORMAL, ANOMALOUS = "normal", "anomalous"
@@ -85,7 +84,7 @@ def write_fields(
         _declare(dataset, run.key, chosen)
         with ThreadPoolExecutor(usable_cores(), thread_name_prefix="segad-fields") as threads:
             writer = _Writer(run, calibration, chosen)
-            for batch in _batches(records):
+            for batch in batches(records, _BATCH):
                 labels = list(threads.map(writer.labels, batch))
                 for name in chosen:
                     values = {record.id: label[name] for record, label in zip(batch, labels, strict=True)}
@@ -169,7 +168,7 @@ def zero_mask(folder: Path, width: int, height: int) -> Path:
 def _segments(record: ImageScores, thresholds: Thresholds) -> list[fo.Detection]:
     anomalous = record.outliers if thresholds.pixel is None else record.scores > thresholds.image
     shown = np.arange(len(record.scores))
-    if _overlap(record.segments):
+    if record.segments.overlap:
         shown = np.sort(np.argsort(-record.scores, kind="stable")[:TOP_SEGMENTS])
     boxes = record.segments.relative()
     return [
@@ -181,12 +180,6 @@ def _segments(record: ImageScores, thresholds: Thresholds) -> list[fo.Detection]
         )
         for i in shown
     ]
-
-
-def _overlap(segments: Segments) -> bool:
-    if segments.shape is None:
-        return False
-    return any((intervals[1:, 0] < intervals[:-1, 1]).any() for intervals in (segments.columns, segments.rows))
 
 
 def _regions(segments: Segments, mask: NDArray[np.uint8], anomaly: NDArray[np.floating]) -> list[fo.Detection]:
@@ -211,7 +204,7 @@ def _declare(dataset: fo.Dataset, key: str, names: tuple[str, ...]) -> None:
         kind = _KINDS[name]
         pending = field_name(key, name, pending=True)
         if issubclass(kind, fo.Field):
-            dataset.add_sample_field(pending, kind, description=_DESCRIPTIONS[name], read_only=False)
+            dataset.add_sample_field(pending, kind, description=_DESCRIPTIONS[name])
         else:
             dataset.add_sample_field(
                 pending, fo.EmbeddedDocumentField, embedded_doc_type=kind, description=_DESCRIPTIONS[name]
@@ -244,9 +237,3 @@ def _colour(dataset: fo.Dataset, key: str) -> None:
     scheme.fields = [entry for entry in scheme.fields or [] if entry.get("path") not in paths] + ours
     dataset.app_config.color_scheme = scheme
     dataset.save()
-
-
-def _batches(records: Iterable[ImageScores]) -> Iterator[list[ImageScores]]:
-    iterator = iter(records)
-    while batch := list(islice(iterator, _BATCH)):
-        yield batch

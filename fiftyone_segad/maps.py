@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .segments import Segments
+from .segments import Segments, intervals_overlap
 
 EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 """Neighbourhood of a region: pixels that touch at a corner belong together, as in MVTec's evaluation."""
@@ -124,7 +124,7 @@ def _row_weights(intervals: NDArray[np.int64], points: NDArray[np.float64]) -> N
     centres = intervals.mean(axis=1)
     weights = np.zeros((len(points), len(centres)), np.float32)
     each = np.arange(len(points))
-    if not (intervals[1:, 0] < intervals[:-1, 1]).any():
+    if not intervals_overlap(intervals):
         weights[each, np.abs(points[:, None] - centres).argmin(axis=1)] = 1
         return weights
     left = np.clip(np.searchsorted(centres, points) - 1, 0, len(centres) - 2)

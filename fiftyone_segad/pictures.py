@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from .errors import ImageError
 from .images import read_image, read_mask
 from .runs import load_run
-from .truth import read_truth
+from .truth import GT_FIELD, read_truth
 
 _TILE = 220
 _GAP = 6
@@ -26,7 +26,7 @@ def contact_sheet(
     samples: Samples,
     key: str = "segad",
     path: str | Path | None = None,
-    gt_field: str = "defect_mask",
+    gt_field: str = GT_FIELD,
     max_samples: int = 12,
 ) -> Image.Image:
     """Draws image, anomaly map, predicted mask and ground truth side by side, one sample a row.

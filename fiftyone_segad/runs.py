@@ -72,7 +72,7 @@ class Run:
     @property
     def skipped_tag(self) -> str:
         """Tag of the samples that could not be scored."""
-        return f"{self.key}_skipped"
+        return _skipped_tag(self.key)
 
     def __str__(self) -> str:
         lines = [
@@ -92,6 +92,10 @@ class Run:
 def field_name(key: str, name: str, pending: bool = False) -> str:
     """The sample field of a run; ``pending`` names the field that is being written and not yet in force."""
     return f"{key}_{_PENDING}_{name}" if pending else f"{key}_{name}"
+
+
+def _skipped_tag(key: str) -> str:
+    return f"{key}_skipped"
 
 
 def check_key(dataset: fo.Dataset, key: str, overwrite: bool) -> None:
@@ -135,7 +139,7 @@ def check_eval_key(dataset: fo.Dataset, eval_key: str, overwrite: bool) -> None:
 
 def list_runs(dataset: Samples) -> list[str]:
     """Returns the keys of this package's runs on a dataset."""
-    root = _dataset(dataset)
+    root = dataset._root_dataset
     return [key for key in root.list_runs() if _is_anomaly_run(root.get_run_info(key).config)]
 
 
@@ -146,7 +150,7 @@ def load_run(dataset: Samples, key: str) -> Run:
         ValueError: if there is no such run
         RunError: if its folder is gone
     """
-    root = _dataset(dataset)
+    root = dataset._root_dataset
     runs = list_runs(root)
     if key not in runs:
         raise ValueError(
@@ -179,7 +183,7 @@ def delete_run(dataset: Samples, key: str) -> None:
     Raises:
         ValueError: if there is no such run
     """
-    root = _dataset(dataset)
+    root = dataset._root_dataset
     if key not in list_runs(root):
         raise ValueError(f"Dataset '{root.name}' has no run '{key}'; its runs are {list_runs(root)}")
     saved = _saved(root, key)
@@ -188,14 +192,16 @@ def delete_run(dataset: Samples, key: str) -> None:
             delete_evaluation(root, eval_key)
     delete_fields(root, key)
     _delete_colours(root, key, saved["made_colours"])
-    root.match_tags(f"{key}_skipped").untag_samples(f"{key}_skipped")
+    root.match_tags(_skipped_tag(key)).untag_samples(_skipped_tag(key))
     root.delete_run(key)
     delete_folder(root, key, saved["folder"])
 
 
 def delete_fields(dataset: fo.Dataset, key: str, pending_only: bool = False) -> None:
     """Removes the fields of a run with their mask targets; absent ones are passed over."""
-    names = [field_name(key, name, waiting) for waiting in {True, pending_only} for name in FIELD_NAMES]
+    names = [field_name(key, name, pending=True) for name in FIELD_NAMES]
+    if not pending_only:
+        names += [field_name(key, name) for name in FIELD_NAMES]
     dataset.delete_sample_fields([name for name in names if dataset.has_sample_field(name)])
     if pending_only:
         return
@@ -243,6 +249,11 @@ def runs_folder(dataset: fo.Dataset, key: str) -> Path:
     return dataset_folder(dataset) / key
 
 
+def current_folder(dataset: fo.Dataset, key: str) -> str | None:
+    """The folder of the run that is registered under a key, if there is one."""
+    return _saved(dataset, key)["folder"] if key in list_runs(dataset) else None
+
+
 def delete_folder(dataset: fo.Dataset, key: str, folder: str) -> None:
     """Removes a run's folder, if it is one that this dataset made (a clone shares that of its source)."""
     path = Path(folder)
@@ -258,7 +269,3 @@ def _saved(dataset: fo.Dataset, key: str) -> dict[str, Any]:
 
 def _is_anomaly_run(config: Any) -> bool:
     return getattr(config, "plugin", None) == PLUGIN and hasattr(config, "run")
-
-
-def _dataset(samples: Samples) -> fo.Dataset:
-    return samples._root_dataset

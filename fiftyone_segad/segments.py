@@ -59,6 +59,11 @@ class Segments:
         assert self.shape is not None
         return self.boxes[: self.shape[1], 0::2]
 
+    @property
+    def overlap(self) -> bool:
+        """Whether the cells of a grid overlap; False for boxes in any other arrangement."""
+        return self.shape is not None and (intervals_overlap(self.rows) or intervals_overlap(self.columns))
+
     def relative(self) -> NDArray[np.float64]:
         """The boxes as ``[n, 4]`` of ``x, y, width, height`` in [0, 1], FiftyOne's convention."""
         width, height = self.size
@@ -186,6 +191,11 @@ def get_proposer(spec: str | Proposer) -> Callable[[Size], Segments]:
 def from_intervals(size: Size, columns: NDArray[np.int64], rows: NDArray[np.int64]) -> Segments:
     """Rebuilds the segments of a grid from its ``[columns, 2]`` and ``[rows, 2]`` intervals."""
     return _product(size, np.asarray(columns, np.int64), np.asarray(rows, np.int64))
+
+
+def intervals_overlap(intervals: NDArray[np.int64]) -> bool:
+    """Whether any of ``[n, 2]`` intervals along an axis, in order, begins before the one before it ends."""
+    return bool((intervals[1:, 0] < intervals[:-1, 1]).any())
 
 
 def _check_tiles(tile: float, stride: float) -> None:

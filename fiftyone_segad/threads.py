@@ -1,8 +1,13 @@
-"""How many threads to use."""
+"""How many threads to use, and work in portions for them."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
 
 
 def usable_cores() -> int:
@@ -10,3 +15,10 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """Yields the items in lists of ``size``, the last one shorter; holds one list at a time."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -15,6 +15,9 @@ from .images import read_mask
 GOOD = "good"
 """Defect type of normal images, as in MVTec AD."""
 
+GT_FIELD = "defect_mask"
+"""Ground-truth field, unless another one is named."""
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -63,9 +66,8 @@ def read_truth(samples: Samples, gt_field: str) -> dict[str, Truth]:
         ValueError: if the field does not exist or is not a Segmentation
     """
     schema = samples.get_field_schema()
-    kind = getattr(schema.get(gt_field), "document_type", None)
-    if kind is not fo.Segmentation:
-        masks = [name for name, f in schema.items() if getattr(f, "document_type", None) is fo.Segmentation]
+    masks = segmentation_fields(samples)
+    if gt_field not in masks:
         raise ValueError(
             f"gt_field={gt_field!r} is not a Segmentation field of '{samples._root_dataset.name}'; it has {masks}"
         )
@@ -75,6 +77,12 @@ def read_truth(samples: Samples, gt_field: str) -> dict[str, Truth]:
         id: Truth(path, mask, defect, category)
         for id, path, mask, defect, category in zip(ids, paths, masks, *names, strict=True)
     }
+
+
+def segmentation_fields(samples: Samples) -> list[str]:
+    """Names of the Segmentation fields."""
+    schema = samples.get_field_schema()
+    return [name for name, f in schema.items() if getattr(f, "document_type", None) is fo.Segmentation]
 
 
 def _labels(samples: Samples, schema: dict[str, fo.Field], name: str) -> list[str | None]:

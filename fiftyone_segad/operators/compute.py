@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
@@ -81,7 +80,7 @@ class ComputeSegmentAnomalies(foo.Operator):
                 segments=request.segments,
                 threshold=request.threshold,
                 overwrite=request.overwrite,
-                progress=fo.report_progress(progress, dt=0.2),
+                progress=progress,
             )
             flagged = len(dataset.match({f"{run.field('pred')}.label": "anomalous"}))
             return {

@@ -9,8 +9,9 @@ import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..evaluate import METRIC_NAMES, AnomalyResults, evaluate_anomalies
-from ..runs import check_eval_key
+from ..evaluate import METRIC_NAMES, AnomalyResults, evaluate_anomalies, format_metric
+from ..runs import check_eval_key, field_name, list_runs
+from ..truth import GT_FIELD, segmentation_fields
 from . import execution, forms
 
 _COLUMNS = ("category", "defect", "n_normal", "n_anomalous", "image_auroc", "pixel_auroc", "aupro_30", "recall")
@@ -39,11 +40,11 @@ class EvaluateAnomalies(foo.Operator):
             forms.stop(inputs, "no_dataset", "Open a dataset first")
         elif forms.choose_run(ctx, inputs) is not None:
             count = len(ctx.target_view())
-            fields = forms.segmentation_fields(ctx.dataset)
+            fields = _truth_fields(ctx.dataset)
             if not fields:
                 forms.stop(inputs, "no_truth", "The dataset has no Segmentation field with ground truth")
             else:
-                default = "defect_mask" if "defect_mask" in fields else fields[0]
+                default = GT_FIELD if GT_FIELD in fields else fields[0]
                 forms.choose(
                     inputs, "gt_field", fields, "Ground truth", "Images without a mask count as normal", default
                 )
@@ -63,10 +64,10 @@ class EvaluateAnomalies(foo.Operator):
             results = evaluate_anomalies(
                 samples,
                 key=forms.text(params, "key", "segad") or "segad",
-                gt_field=forms.text(params, "gt_field", "defect_mask") or "defect_mask",
+                gt_field=forms.text(params, "gt_field", GT_FIELD) or GT_FIELD,
                 eval_key=forms.text(params, "eval_key"),
                 overwrite=bool(params.get("overwrite", False)),
-                progress=fo.report_progress(progress, dt=0.2),
+                progress=progress,
             )
             return _result(results)
 
@@ -81,17 +82,20 @@ class EvaluateAnomalies(foo.Operator):
         return _outputs(ctx.results)
 
 
+def _truth_fields(dataset: fo.Dataset) -> list[str]:
+    """Names of the Segmentation fields that are not predictions of a run."""
+    predicted = {field_name(key, "mask") for key in list_runs(dataset)}
+    return [name for name in segmentation_fields(dataset) if name not in predicted]
+
+
 def _result(results: AnomalyResults) -> dict[str, Any]:
+    rows = results.rows()
     return {
-        **results.metrics(),
-        "rows": [{name: _cell(row[name]) for name in _COLUMNS} for row in results.rows()],
+        **{name: rows[-1][name] for name in METRIC_NAMES},
+        "rows": [{name: format_metric(row[name]) for name in _COLUMNS} for row in rows],
         "report": results.report(),
         "messages": "\n".join(results.warnings),
     }
-
-
-def _cell(value: Any) -> str:
-    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _outputs(result: dict[str, Any]) -> types.Property:

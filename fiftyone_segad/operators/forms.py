@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
@@ -23,17 +22,16 @@ def invalid(prop: types.Property, check: Callable[[], Any]) -> bool:
     return False
 
 
-def stop(inputs: types.Object, name: str, label: str, description: str = "") -> types.Object:
+def stop(inputs: types.Object, name: str, label: str, description: str = "") -> None:
     """Adds a warning that keeps the form from being executed."""
     prop = inputs.view(name, types.Warning(label=label, description=description))
     prop.invalid = True
-    return inputs
 
 
 def choose(
     inputs: types.Object, name: str, values: list[str], label: str, description: str, default: str | None = None
-) -> str | None:
-    """Adds a drop-down list, and returns the default unless the form has a value."""
+) -> None:
+    """Adds a drop-down list; without a default something must be chosen."""
     choices = types.DropdownView()
     for value in values:
         choices.add_choice(value, label=value)
@@ -46,7 +44,6 @@ def choose(
         description=description,
         view=choices,
     )
-    return default
 
 
 def choose_run(ctx: foo.ExecutionContext, inputs: types.Object, default: bool = True) -> str | None:
@@ -94,14 +91,3 @@ def number_or_text(value: str) -> str | float:
         return float(value)
     except ValueError:
         return value
-
-
-def segmentation_fields(dataset: fo.Dataset) -> list[str]:
-    """Names of the Segmentation fields that could be ground truth."""
-    predicted = {f"{key}_mask" for key in list_runs(dataset)}
-    schema = dataset.get_field_schema()
-    return [
-        name
-        for name, field in schema.items()
-        if getattr(field, "document_type", None) is fo.Segmentation and name not in predicted
-    ]

@@ -49,9 +49,10 @@ def add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         values = offers[source].get(field, [])
     else:
         values = offers[source]
-    value = forms.choose(inputs, "normals_value", values, source.capitalize(), "", _first_value(values))
+    first = _first_value(values)
+    forms.choose(inputs, "normals_value", values, source.capitalize(), "", first)
     try:
-        count = len(select(dataset, {**ctx.params, "normals": source, "normals_value": _value(ctx, values, value)}))
+        count = len(select(dataset, {**ctx.params, "normals": source, "normals_value": _value(ctx, values, first)}))
     except ValueError:
         return
     inputs.view("normals_count", types.Notice(label=f"{count} normal images"))
