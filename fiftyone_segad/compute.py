@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -27,8 +27,10 @@ from .evaluate import best_thresholds
 from .fields import THRESHOLD_FIELDS, write_fields
 from .job import Job, JobImage
 from .maps import anomaly_map
+from .methods import run_job
 from .runs import Run, check_key, current_folder, delete_folder, load_run, made_colours, runs_folder, save_run
 from .scoring import METHODS
+from .scoring.unlabeled import FEWEST
 from .segments import Proposer, get_proposer
 from .store import ImageScores, RunStore
 from .threads import usable_cores
@@ -45,7 +47,10 @@ from .truth import GT_FIELD, read_truth
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_SEGMENTS = {"within_image": "grid:7", "reference": "tiles"}
+DEFAULT_SEGMENTS = {"within_image": "grid:7"}
+"""Segments of the methods that do not leave them to the embedder."""
+
+MAX_ROTATIONS = 36
 
 _PIXEL_SIDE = 64
 """Side of the maps from which pixel thresholds are taken; maps are smooth at the scale of a segment."""
@@ -71,6 +76,11 @@ def compute_segment_anomalies(
     overwrite: bool = False,
     resume: bool = True,
     progress: bool | Callable[[Any], None] | None = None,
+    defects: str = "any",
+    rotations: int = 1,
+    bank_size: int | None = None,
+    embedder_kwargs: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> Run:
     """Scores the segments of each image and adds scores, maps, masks and regions to the dataset.
 
@@ -81,13 +91,16 @@ def compute_segment_anomalies(
         samples: the images to score: a dataset, view or selection
         key ("segad"): name of the run and prefix of its fields
         method ("reference"): ``reference`` compares each segment with the segments of normal images,
-            ``within_image`` with the others of its own image by fastdup's outlier rule (the original method)
+            ``unlabeled`` with those of all other images, of which most should be normal, and ``within_image``
+            with the others of its own image by fastdup's outlier rule (the original method)
         reference (None): normal images, from this or another dataset. An image that is also scored is
             never compared with itself. For ``within_image`` they only set the threshold
-        embedder ("auto"): ``fastdup`` (its model in memory), ``fastdup-native`` (the real package, slow), or
-            ``auto`` for the best that is installed
-        segments (None): ``"grid:7"`` (default of ``within_image``), ``"tiles"`` (default of ``reference``),
-            ``"tiles:SIZE:STRIDE"`` as shares of the shorter side, the name of a Detections field, or a
+        embedder ("auto"): ``efficientnet`` (patches at three scales), ``fastdup`` (its model in memory, on tiles of
+            two sizes), ``fastdup+efficientnet`` (both, fused), ``fastdup-native`` (the real package, slow), a PyTorch
+            network by name (``"timm:NAME"``, ``"torchhub:OWNER/REPO:NAME"``, ``"zoo:NAME"``), or ``auto`` for the
+            best single one that is installed
+        segments (None): by default the embedder's own patches, and ``"grid:7"`` for ``within_image``. Or
+            ``"tiles"``, ``"tiles:SIZE:STRIDE"`` as shares of the shorter side, the name of a Detections field, or a
             function of the image size ``(width, height)`` that gives pixel boxes ``[n, 4]``
         threshold (None): ``"fpr:0.01"`` (share of normal images that may be flagged; default with a
             reference), ``"quantile:0.95"`` of the scored images (default without), ``"f1"`` (best on the
@@ -97,6 +110,15 @@ def compute_segment_anomalies(
         overwrite (False): replaces the run of this key; the old one stays until the new one is complete
         resume (True): goes on where an interrupted run with the same settings stopped
         progress (None): whether to show a progress bar, or a function that gets it, as in FiftyOne
+        defects ("any"): ``small`` looks at fine patches only (finer maps; misses defects of texture and large
+            areas), ``large`` at coarse ones only (calmer maps; misses small defects)
+        rotations (1): copies of each normal image in the bank, turned in equal steps; 8 for parts that lie at any
+            angle. Each costs one more pass of the model over the normal images
+        bank_size (None): features that the bank may hold at each scale; by default what fits into 256 MiB. More are
+            reduced to a coreset
+        embedder_kwargs (None): further arguments of the embedder, e.g. ``{"input_size": 640}``; for fused ones by
+            their names, ``{"efficientnet": {...}}``
+        seed (0): seed of all that is chosen at random
 
     Returns:
         the :class:`~fiftyone_segad.runs.Run`
@@ -113,39 +135,54 @@ def compute_segment_anomalies(
     check_key(dataset, key, overwrite)
     if method not in METHODS:
         raise ValueError(f"method={method!r} is not known; use one of {list(METHODS)}")
-    spec = DEFAULT_SEGMENTS[method] if segments is None else segments
+    _check_numbers(num_workers=num_workers, bank_size=bank_size, rotations=rotations)
+    spec = DEFAULT_SEGMENTS.get(method) if segments is None else segments
     images = _images(samples, spec, by_path=False)
     normals: list[JobImage] = [] if reference is None else _images(reference, spec, by_path=True)
     _check_reference(method, images, normals)
     rule = _check_threshold(threshold, samples, normals)
-    if num_workers is not None and num_workers < 1:
-        raise ValueError(f"num_workers must be at least 1, got {num_workers}")
-
-    with get_embedder(embedder, batch_size) as model:
-        settings = _settings(method, model, spec, normals)
+    chosen = resolve_name(embedder, method)
+    with get_embedder(chosen, batch_size, defects, embedder_kwargs) as model:
+        settings = _settings(method, model, spec, normals if method != "unlabeled" else images)
+        settings |= {"rotations": rotations, "bank_size": bank_size, "seed": seed}
         store = _open_store(dataset, key, settings, resume)
         total = len(normals) + 2 * len(images)
+        if embedder == "auto":
+            logger.info("embedder='auto' stands for '%s' here", chosen)
         bar = fou.ProgressBar(total=total, progress=progress, iters_str="images")
         with bar, store.explained():
             workers = num_workers or usable_cores()
-            job = Job(images, normals, method, spec, model, store, workers, bar.update)
-            job.run()
+            job = Job(
+                images,
+                normals,
+                method,
+                spec,
+                model,
+                store,
+                workers,
+                rotations=rotations,
+                bank_size=bank_size,
+                seed=seed,
+                advance=bar.update,
+                stage=lambda text: logger.info("%s: %s ...", key, text),
+            )
+            run_job(job)
             present = {image.id for image in images}
             truth = (lambda: best_thresholds(dataset, store, present, GT_FIELD)) if rule.kind == "f1" else None
             calibration = _calibrate(store, method, rule, present, truth)
             run = Run(
                 key=key,
                 method=method,
-                embedder=resolve_name(embedder),
+                embedder=chosen,
                 settings=settings,
                 thresholds=calibration.thresholds,
                 map_range=calibration.map_range,
                 folder=str(store.folder),
                 masks=_masks_name(),
                 scored=len(store.scores.ids() & present),
-                normals=len(store.normals.ids()) or len(normals),
+                normals=len(set(store.bank.paths()) if method == "reference" else store.normals.ids()),
                 skipped=job.skipped,
-                warnings=_warnings(images, normals) + calibration.warnings,
+                warnings=_warnings(images, normals) + job.warnings + calibration.warnings,
                 seconds=job.clock.seconds,
                 made_colours=made_colours(dataset),
             )
@@ -264,11 +301,25 @@ def _check_collection(samples: Any, name: str) -> fo.Dataset:
     return dataset
 
 
+def _check_numbers(num_workers: int | None, bank_size: int | None, rotations: int) -> None:
+    for name, value in (("num_workers", num_workers), ("bank_size", bank_size), ("rotations", rotations)):
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name} must be a whole number from 1 on, got {value!r}")
+    if rotations > MAX_ROTATIONS:
+        raise ValueError(f"rotations={rotations} is too many; 8 are enough for parts at any angle")
+
+
 def _check_reference(method: str, images: list[JobImage], normals: list[JobImage]) -> None:
     if method == "reference" and not normals:
         raise ValueError(
             "method='reference' needs normal images: pass reference=..., e.g. dataset.match_tags('good') or "
-            "dataset.match(F('split') == 'train'); without any, use method='within_image'"
+            "dataset.match(F('split') == 'train'); without any, use method='unlabeled'"
+        )
+    if method == "unlabeled" and normals:
+        raise ValueError("method='unlabeled' takes no reference=...; with normal images use method='reference'")
+    if method == "unlabeled" and len({image.path for image in images}) <= FEWEST:
+        raise ValueError(
+            f"method='unlabeled' compares images with each other and needs at least {FEWEST + 1}, got {len(images)}"
         )
     if method == "reference" and len(normals) == 1 and {i.path for i in images} == {normals[0].path}:
         raise ValueError("The only normal image is also the only image to score; add normals to reference=...")
@@ -285,7 +336,7 @@ def _check_threshold(threshold: str | float | None, samples: Samples, normals: l
     return rule
 
 
-def _images(samples: Samples, spec: str | Proposer, by_path: bool) -> list[JobImage]:
+def _images(samples: Samples, spec: str | Proposer | None, by_path: bool) -> list[JobImage]:
     ids, paths = samples.values(["id", "filepath"])
     boxes: list[Any] = [None] * len(ids)
     if isinstance(spec, str) and samples.has_sample_field(spec):
@@ -293,16 +344,18 @@ def _images(samples: Samples, spec: str | Proposer, by_path: bool) -> list[JobIm
         if kind is not fo.Detections:
             raise ValueError(f"segments={spec!r} is a field, but not of Detections")
         boxes = [found or [] for found in samples.values(f"{spec}.detections.bounding_box")]
-    else:
+    elif spec is not None:
         get_proposer(spec)
     if not by_path:
         return [JobImage(*image) for image in zip(ids, paths, boxes, strict=True)]
     return list({path: JobImage(path, path, box) for path, box in zip(paths, boxes, strict=True)}.values())
 
 
-def _settings(method: str, model: Embedder, spec: str | Proposer, normals: list[JobImage]) -> dict[str, Any]:
+def _settings(method: str, model: Embedder, spec: str | Proposer | None, normals: list[JobImage]) -> dict[str, Any]:
     """All that the scores depend on but the images themselves, as JSON values."""
-    named = spec if isinstance(spec, str) else f"{spec.__module__}.{getattr(spec, '__qualname__', repr(spec))}"
+    named = spec
+    if callable(spec):
+        named = f"{spec.__module__}.{getattr(spec, '__qualname__', repr(spec))}"
     digest = hashlib.sha256()
     for normal in normals:
         digest.update(repr((normal.path, _file_state(normal.path), normal.boxes)).encode())
@@ -341,6 +394,7 @@ def _readable(store: RunStore) -> bool:
     try:
         for _ in store.bank:
             pass
+        store.levels()
         store.normals.ids()
         store.scores.ids()
     except RunError as error:

@@ -58,9 +58,26 @@ def anomaly_map(
     width, height = size or segments.size
     x = (np.arange(width) + 0.5) * segments.size[0] / width
     y = (np.arange(height) + 0.5) * segments.size[1] / height
+    return interpolate(segments, scores, x, y)
+
+
+def interpolate(
+    segments: Segments, scores: NDArray[np.floating], x: NDArray[np.float64], y: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Samples the surface of :func:`anomaly_map` at given points of the image.
+
+    Args:
+        segments: the segments of one image
+        scores: float array ``[n]``, one score a segment
+        x: columns ``[w]`` in pixels
+        y: rows ``[h]`` in pixels
+
+    Returns:
+        a float32 array ``[h, w]``
+    """
     values = np.asarray(scores, dtype=np.float32)
     if len(values) == 0:
-        return np.zeros((height, width), np.float32)
+        return np.zeros((len(y), len(x)), np.float32)
     blended: NDArray[np.float32]
     if segments.shape is not None:
         down, across = _row_weights(segments.rows, y), _row_weights(segments.columns, x)

@@ -59,6 +59,6 @@ def find_outlier_segments(image: str | Path, segments: str = "grid:7", embedder:
     propose = get_proposer(segments)
     pixels = read_image(str(image))
     cut = propose((pixels.shape[1], pixels.shape[0]))
-    with get_embedder(embedder) as model:
+    with get_embedder(embedder, method="within_image") as model:
         features = model.embed(pixels, cut)
     return ImageOutliers(pixels, cut, segment_scores(features), find_outliers(features))

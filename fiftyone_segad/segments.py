@@ -116,6 +116,23 @@ def tiles(size: Size, tile: float = DEFAULT_TILE, stride: float = DEFAULT_STRIDE
     return _product(size, _intervals(spread(size[0]), side), _intervals(spread(size[1]), side))
 
 
+@lru_cache(maxsize=64)
+def patch_grid(size: Size, rows: int, columns: int) -> Segments:
+    """The boxes of a network's feature map: ``rows x columns`` patches at even distances over an image.
+
+    Each box is centred on its patch and twice as wide and high as patches are apart (but for the border), as
+    neighbouring features look at overlapping parts of the image.
+    """
+
+    def spread(length: int, count: int) -> NDArray[np.int64]:
+        centres = (np.arange(count) + 0.5) * length / count
+        half = max(length / count, 0.5)
+        starts = np.clip(np.floor(centres - half), 0, length - 1)
+        return np.stack([starts, np.clip(np.ceil(centres + half), starts + 1, length)], axis=1).astype(np.int64)
+
+    return _product(size, spread(size[0], columns), spread(size[1], rows))
+
+
 def from_boxes(size: Size, boxes: ArrayLike) -> Segments:
     """Checks pixel boxes ``[n, 4]`` (x0, y0, x1, y1) and clips them to the image.
 

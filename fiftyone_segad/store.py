@@ -1,7 +1,9 @@
 """The folder of a run: settings, bank and scores, written in parts that are whole or absent.
 
     <folder>/settings.json    what was asked for; a run with the same settings can be resumed
-    <folder>/bank/            features of the segments of normal images
+    <folder>/levels.npz       what was fitted to the levels: components and scales
+    <folder>/bank/            features of the normal images, or of all images if none are known to be normal
+    <folder>/held_out/        scores by level of images that were left out of the bank in turn
     <folder>/normals/         scores of the normal images, each without its own segments in the bank
     <folder>/scores/          scores of the images of the run
     <folder>/maps/, masks-*/  PNG files that the label fields point to
@@ -50,6 +52,24 @@ class ImageScores:
     image_score: float
 
 
+@dataclass(frozen=True)
+class ImageFeatures:
+    """What a run keeps of one image to compare others with.
+
+    Attributes:
+        path: the image's file
+        segments: its segments, one entry a level
+        rows: their features, float arrays ``[m, k]``, one entry a level. The first rows are those of the segments, in
+            their order; rows of rotated copies follow
+        whole: whether that is so; else only a choice of rows was kept
+    """
+
+    path: str
+    segments: list[Segments]
+    rows: list[NDArray[np.floating]]
+    whole: bool
+
+
 class Parts:
     """A sequence of dictionaries of arrays on disk, in the order in which they were added."""
 
@@ -59,19 +79,11 @@ class Parts:
     def append(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Adds a part; it appears whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        target = self.folder / f"part-{len(self._files()):06d}.npz"
-        partial = target.with_suffix(".partial")
-        with open(partial, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        os.replace(partial, target)
+        write_arrays(self.folder / f"part-{len(self._files()):06d}.npz", arrays)
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
         for file in self._files():
-            try:
-                with np.load(file, allow_pickle=False) as part:
-                    yield dict(part)
-            except Exception as error:  # a damaged archive raises many types
-                raise RunError(f"'{file}' is damaged ({error}); run again with overwrite=True") from error
+            yield read_arrays(file)
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("part-*.npz"))
@@ -105,12 +117,47 @@ class ScoreParts:
             yield from _unpack(part)
 
 
+class FeatureParts:
+    """The :class:`ImageFeatures` of many images on disk; at most one part of them is in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._parts = Parts(folder)
+
+    def append(self, images: list[ImageFeatures]) -> None:
+        """Adds images as one part."""
+        if not images:
+            return
+        part: dict[str, NDArray[Any]] = {
+            "paths": np.array([image.path for image in images]),
+            "whole": np.array([image.whole for image in images]),
+        }
+        for level in range(len(images[0].rows)):
+            part[f"rows{level}"] = np.concatenate([image.rows[level] for image in images])
+            part[f"ends{level}"] = np.cumsum([len(image.rows[level]) for image in images])
+            packed = _pack_segments([image.segments[level] for image in images])
+            part |= {f"{name}{level}": array for name, array in packed.items()}
+        self._parts.append(part)
+
+    def paths(self) -> list[str]:
+        """The files of the images that are on disk, in order."""
+        return [str(path) for part in self._parts for path in part["paths"]]
+
+    def __iter__(self) -> Iterator[ImageFeatures]:
+        for part in self._parts:
+            levels = range(sum(name.startswith("rows") for name in part))
+            rows = [np.split(part[f"rows{level}"], part[f"ends{level}"][:-1]) for level in levels]
+            segments = [_unpack_segments(part, str(level)) for level in levels]
+            for i, path in enumerate(part["paths"]):
+                own = [rows[level][i] for level in levels]
+                yield ImageFeatures(str(path), [each[i] for each in segments], own, bool(part["whole"][i]))
+
+
 class RunStore:
     """One run's folder."""
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
-        self.bank = Parts(self.folder / "bank")
+        self.bank = FeatureParts(self.folder / "bank")
         self.normals = ScoreParts(self.folder / "normals")
         self.scores = ScoreParts(self.folder / "scores")
 
@@ -147,6 +194,23 @@ class RunStore:
         """What the folder was made for; None if that cannot be read."""
         return read_json(self.folder / "settings.json")
 
+    def held_out(self, level: int) -> ScoreParts:
+        """Scores of images at one level, each without its own features in the bank."""
+        return ScoreParts(self.folder / "held_out" / str(level))
+
+    def save_levels(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Keeps what was fitted to the levels."""
+        write_arrays(self.folder / "levels.npz", arrays)
+
+    def levels(self) -> dict[str, NDArray[Any]]:
+        """What was fitted to the levels so far; empty if nothing was.
+
+        Raises:
+            RunError: if the file is damaged
+        """
+        file = self.folder / "levels.npz"
+        return read_arrays(file) if file.is_file() else {}
+
     @property
     def maps(self) -> Path:
         return self.folder / "maps"
@@ -162,6 +226,27 @@ class RunStore:
                 parent.rmdir()
             except OSError:
                 return
+
+
+def write_arrays(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Writes a ``.npz`` file that appears whole or not at all."""
+    partial = file.with_suffix(".partial")
+    with open(partial, "wb") as target:
+        np.savez(target, **arrays)  # type: ignore[arg-type]
+    os.replace(partial, file)
+
+
+def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """Reads a ``.npz`` file.
+
+    Raises:
+        RunError: if it is damaged
+    """
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # a damaged archive raises many types
+        raise RunError(f"'{file}' is damaged ({error}); run again with overwrite=True") from error
 
 
 def write_json(file: Path, value: dict[str, Any]) -> None:
@@ -182,13 +267,9 @@ def read_json(file: Path) -> dict[str, Any] | None:
 
 def _pack(records: Iterable[ImageScores]) -> dict[str, NDArray[Any]]:
     several = list(records)
-    geometries = [_geometry(record.segments) for record in several]
     return {
         "ids": np.array([record.id for record in several]),
-        "sizes": np.array([record.segments.size for record in several], np.int64),
-        "shapes": np.array([record.segments.shape or (0, 0) for record in several], np.int64),
-        "geometry": np.concatenate(geometries),
-        "geometry_ends": np.cumsum([len(geometry) for geometry in geometries]),
+        **_pack_segments([record.segments for record in several]),
         "scores": np.concatenate([record.scores for record in several]).astype(np.float32),
         "outliers": np.concatenate([record.outliers for record in several]).astype(bool),
         "score_ends": np.cumsum([len(record.scores) for record in several]),
@@ -197,13 +278,28 @@ def _pack(records: Iterable[ImageScores]) -> dict[str, NDArray[Any]]:
 
 
 def _unpack(part: dict[str, NDArray[Any]]) -> Iterator[ImageScores]:
-    geometries = np.split(part["geometry"], part["geometry_ends"][:-1])
     scores = np.split(part["scores"], part["score_ends"][:-1])
     outliers = np.split(part["outliers"], part["score_ends"][:-1])
-    for i, id in enumerate(part["ids"]):
-        size = (int(part["sizes"][i, 0]), int(part["sizes"][i, 1]))
-        segments = _segments(size, tuple(part["shapes"][i].tolist()), geometries[i])
+    for i, (id, segments) in enumerate(zip(part["ids"], _unpack_segments(part), strict=True)):
         yield ImageScores(str(id), segments, scores[i], outliers[i], float(part["image_scores"][i]))
+
+
+def _pack_segments(several: list[Segments]) -> dict[str, NDArray[Any]]:
+    geometries = [_geometry(segments) for segments in several]
+    return {
+        "sizes": np.array([segments.size for segments in several], np.int64),
+        "shapes": np.array([segments.shape or (0, 0) for segments in several], np.int64),
+        "geometry": np.concatenate(geometries),
+        "geometry_ends": np.cumsum([len(geometry) for geometry in geometries]),
+    }
+
+
+def _unpack_segments(part: dict[str, NDArray[Any]], suffix: str = "") -> list[Segments]:
+    geometries = np.split(part[f"geometry{suffix}"], part[f"geometry_ends{suffix}"][:-1])
+    return [
+        _segments((int(size[0]), int(size[1])), tuple(shape.tolist()), geometry)
+        for size, shape, geometry in zip(part[f"sizes{suffix}"], part[f"shapes{suffix}"], geometries, strict=True)
+    ]
 
 
 def _geometry(segments: Segments) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fiftyone_segad.scoring.neighbors import most_similar, normalize
+from fiftyone_segad.scoring.cosine import most_similar, normalize
 
 
 def test_rows_get_length_one() -> None:

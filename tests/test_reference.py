@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-
 from fiftyone_segad.scoring.reference import build_bank, score_own, score_segments
 
 X, Y = [1.0, 0.0], [0.0, 1.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
 
@@ -14,30 +15,73 @@ from ..segments import Segments
 _Embedder = TypeVar("_Embedder", bound="Embedder")
 
 
+@dataclass(frozen=True)
+class Level:
+    """One kind of features that an embedder takes of a whole image: a layer of a network, a size of tiles.
+
+    Attributes:
+        name: e.g. ``stride 8``; part of a run's settings
+        weight: its share in the fused score, relative to the other levels
+        components: principal components to which its features are reduced before they are compared by
+            Euclidean distance; None if they are compared as they are, by cosine
+        whiten: whether the components are scaled to one variance
+        positional: whether scores are lowered where those of normal images are high, as they are at borders
+    """
+
+    name: str
+    weight: float = 1.0
+    components: int | None = None
+    whiten: bool = False
+    positional: bool = False
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The features of one image at one level.
+
+    Attributes:
+        segments: the ``n`` boxes that the features stand for
+        features: float32 array ``[n, d]``
+    """
+
+    segments: Segments
+    features: NDArray[np.float32]
+
+
 class Embedder(ABC):
     """Turns the segments of an image into features that can be compared.
 
     Attributes:
         name: the name under which it is chosen
         identity: changes whenever the same pixels would give other features; part of a run's settings
+        levels: what :meth:`patches` gives, in this order
     """
 
     name: str
     identity: str
-
-    def __init__(self, batch_size: int | None = None) -> None:
-        self.batch_size = batch_size
+    levels: tuple[Level, ...]
 
     @abstractmethod
     def embed(self, image: NDArray[np.uint8], segments: Segments) -> NDArray[np.float32]:
-        """Computes the features of the segments of one image.
+        """Computes one feature vector for each of the given segments of an image.
 
         Args:
             image: uint8 RGB array ``[height, width, 3]``
             segments: boxes within the image
 
         Returns:
-            a float32 array ``[n, d]``, as the model gives them (not normalised)
+            a float32 array ``[n, d]``, to be compared by cosine
+        """
+
+    @abstractmethod
+    def patches(self, image: NDArray[np.uint8]) -> list[Patches]:
+        """Computes the features of an image on segments of the embedder's own choice, one entry a level.
+
+        Args:
+            image: uint8 RGB array ``[height, width, 3]``
+
+        Raises:
+            ValueError: if the image is too small
         """
 
     def close(self) -> None:  # noqa: B027 - most embedders hold nothing

@@ -16,8 +16,8 @@ from PIL import Image
 
 from ..errors import MissingDependencyError, SegadError
 from ..scoring.within_image import Outliers
-from ..segments import SMALLEST_TILE, Segments
-from .base import Embedder
+from ..segments import SMALLEST_TILE, Segments, tiles
+from .base import Embedder, Level, Patches
 from .fastdup import FEATURES, INSTALL_COMMAND, fastdup_folder, installed_version
 
 NATIVE_INSTALL_COMMAND = f"{INSTALL_COMMAND} && pip install pyOpenSSL pillow_heif sentry-sdk==2.27.0"
@@ -37,7 +37,7 @@ class FastdupNativeEmbedder(Embedder):
     name = "fastdup-native"
 
     def __init__(self, batch_size: int | None = None) -> None:
-        super().__init__(batch_size)
+        self.levels = (Level("tiles"),)
         fastdup_folder()
         self.identity = f"fastdup-native-{installed_version()}"
         self._worker = subprocess.Popen(
@@ -68,6 +68,10 @@ class FastdupNativeEmbedder(Embedder):
         if len(features) != len(segments):
             raise SegadError(f"fastdup gave features for {len(features)} of {len(segments)} segments")
         return features
+
+    def patches(self, image: NDArray[np.uint8]) -> list[Patches]:
+        segments = tiles((image.shape[1], image.shape[0]))
+        return [Patches(segments, self.embed(image, segments))]
 
     def find_outliers(self, image: NDArray[np.uint8], segments: Segments) -> Outliers:
         """Asks fastdup itself for the outlier segments of one image (``fd.outliers()``)."""

@@ -1,3 +1,3 @@
-"""Scoring methods: from features to segment scores, one file a method."""
+"""Scoring methods: from features to segment scores."""
 
-METHODS = ("reference", "within_image")
+METHODS = ("reference", "unlabeled", "within_image")

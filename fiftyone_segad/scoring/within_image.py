@@ -8,8 +8,8 @@ from math import floor
 import numpy as np
 from numpy.typing import NDArray
 
+from .cosine import normalize
 from .introsort import descending_order
-from .neighbors import normalize
 
 NEIGHBORS = 2
 """Nearest others that fastdup keeps for each segment."""

@@ -1,0 +1,52 @@
+"""Coreset: the few rows that stand for many."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 4096
+"""Rows among which centres are chosen at a time."""
+
+
+def greedy_coreset(rows: NDArray[np.floating], size: int, seed: int = 0) -> NDArray[np.int64]:
+    """Chooses rows so that no row is far from the nearest chosen one (greedy k-centre).
+
+    Each choice is the row that is farthest from those chosen before (Gonzalez, "Clustering to minimize the
+    maximum intercluster distance", 1985; PatchCore, Roth et al., 2022). Beyond :data:`BLOCK` rows this is done in
+    random blocks of that size, each of which gives its share: the time is then linear in the number of rows.
+
+    Args:
+        rows: array ``[n, d]``
+        size: how many to choose, at least 1
+        seed: seed of the division into blocks
+
+    Returns:
+        indices ``[min(size, n)]`` in ascending order
+    """
+    count = len(rows)
+    if size < 1:
+        raise ValueError(f"A coreset needs at least 1 row, got {size}")
+    if size >= count:
+        return np.arange(count)
+    order = np.random.default_rng(seed).permutation(count)
+    blocks = np.array_split(order, min(ceil(count / BLOCK), size))
+    shares = np.diff(np.linspace(0, size, len(blocks) + 1).round().astype(int))
+    chosen = [block[_greedy(rows[block], share)] for block, share in zip(blocks, shares, strict=True)]
+    return np.sort(np.concatenate(chosen))
+
+
+def _greedy(rows: NDArray[np.floating], size: int) -> NDArray[np.int64]:
+    values = np.asarray(rows, np.float32)
+    squares = (values**2).sum(axis=1)
+    centre = int(((values - values.mean(axis=0)) ** 2).sum(axis=1).argmax())
+    nearest = np.full(len(values), np.inf, np.float32)
+    chosen = np.empty(size, np.int64)
+    for i in range(size):
+        chosen[i] = centre
+        np.minimum(nearest, squares + squares[centre] - 2 * (values @ values[centre]), out=nearest)
+        nearest[centre] = -np.inf
+        centre = int(nearest.argmax())
+    return chosen
