@@ -1,7 +1,7 @@
 # make demo   installs everything and runs the main job; DATA=path/to/category uses your own images
 # make app    opens the App on the demo's dataset
 # make test   runs the tests
-# make bench  prints the figures of benchmarks/README.md
+# make bench  prints the figures of benchmarks/README.md; make bench-accuracy those of every method and embedder
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,7 +18,7 @@ CATEGORY := $(abspath $(if $(DATA),$(DATA),.demo/sample/brick))
 # Two clones, or two folders of one name, must not meet in one dataset
 NAME := segad-demo-$(notdir $(CATEGORY))-$(firstword $(shell printf %s "$(CATEGORY)" | cksum))
 
-.PHONY: demo app test lint bench install clean
+.PHONY: demo app test lint bench bench-accuracy install clean
 
 demo: $(VENV)/installed $(if $(DATA),,.demo/sample/brick)
 	@mkdir -p .demo
@@ -41,7 +41,10 @@ lint: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/speed.py
-	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/calibration.py
+
+bench-accuracy: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/accuracy.py $(DATA)
 
 install: $(VENV)/installed
 
@@ -57,6 +60,7 @@ $(VENV)/installed: pyproject.toml tools/ensure_mongod.py
 $(VENV)/installed-dev: $(VENV)/installed
 	@echo "pip will name fastdup's pins as conflicts: they are known, see the README"
 	$(BIN)/pip install --quiet --editable ".[dev]"
+	$(BIN)/pip install --quiet --no-deps timm # its torchvision would come with another torch
 	@touch $@
 
 clean:

@@ -1,86 +1,260 @@
-"""Accuracy and cost of the methods on a category in MVTec layout.
+"""Accuracy and cost of the methods on folders in MVTec layout.
 
-    python benchmarks/accuracy.py [FOLDER] [--segments tiles]
+    python benchmarks/accuracy.py [FOLDER ...] [--rows NAME ...]
 
 Every row is a run of its own on a new dataset in a process of its own (for its peak memory), through the public
-functions and the database. "Glue" is the share of the wall time of compute_segment_anomalies outside decoding images
-and the model.
+functions and the database. The tables go to accuracy.md beside this file, all figures to accuracy.json. With --rows
+only these rows are measured, and the others stay in both files as they are; without it both begin anew.
+
+Intervals are 95 % of a bootstrap over the test images, drawn with replacement among the good and among the defective
+ones. They tell how far figures may be off because the test images are few, nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "screw"
+import numpy as np
+from numpy.typing import NDArray
 
-METHODS = ("within_image", "reference")
-METRICS = ("image_auroc", "image_ap", "pixel_auroc", "aupro_30", "aupro_05", "pixel_f1max", "recall", "fpr")
+from fiftyone_segad import metrics
+from fiftyone_segad.maps import anomaly_map
+from fiftyone_segad.metrics import PixelCounts
+from fiftyone_segad.runs import Run
+from fiftyone_segad.store import RunStore
+from fiftyone_segad.truth import Truth
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+FOLDERS = (DATA / "screw", DATA / "magnetic_tile")
+TABLES = Path(__file__).with_suffix(".md")
+FIGURES = Path(__file__).with_suffix(".json")
+
+ROWS: dict[str, dict[str, Any]] = {
+    "within_image": {"method": "within_image", "embedder": "auto"},
+    "reference/fastdup": {"method": "reference", "embedder": "fastdup"},
+    "reference/efficientnet": {"method": "reference", "embedder": "auto"},
+    "reference/efficientnet, defects=small": {"method": "reference", "embedder": "efficientnet", "defects": "small"},
+    "reference/efficientnet, defects=large": {"method": "reference", "embedder": "efficientnet", "defects": "large"},
+    "reference/efficientnet, rotations=4": {"method": "reference", "embedder": "efficientnet", "rotations": 4},
+    "reference/fastdup+efficientnet": {"method": "reference", "embedder": "fastdup+efficientnet"},
+    "unlabeled/efficientnet": {"method": "unlabeled", "embedder": "efficientnet"},
+}
+"""Arguments of compute_segment_anomalies by name of the row, in the order of the table."""
+
+OPTIONAL = ("reference/efficientnet, rotations=4",)
+"""Rows that are measured only if they are named."""
+
+LEGEND = """Image AUROC, average precision and best F1 are of images; pixel AUROC, pixel F1 and AUPRO (overlap by region
+up to a false-positive rate of 0.3 and 0.05) are at image resolution. In brackets: 95 % bootstrap intervals over the
+test images. Best F1 has seen the truth; recall and fpr are of images at the run's own threshold. Metrics are over the
+test split; "unlabeled" was given train and test together, without labels. Seconds per image are the wall time of
+compute_segment_anomalies, database and files included, by all images that it read (scored and normal ones); "in use" is
+the share of it that went to decoding, model and search. Bank rows are the features kept at the finest level, before a
+coreset. Peak MiB is that of the process."""
+
+SEED = 0
+IMAGE_DRAWS = 1000
+PIXEL_DRAWS = 200
+BINS = 2000
+"""Bins of the pixel scores in the bootstrap; the figures themselves are those of evaluate_anomalies."""
+
+COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "run": lambda row: row["run"],
+    "image AUROC": lambda row: interval(row, "image_auroc"),
+    "image AP": lambda row: number(row["image_ap"]),
+    "image F1 max": lambda row: number(row["image_f1max"]),
+    "pixel AUROC": lambda row: interval(row, "pixel_auroc"),
+    "pixel F1 max": lambda row: number(row["pixel_f1max"]),
+    "AUPRO 0.3": lambda row: interval(row, "aupro_30"),
+    "AUPRO 0.05": lambda row: number(row["aupro_05"]),
+    "recall": lambda row: number(row["recall"]),
+    "fpr": lambda row: number(row["fpr"]),
+    "s / image": lambda row: number(row["seconds_per_image"], 2),
+    "in use": lambda row: f"{row['share_in_use']:.0%}",
+    "search / embed": lambda row: number(row["search_by_embed"], 2),
+    "bank rows": lambda row: "-" if row["bank_rows"] is None else f"{row['bank_rows']:,}",
+    "peak MiB": lambda row: f"{row['peak_mib']:.0f}",
+}
+"""How the columns of a table show the figures of a row."""
+
+Figures = dict[str, dict[str, dict[str, Any]]]
+"""All figures by folder and row."""
 
 
 def main() -> None:
-    """Prints the table."""
+    """Measures, and prints and writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?", default=FOLDER)
-    parser.add_argument("--segments", help="segments of the method reference")
-    parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
+    parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="*", default=FOLDERS)
+    parser.add_argument("--rows", metavar="NAME", nargs="+", choices=list(ROWS), help=f"one of: {'; '.join(ROWS)}")
+    parser.add_argument("--measure", choices=list(ROWS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.method is not None:
-        print(json.dumps(measure(arguments.folder, arguments.method, arguments.segments)))
+    folders = [folder.resolve() for folder in arguments.folders]
+    if arguments.measure is not None:
+        print(json.dumps(measure(folders[0], arguments.measure)))
         return
-    columns = ("method", "segments", "normals", "images", *METRICS, "seconds", "tiles/s", "glue", "peak MiB")
-    print(f"{arguments.folder.name}\n\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
-    for method in METHODS:
-        command = [sys.executable, __file__, str(arguments.folder), "--method", method]
-        if arguments.segments and method == "reference":
-            command += ["--segments", arguments.segments]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        row = json.loads(done.stdout.splitlines()[-1])
-        print(f"| {' | '.join(cell(row[name]) for name in columns)} |", flush=True)
+    if missing := [str(folder) for folder in folders if not folder.is_dir()]:
+        parser.error(f"no such folder: {', '.join(missing)}")
+    if len({folder.name for folder in folders}) < len(folders):
+        parser.error("two folders have the same name")
+    figures: Figures = {}
+    if arguments.rows is not None and FIGURES.is_file():
+        figures = json.loads(FIGURES.read_text())
+    chosen = [name for name in ROWS if (name in arguments.rows if arguments.rows else name not in OPTIONAL)]
+    for folder in folders:
+        for i, name in enumerate(chosen):
+            row = measure_apart(folder, name)
+            figures.setdefault(folder.name, {})[name] = row
+            FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
+            TABLES.write_text(tables(figures))
+            if i == 0:
+                print(f"{heading(folder.name, row)}\n\n{table_head()}")
+            print(table_row(row), flush=True)
+        print()
 
 
-def measure(folder: Path, method: str, segments: str | None) -> dict[str, Any]:
-    """Runs and evaluates one method."""
+def measure_apart(folder: Path, name: str) -> dict[str, Any]:
+    """Measures one row in a process of its own; the files of its run are removed afterwards."""
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [sys.executable, __file__, str(folder), "--measure", name]
+        environment = {**os.environ, "FIFTYONE_SEGAD_DIR": scratch}
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return row
+
+
+def measure(folder: Path, name: str) -> dict[str, Any]:
+    """Runs and evaluates one row."""
     import fiftyone as fo
     from fiftyone import ViewField as F
 
     import fiftyone_segad as segad
+    from fiftyone_segad.threads import usable_cores
+    from fiftyone_segad.truth import read_truth
 
     fo.config.show_progress_bars = False
+    asked = ROWS[name]
     dataset = segad.load_mvtec(folder)
-    test, normals = dataset.match(F("split") == "test"), dataset.match(F("split") == "train")
-    start = time.perf_counter()
-    run = segad.compute_segment_anomalies(
-        test, key="bench", method=method, reference=normals if method == "reference" else None, segments=segments
-    )
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    metrics = segad.evaluate_anomalies(test, key="bench").metrics()
-    tiles = sum(len(record.scores) for store in (run.store.normals, run.store.scores) for record in store)
-    used = run.seconds["decode"] + run.seconds["embed"]
-    segad.delete_run(dataset, "bench")
+    try:
+        test, normals = dataset.match(F("split") == "test"), dataset.match(F("split") == "train")
+        reference = normals if asked["method"] == "reference" else None
+        start = time.perf_counter()
+        run = segad.compute_segment_anomalies(
+            dataset if asked["method"] == "unlabeled" else test, key="bench", reference=reference, **asked
+        )
+        wall = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        results = segad.evaluate_anomalies(test, key="bench")
+        read = run.scored + run.normals
+        seconds = run.seconds
+        return {
+            "run": f"{name} (auto = {run.embedder})" if asked["embedder"] == "auto" else name,
+            "train_images": len(normals),
+            "images": run.scored,
+            "normals": run.normals,
+            "skipped": len(run.skipped),
+            **results.metrics(),
+            "intervals": intervals(run, results.outcomes, read_truth(test, "defect_mask")),
+            "threshold": run.thresholds.image,
+            "threshold_rule": run.thresholds.rule,
+            "wall_seconds": wall,
+            "seconds": seconds,
+            "seconds_per_image": wall / read,
+            "share_in_use": sum(seconds.get(stage, 0.0) for stage in ("decode", "embed", "search")) / wall,
+            "search_by_embed": seconds.get("search", 0.0) / seconds["embed"],
+            "bank_rows": bank_rows(run.store),
+            "peak_mib": peak,
+            "cores": usable_cores(),
+        }
+    finally:
+        dataset.delete()
+
+
+def bank_rows(store: RunStore) -> int | None:
+    """Features kept of the images to compare with, at the finest level; None if there is no bank."""
+    totals = [np.array([len(rows) for rows in image.rows]) for image in store.bank]
+    return int(np.sum(totals, axis=0).max()) if totals else None
+
+
+def intervals(run: Run, outcomes: dict[str, str], truths: dict[str, Truth]) -> dict[str, list[float]]:
+    """Bootstrap intervals of image AUROC, pixel AUROC and AUPRO 0.3; none where a class is absent."""
+    records = [record for record in run.store.scores if record.id in outcomes]
+    defective = np.array([outcomes[record.id] in ("TP", "FN") for record in records])
+    if defective.all() or not defective.any():
+        return {}
+    scores = np.array([record.image_score for record in records])
+    low = float(min(record.scores.min() for record in records))
+    high = float(max(record.scores.max() for record in records))
+    counts = []
+    for record in records:
+        counts.append(PixelCounts(low, high, BINS))
+        counts[-1].add(anomaly_map(record.segments, record.scores), truths[record.id].read(record.segments.size))
+    random = np.random.default_rng(SEED)
+    drawn = [metrics.count_scores(scores[i], defective[i]) for i in draws(defective, IMAGE_DRAWS, random)]
+    merged = [PixelCounts.merge(low, high, [counts[k] for k in i]) for i in draws(defective, PIXEL_DRAWS, random)]
     return {
-        "method": method,
-        "segments": run.settings["segments"],
-        "normals": run.normals,
-        "images": run.scored,
-        **{name: metrics[name] for name in METRICS},
-        "seconds": round(seconds),
-        "tiles/s": round(tiles / seconds),
-        "glue": f"{1 - used / seconds:.0%}",
-        "peak MiB": round(peak),
+        "image_auroc": bounds([metrics.auroc(each) for each in drawn]),
+        "pixel_auroc": bounds([metrics.auroc(each.pixels()) for each in merged]),
+        "aupro_30": bounds([metrics.partial_area(each.overlap(), 0.3) for each in merged]),
     }
 
 
-def cell(value: Any) -> str:
-    """A value as the table shows it."""
-    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+def draws(defective: NDArray[np.bool_], count: int, random: np.random.Generator) -> list[NDArray[np.int64]]:
+    """Indices of images drawn with replacement, as many good and as many defective ones as there are."""
+    classes = [np.flatnonzero(defective), np.flatnonzero(~defective)]
+    return [np.concatenate([random.choice(each, len(each)) for each in classes]) for _ in range(count)]
+
+
+def bounds(values: Sequence[float | None]) -> list[float]:
+    """The 2.5th and 97.5th percentile."""
+    return [float(bound) for bound in np.percentile(np.array(values, np.float64), [2.5, 97.5])]
+
+
+def tables(figures: Figures) -> str:
+    """The Markdown file of all figures."""
+    parts = ["# Accuracy and cost", "Made by `python benchmarks/accuracy.py`.", LEGEND]
+    for folder, rows in figures.items():
+        shown = [rows[name] for name in ROWS if name in rows]
+        parts += [heading(folder, shown[0]), "\n".join([table_head(), *map(table_row, shown)])]
+    return "\n\n".join(parts) + "\n"
+
+
+def heading(folder: str, row: dict[str, Any]) -> str:
+    """The title of a folder's table."""
+    return (
+        f"## {folder}\n\n{row['train_images']} images to train on; {row['n_normal']} good and {row['n_anomalous']} "
+        "defective ones to test on."
+    )
+
+
+def table_head() -> str:
+    """The first two lines of a table."""
+    return f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}"
+
+
+def table_row(row: dict[str, Any]) -> str:
+    """A line of a table."""
+    return f"| {' | '.join(show(row) for show in COLUMNS.values())} |"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A figure as the table shows it; one that does not exist is a dash."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def interval(row: dict[str, Any], name: str) -> str:
+    """A figure with its interval."""
+    bounds = row["intervals"].get(name)
+    return number(row[name]) + (f" [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else "")
 
 
 if __name__ == "__main__":

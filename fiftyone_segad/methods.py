@@ -34,7 +34,7 @@ _CANDIDATES = 2
 _THINNED = 1024
 """Segments of a level that take part in mutual scoring at most: its cost grows with their square."""
 
-UNLIKE = 0.8
+UNLIKE = 0.7
 """Mean distance to counterparts in other images, relative to that of any two segments, above which mutual scoring is
 doubtful."""
 

@@ -78,7 +78,6 @@ class Parts:
 
     def append(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Adds a part; it appears whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         write_arrays(self.folder / f"part-{len(self._files()):06d}.npz", arrays)
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
@@ -230,6 +229,7 @@ class RunStore:
 
 def write_arrays(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """Writes a ``.npz`` file that appears whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
     with open(partial, "wb") as target:
         np.savez(target, **arrays)  # type: ignore[arg-type]

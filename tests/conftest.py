@@ -129,12 +129,22 @@ class ColourEmbedder:
     calls = 0
 
     def __init__(self, batch_size: int | None = None) -> None:
+        from fiftyone_segad.embedders import Level
+
         self.batch_size = batch_size
+        self.levels = (Level("tiles"),)
 
     def embed(self, image: Any, segments: Any) -> Any:
         type(self).calls += 1
         parts = [image[y0:y1, x0:x1].reshape(-1, 3).astype(float) for x0, y0, x1, y1 in segments.boxes]
         return np.array([[*part.mean(0), *part.std(0), 50.0] for part in parts], np.float32)
+
+    def patches(self, image: Any) -> Any:
+        from fiftyone_segad.embedders import Patches
+        from fiftyone_segad.segments import tiles
+
+        segments = tiles((image.shape[1], image.shape[0]))
+        return [Patches(segments, self.embed(image, segments))]
 
     def __enter__(self) -> ColourEmbedder:
         return self
@@ -145,10 +155,11 @@ class ColourEmbedder:
 
 @pytest.fixture
 def colour_embedder(monkeypatch: pytest.MonkeyPatch) -> type[ColourEmbedder]:
-    """Puts the stand-in where the name "fastdup" (and so "auto") leads."""
+    """Puts the stand-in where the names "fastdup" and "efficientnet" (and so "auto") lead."""
     from fiftyone_segad import embedders
 
-    monkeypatch.setitem(embedders.EMBEDDERS, "fastdup", ColourEmbedder)
+    for name in ("fastdup", "efficientnet"):
+        monkeypatch.setitem(embedders.EMBEDDERS, name, ColourEmbedder)
     return ColourEmbedder
 
 

@@ -11,10 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fiftyone_segad.embedders import Embedder
+from fiftyone_segad.embedders import Embedder, Level, Patches
 from fiftyone_segad.errors import SegadError
 from fiftyone_segad.images import read_image
 from fiftyone_segad.job import Job, JobImage
+from fiftyone_segad.methods import run_job
 from fiftyone_segad.segments import Segments, grid
 from fiftyone_segad.store import ImageScores, RunStore
 
@@ -27,8 +28,9 @@ class ColourEmbedder(Embedder):
     name = "colour"
     identity = "colour-1"
 
+    levels = (Level("grid"),)
+
     def __init__(self) -> None:
-        super().__init__()
         self.seen: list[int] = []
 
     def embed(self, image: NDArray[np.uint8], segments: Segments) -> NDArray[np.float32]:
@@ -36,6 +38,10 @@ class ColourEmbedder(Embedder):
         cut = [image[y0:y1, x0:x1].reshape(-1, 3).astype(float) for x0, y0, x1, y1 in segments.boxes]
         features = np.array([np.concatenate([c.mean(axis=0) - 128, c.std(axis=0) - 70]) for c in cut])
         return np.where(features[:, :1] == 127, np.nan, features).astype(np.float32)
+
+    def patches(self, image: NDArray[np.uint8]) -> list[Patches]:
+        segments = grid((image.shape[1], image.shape[0]), GRID)
+        return [Patches(segments, self.embed(image, segments))]
 
 
 class Stopped(Exception):
@@ -102,7 +108,7 @@ def assert_same_scores(one: dict[str, ImageScores], other: dict[str, ImageScores
 
 def test_scores_are_distances_to_the_normals(paths: list[str], make_job: Callable[..., Job]) -> None:
     job = make_job(named(paths[6:]), paths[:6])
-    job.run()
+    run_job(job)
     found = by_id(job.store.scores)
     assert list(found) == [image.id for image in job.images] and job.skipped == []
     for image in job.images:
@@ -117,7 +123,7 @@ def test_an_image_is_never_compared_with_itself(paths: list[str], make_job: Call
     # Normals 2 and 3 are scored too, the latter under two ids
     images = [*named(paths[2:8]), JobImage("again", paths[3])]
     job = make_job(images, paths[:6])
-    job.run()
+    run_job(job)
     found, normals = by_id(job.store.scores), by_id(job.store.normals)
     assert set(found) == {image.id for image in images} and set(normals) == set(paths[:6])
     for id, path in [(image.id, image.path) for image in images] + [(path, path) for path in paths[:6]]:
@@ -131,10 +137,10 @@ def test_an_image_is_never_compared_with_itself(paths: list[str], make_job: Call
 def test_progress_counts_every_image_once(paths: list[str], make_job: Callable[..., Job]) -> None:
     steps: list[int] = []
     images = [*named(paths[4:9]), JobImage("again", paths[4])]
-    make_job(images, paths[:6], advance=steps.append).run()
+    run_job(make_job(images, paths[:6], advance=steps.append))
     assert sum(steps) == 6 + 6
     steps.clear()
-    make_job(images, paths[:6], advance=steps.append).run()  # all is done already
+    run_job(make_job(images, paths[:6], advance=steps.append))  # all is done already
     assert sum(steps) == 6 + 6
 
 
@@ -144,7 +150,7 @@ def test_progress_counts_every_image_once(paths: list[str], make_job: Callable[.
 )
 def test_resuming(paths: list[str], make_job: Callable[..., Job], method: str, stops: list[int]) -> None:
     whole = make_job(named(paths[6:]), paths[:6], "whole", method=method)
-    whole.run()
+    run_job(whole)
     seen: list[int] = []
     for stop in [*stops, None]:
         embedder = ColourEmbedder()
@@ -155,10 +161,10 @@ def test_resuming(paths: list[str], make_job: Callable[..., Job], method: str, s
 
         job = make_job(named(paths[6:]), paths[:6], "parts", method=method, embedder=embedder, advance=advance)
         if stop is None:
-            job.run()
+            run_job(job)
         else:
             with pytest.raises(Stopped):
-                job.run()
+                run_job(job)
             assert len(seen) + len(embedder.seen) == stop
         seen += embedder.seen
     assert len(seen) == len(set(seen)) == 12  # none was embedded twice
@@ -175,17 +181,17 @@ def test_resuming_after_the_embedder_failed(paths: list[str], make_job: Callable
 
     first = make_job(named(paths[6:]), paths[:6], embedder=Failing())
     with pytest.raises(MemoryError, match="no memory left"):
-        first.run()
+        run_job(first)
     assert len(first.store.scores.ids()) == 2
     second = make_job(named(paths[6:]), paths[:6])
-    second.run()
+    run_job(second)
     assert len(second.embedder.seen) == 4 and len(by_id(second.store.scores)) == 6
 
 
 def test_images_added_to_a_finished_run(paths: list[str], make_job: Callable[..., Job]) -> None:
-    make_job(named(paths[6:9]), paths[:6]).run()
+    run_job(make_job(named(paths[6:9]), paths[:6]))
     job = make_job(named(paths[6:]), paths[:6])
-    job.run()
+    run_job(job)
     assert len(job.embedder.seen) == 3
     assert set(by_id(job.store.scores)) == {image.id for image in job.images}
 
@@ -196,7 +202,7 @@ def test_images_that_cannot_be_used_are_skipped(paths: list[str], make_job: Call
     Image.new("RGB", (33, 2)).save(paths[8])
     Image.new("RGB", (33, 27), "white").save(paths[9])
     job = make_job([*named(paths[6:]), JobImage("empty", paths[10], [])], paths[:6])
-    job.run()
+    run_job(job)
     assert [entry["id"] for entry in job.skipped] == [paths[1], "id-7", "id-8", "id-9", "empty"]
     assert [entry["filepath"] for entry in job.skipped] == [paths[1], *paths[7:11]]
     reasons = [entry["reason"] for entry in job.skipped]
@@ -210,7 +216,7 @@ def test_images_that_cannot_be_used_are_skipped(paths: list[str], make_job: Call
 
 def test_the_only_normal_is_not_scored(paths: list[str], make_job: Callable[..., Job]) -> None:
     job = make_job(named(paths[:3]), paths[:1])
-    job.run()
+    run_job(job)
     assert set(by_id(job.store.scores)) == {"id-1", "id-2"} and by_id(job.store.normals) == {}
     assert len(job.skipped) == 1
     assert job.skipped[0]["id"] == "id-0" and "only normal image" in job.skipped[0]["reason"]
@@ -221,19 +227,19 @@ def test_error_if_no_image_can_be_used(paths: list[str], make_job: Callable[...,
     for path in paths[6:]:
         Path(path).write_bytes(b"no image")
     with pytest.raises(SegadError, match=r"None of the 6 images could be scored.*6\.png.*not an image"):
-        make_job(named(paths[6:]), paths[:6], method=method).run()
+        run_job(make_job(named(paths[6:]), paths[:6], method=method))
 
 
 def test_error_if_no_normal_can_be_used(paths: list[str], make_job: Callable[..., Job]) -> None:
     for path in paths[:6]:
         Path(path).unlink()
     with pytest.raises(SegadError, match=r"None of the 6 normal images could be used.*0\.png.*No such image file"):
-        make_job(named(paths[6:]), paths[:6]).run()
+        run_job(make_job(named(paths[6:]), paths[:6]))
 
 
 def test_within_image_compares_with_the_same_image_only(paths: list[str], make_job: Callable[..., Job]) -> None:
     job = make_job(named(paths[:2]), paths[2:4], method="within_image")
-    job.run()
+    run_job(job)
     assert set(by_id(job.store.normals)) == set(paths[2:4])
     for image in job.images:
         features = unit_features(image.path)
@@ -248,7 +254,7 @@ def test_within_image_compares_with_the_same_image_only(paths: list[str], make_j
 def test_images_may_bring_their_own_boxes(paths: list[str], make_job: Callable[..., Job]) -> None:
     boxes = [[0, 0, 1 / 3, 1 / 3], [1 / 3, 2 / 3, 2 / 3, 1 / 3]]
     job = make_job([JobImage("boxes", paths[6], boxes)], paths[:3])
-    job.run()
+    run_job(job)
     record = by_id(job.store.scores)["boxes"]
     assert record.segments.boxes.tolist() == [[0, 0, 11, 9], [11, 18, 33, 27]] and record.segments.shape is None
     assert record.scores[0] == pytest.approx(brute_force(paths[6], paths[:3])[0], abs=1e-5)
@@ -257,16 +263,16 @@ def test_images_may_bring_their_own_boxes(paths: list[str], make_job: Callable[.
 def test_more_images_than_a_part_holds(
     paths: list[str], make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fiftyone_segad.job.PART_SIZE", 3)  # the bank's 8 normals: two parts and two thirds
+    monkeypatch.setattr("fiftyone_segad.methods.PART_SIZE", 3)  # the bank's 8 normals: two parts and two thirds
     images = [JobImage(f"{path}-{copy}", path) for copy in range(12) for path in paths[8:]]  # 48: a part and a half
     job = make_job(images, paths[:8])
-    job.run()
+    run_job(job)
     found = by_id(job.store.scores)
     assert list(found) == [image.id for image in images]
     for path in paths[8:]:
         np.testing.assert_allclose(found[f"{path}-11"].scores, brute_force(path, paths[:8]), atol=1e-5)
-    assert [list(map(str, part["paths"])) for part in job.store.bank] == [paths[:3], paths[3:6], paths[6:8]]
+    assert job.store.bank.paths() == paths[:8] and len(list((job.store.folder / "bank").iterdir())) == 3
     for path in paths[:8]:
         expected = brute_force(path, [other for other in paths[:8] if other != path])
         np.testing.assert_allclose(by_id(job.store.normals)[path].scores, expected, atol=1e-5)
-    assert set(job.clock.seconds) == {"decode", "embed", "search", "map"}
+    assert set(job.clock.seconds) == {"decode", "embed", "index", "search", "map"}

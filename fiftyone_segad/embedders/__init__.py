@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import MissingDependencyError
 from .base import Embedder, Level, Patches
 from .efficientnet import EfficientNetEmbedder, weights_file
-from .fastdup import FastdupEmbedder
+from .fastdup import FastdupEmbedder, fastdup_folder
 from .fastdup_native import FastdupNativeEmbedder
 from .fused import FusedEmbedder
 from .torch_models import TorchEmbedder, is_torch_name
@@ -112,14 +111,36 @@ def _load(name: str, batch_size: int | None, defects: str, options: Mapping[str,
         raise ValueError(f"embedder_kwargs of '{name}': {error}") from None
 
 
+def check_installed(name: str, method: str = "reference") -> None:
+    """Checks, without loading anything, that what an embedder needs is there.
+
+    Raises:
+        ValueError: if there is no such embedder
+        MissingDependencyError: if something is missing; the message says how to install it
+    """
+    for part in resolve_name(name, method).split("+"):
+        if part.startswith("fastdup"):
+            fastdup_folder()
+        elif part == "efficientnet":
+            weights_file()
+
+
 def _installed(name: str) -> bool:
-    if name == "fastdup":
-        return importlib.util.find_spec("fastdup") is not None
     try:
-        weights_file(2)
+        check_installed(name)
     except MissingDependencyError:
         return False
     return True
 
 
-__all__ = ["CHOICES", "DEFECTS", "EMBEDDERS", "Embedder", "Level", "Patches", "get_embedder", "resolve_name"]
+__all__ = [
+    "CHOICES",
+    "DEFECTS",
+    "EMBEDDERS",
+    "Embedder",
+    "Level",
+    "Patches",
+    "check_installed",
+    "get_embedder",
+    "resolve_name",
+]

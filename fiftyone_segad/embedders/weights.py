@@ -49,12 +49,14 @@ def read_weights(path: Path) -> dict[str, NDArray[Any]]:
             count = int.from_bytes(file.read(8), "little")
             storages[key] = np.frombuffer(file.read(count * dtypes[key].itemsize), dtypes[key], count)
         return {name: _view(tensor, storages[tensor["storage"]]) for name, tensor in tensors.items()}
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"'{path}' is not a file of weights that can be read ({error})") from error
 
 
 def _view(tensor: dict[str, Any], storage: NDArray[Any]) -> NDArray[Any]:
     shape, strides = tensor["shape"], tensor["strides"]
+    if min((tensor["offset"], *shape, *strides)) < 0:
+        raise ValueError("a tensor reaches before its storage")
     last = tensor["offset"] + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
     if math.prod(shape) and last >= len(storage):
         raise ValueError("a tensor reaches beyond its storage")
@@ -139,6 +141,7 @@ _STEPS: dict[str, Callable[[list[Any]], object]] = {
     "EMPTY_LIST": lambda stack: stack.append([]),
     "SETITEM": _set_item,
     "SETITEMS": _set_items,
+    "APPEND": lambda stack: stack[-2].append(stack.pop()),
     "APPENDS": _append_items,
     "BINPERSID": _refer,
     "REDUCE": _call,

@@ -11,8 +11,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..compute import compute_segment_anomalies
-from ..embedders import EMBEDDERS, resolve_name
-from ..embedders.fastdup import fastdup_folder
+from ..embedders import CHOICES, DEFECTS, check_installed, resolve_name
 from ..errors import MissingDependencyError
 from ..runs import check_key, list_runs, load_run
 from ..scoring import METHODS
@@ -22,10 +21,18 @@ from . import execution, forms, normals
 
 METHOD_LABELS = {
     "reference": "reference: compare with normal images (ranks images and finds defects)",
+    "unlabeled": "unlabeled: compare all images with each other (no normals known; defects must be rare)",
     "within_image": "within_image: compare the segments of each image with each other (the original method)",
 }
 
+DEFECT_LABELS = {
+    "any": "any: all scales",
+    "small": "small: fine patches only (finer maps; misses defects of texture and large areas)",
+    "large": "large: coarse patches only (calmer maps; misses small defects)",
+}
+
 _LARGEST_GRID = 10
+_MOST_ROTATIONS = 16
 _DELEGATE_FROM = 200  # images; from there on it takes minutes
 
 
@@ -79,6 +86,8 @@ class ComputeSegmentAnomalies(foo.Operator):
                 embedder=request.embedder,
                 segments=request.segments,
                 threshold=request.threshold,
+                defects=request.defects,
+                rotations=request.rotations,
                 overwrite=request.overwrite,
                 progress=progress,
             )
@@ -124,6 +133,8 @@ class _Request:
     embedder: str
     segments: str | None
     threshold: str | float | None
+    defects: str
+    rotations: int
     overwrite: bool
 
     @classmethod
@@ -143,9 +154,11 @@ class _Request:
         return cls(
             key=forms.text(params, "key", "segad") or "segad",
             method=method,
-            embedder=resolve_name(forms.text(params, "embedder", "auto") or "auto"),
+            embedder=resolve_name(forms.text(params, "embedder", "auto") or "auto", method),
             segments=segments,
             threshold=forms.number_or_text(threshold) if isinstance(threshold, str) and threshold else threshold,
+            defects=forms.text(params, "defects", "any") or "any",
+            rotations=forms.whole(params, "rotations", 1, low=1),
             overwrite=bool(params.get("overwrite", False)),
         )
 
@@ -172,7 +185,8 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object, images: int) ->
     for method in METHODS:
         methods.add_choice(method, label=METHOD_LABELS[method])
     inputs.enum("method", methods.values(), default="reference", label="Method", view=methods)
-    if params.get("method", "reference") == "within_image":
+    method = params.get("method", "reference")
+    if method == "within_image":
         inputs.int(
             "grid",
             default=DEFAULT_GRID,
@@ -183,42 +197,67 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object, images: int) ->
             view=types.SliderView(value_precision=0, view_multiple_of=1),
         )
     else:
-        normals.add_inputs(ctx, inputs)
-        segments = inputs.str(
-            "segments",
-            default="tiles",
-            label="Segments",
-            description="'tiles', 'tiles:SIZE:STRIDE' as shares of the shorter side, 'grid:N', or a Detections field",
-        )
-        spec = forms.text(params, "segments", "tiles") or "tiles"
-        if not dataset.has_sample_field(spec):
-            forms.invalid(segments, lambda: parse_spec(spec))
-        threshold = inputs.str(
-            "threshold",
-            default="fpr:0.01",
-            label="Threshold",
-            description="'fpr:0.01': share of normal images that may be flagged; 'quantile:0.95'; 'f1'; or a number",
-        )
-        forms.invalid(threshold, lambda: parse_threshold(forms.number_or_text(params.get("threshold") or "fpr:0.01")))
+        _add_comparison(ctx, inputs, method)
 
     embedder = inputs.enum(
         "embedder",
-        ["auto", *EMBEDDERS],
+        CHOICES,
         default="auto",
         label="Embedder",
-        description="What turns a segment into features; 'auto' is the best that is installed",
+        description="What turns a segment into features; 'auto' is the best single one that is installed",
     )
     try:
-        fastdup_folder()
-    except MissingDependencyError as error:
+        check_installed(forms.text(params, "embedder", "auto") or "auto", method)
+    except (MissingDependencyError, ValueError) as error:
         embedder.invalid = True
         embedder.error_message = str(error)
     inputs.view("count", types.Notice(label=f"{images} images will be scored"))
 
 
+def _add_comparison(ctx: foo.ExecutionContext, inputs: types.Object, method: str) -> None:
+    """The inputs of the methods that compare images with each other."""
+    params = ctx.params
+    if method == "reference":
+        normals.add_inputs(ctx, inputs)
+        inputs.int(
+            "rotations",
+            default=1,
+            min=1,
+            max=_MOST_ROTATIONS,
+            label="Rotations",
+            description="8 for parts that lie at any angle: each normal image is also compared with turned by 45, 90, "
+            "... degrees. Reading the normal images takes that many times as long",
+        )
+    defects = types.RadioGroup()
+    for name in DEFECTS:
+        defects.add_choice(name, label=DEFECT_LABELS[name])
+    inputs.enum("defects", defects.values(), default="any", label="Defects", view=defects)
+    segments = inputs.str(
+        "segments",
+        label="Segments",
+        description="Empty for the embedder's own patches; or 'tiles', 'tiles:SIZE:STRIDE' as shares of the shorter "
+        "side, 'grid:N', or a Detections field",
+    )
+    spec = forms.text(params, "segments")
+    if spec is not None and not ctx.dataset.has_sample_field(spec):
+        forms.invalid(segments, lambda: parse_spec(spec))
+    usual = "fpr:0.01" if method == "reference" else "quantile:0.95"
+    threshold = inputs.str(
+        "threshold",
+        default=usual,
+        label="Threshold",
+        description="'fpr:0.01': share of normal images that may be flagged, if some are known; 'quantile:0.95' of the "
+        "scored images; 'f1'; or a number",
+    )
+    forms.invalid(threshold, lambda: parse_threshold(forms.number_or_text(params.get("threshold") or usual)))
+
+
 def _shown(ctx: foo.ExecutionContext) -> dict[str, Any]:
     """The parameters without those that the form no longer shows: the App sends their last values all the same."""
-    hidden = ("segments", "threshold") if ctx.params.get("method") == "within_image" else ("grid",)
+    hidden = {
+        "within_image": ("segments", "threshold", "defects", "rotations"),
+        "unlabeled": ("grid", "rotations"),
+    }.get(ctx.params.get("method"), ("grid",))
     if not execution.in_app(ctx):
         return dict(ctx.params)
     return {name: value for name, value in ctx.params.items() if name not in hidden}

@@ -33,7 +33,8 @@ def greedy_coreset(rows: NDArray[np.floating], size: int, seed: int = 0) -> NDAr
         return np.arange(count)
     order = np.random.default_rng(seed).permutation(count)
     blocks = np.array_split(order, min(ceil(count / BLOCK), size))
-    shares = np.diff(np.linspace(0, size, len(blocks) + 1).round().astype(int))
+    # By the blocks' sizes and rounded down, so that no block is asked for more rows than it has
+    shares = np.diff(size * np.cumsum([len(block) for block in blocks]) // count, prepend=0)
     chosen = [block[_greedy(rows[block], share)] for block, share in zip(blocks, shares, strict=True)]
     return np.sort(np.concatenate(chosen))
 

@@ -44,15 +44,18 @@ def mutual_scores(
         raise ValueError("Images without labels are compared with each other; there is only one")
     kept = min(max(FEWEST, round(SHARE * len(others))), len(others))
     queries = np.asarray(features, np.float32)
-    squares = (queries**2).sum(axis=1)
-    nearest = np.full((len(queries), kept + 1), np.inf, np.float32)
+    # One product gives |b|^2 - 2 a.b; |a|^2 is added to what is left of it
+    factors = np.hstack([-2 * queries, np.ones((len(queries), 1), np.float32)])
+    nearest = np.full((kept + 1, len(queries)), np.inf, np.float32)
     for rows in others:
-        values = np.asarray(rows, np.float32)
         # One image at a time: the block of distances stays in cache
-        products = values @ queries.T
-        products *= -2
-        products += (values**2).sum(axis=1)[:, None]
-        nearest[:, kept] = products.min(axis=0)
-        nearest.partition(kept - 1, axis=1)
-    distances = np.sqrt(np.maximum(nearest[:, :kept] + squares[:, None], 0))
-    return distances.mean(axis=1)
+        nearest[kept] = (factors @ _with_squares(rows).T).min(axis=1)
+        nearest.partition(kept - 1, axis=0)
+    squares = nearest[:kept] + (queries**2).sum(axis=1)
+    distances: NDArray[np.float32] = np.sqrt(np.maximum(squares, 0)).mean(axis=0)
+    return distances
+
+
+def _with_squares(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    values = np.asarray(rows, np.float32)
+    return np.hstack([values, (values**2).sum(axis=1, keepdims=True)])
