@@ -7,9 +7,8 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +16,26 @@ import fiftyone as fo
 import fiftyone.core.media as fom
 import fiftyone.core.patches as fop
 import fiftyone.core.utils as fou
-import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
-from numpy.typing import NDArray
 
+from .calibration import Calibration, calibrate, records_of
 from .embedders import Embedder, get_embedder, resolve_name
 from .errors import RunError
 from .evaluate import best_thresholds
 from .fields import THRESHOLD_FIELDS, write_fields
 from .job import Job, JobImage
-from .maps import anomaly_map
 from .methods import run_job
 from .runs import Run, check_key, current_folder, delete_folder, load_run, made_colours, runs_folder, save_run
 from .scoring import METHODS
 from .scoring.unlabeled import FEWEST
 from .segments import Proposer, get_proposer
-from .store import ImageScores, RunStore
+from .store import RunStore
 from .threads import usable_cores
 from .thresholds import (
     DEFAULT_FPR,
     DEFAULT_QUANTILE,
     ThresholdRule,
-    Thresholds,
-    choose_thresholds,
     parse_threshold,
-    quantile_threshold,
 )
 from .truth import GT_FIELD, read_truth
 
@@ -51,16 +45,6 @@ DEFAULT_SEGMENTS = {"within_image": "grid:7"}
 """Segments of the methods that do not leave them to the embedder."""
 
 MAX_ROTATIONS = 36
-
-_PIXEL_SIDE = 64
-"""Side of the maps from which pixel thresholds are taken; maps are smooth at the scale of a segment."""
-
-_PIXEL_IMAGES = 1000
-"""Images from which pixel thresholds and the heatmaps' range are taken at most."""
-
-
-_HIDDEN_SHARE = 0.9
-"""Share of normal pixels (of all, if no normals are known) that heatmaps leave clear."""
 
 
 def compute_segment_anomalies(
@@ -169,7 +153,7 @@ def compute_segment_anomalies(
             run_job(job)
             present = {image.id for image in images}
             truth = (lambda: best_thresholds(dataset, store, present, GT_FIELD)) if rule.kind == "f1" else None
-            calibration = _calibrate(store, method, rule, present, truth)
+            calibration = calibrate(store, method, rule, present, truth)
             run = Run(
                 key=key,
                 method=method,
@@ -220,64 +204,22 @@ def set_threshold(
     dataset = samples._root_dataset
     present = set(dataset.values("id"))
     truth = (lambda: best_thresholds(dataset, run.store, present, gt_field)) if rule.kind == "f1" else None
-    calibration = _calibrate(run.store, run.method, rule, present, truth)
+    calibration = calibrate(run.store, run.method, rule, present, truth)
     changed = replace(run, thresholds=calibration.thresholds, masks=_masks_name())
     with fou.ProgressBar(total=run.scored, progress=progress, iters_str="images") as bar:
-        records = _records(run.store, present)
+        records = records_of(run.store, present)
         write_fields(dataset, changed, records, calibration.scores, THRESHOLD_FIELDS, bar.update)
     save_run(dataset, changed)
     shutil.rmtree(Path(run.folder) / run.masks, ignore_errors=True)
     return changed
 
 
-@dataclass(frozen=True)
-class _Calibration:
-    """What is known once all images are scored.
-
-    Attributes:
-        thresholds: the thresholds
-        scores: image scores that p-values are relative to: of normals, or of all images if none are known
-        map_range: scores that heatmaps show as 0 and 255
-        warnings: what the user should know
-    """
-
-    thresholds: Thresholds
-    scores: NDArray[np.float64]
-    map_range: tuple[float, float]
-    warnings: list[str]
-
-
-def _calibrate(
-    store: RunStore,
-    method: str,
-    rule: ThresholdRule,
-    present: set[str],
-    truth: Callable[[], tuple[float, float]] | None,
-) -> _Calibration:
-    image_scores = np.array([record.image_score for record in _records(store, present)])
-    normal_scores = np.array([record.image_score for record in store.normals])
-    normal_pixels = _pixels(store.normals)
-    thresholds, warnings = choose_thresholds(
-        rule, image_scores, normal_scores, normal_pixels, truth() if truth else None
-    )
-    if rule.kind == "fpr" and thresholds.image == normal_scores.max():
-        highest = max(store.normals, key=lambda record: record.image_score)
-        warnings.append(f"The threshold is the score of a single normal image; look whether it is one: {highest.id}")
-    if method == "within_image":  # its masks are the outlier segments, whatever the image threshold
-        thresholds = replace(thresholds, pixel=None)
-    background = normal_pixels if normal_pixels.size else _pixels(_records(store, present))
-    low = quantile_threshold(background, _HIDDEN_SHARE)
-    high = max(float(np.quantile(image_scores, 0.99)), thresholds.image)
-    known = normal_scores if normal_scores.size else image_scores
-    return _Calibration(thresholds, known, (low, max(high, low + 1e-6)), warnings)
-
-
 def _put_in_place(
-    dataset: fo.Dataset, run: Run, calibration: _Calibration, present: set[str], advance: Callable[[int], None]
+    dataset: fo.Dataset, run: Run, calibration: Calibration, present: set[str], advance: Callable[[int], None]
 ) -> None:
     """Writes the fields, registers the run, and removes the run that it replaces."""
     old = current_folder(dataset, run.key)
-    write_fields(dataset, run, _records(run.store, present), calibration.scores, advance=advance)
+    write_fields(dataset, run, records_of(run.store, present), calibration.scores, advance=advance)
     save_run(dataset, run)
     dataset.match_tags(run.skipped_tag).untag_samples(run.skipped_tag)
     dataset.select([entry["id"] for entry in run.skipped if entry["id"] in present]).tag_samples(run.skipped_tag)
@@ -401,16 +343,6 @@ def _readable(store: RunStore) -> bool:
         logger.warning("%s: the interrupted run starts afresh", error)
         return False
     return True
-
-
-def _records(store: RunStore, present: set[str]) -> Iterable[ImageScores]:
-    return (record for record in store.scores if record.id in present)
-
-
-def _pixels(records: Iterable[ImageScores]) -> NDArray[np.float32]:
-    size = (_PIXEL_SIDE, _PIXEL_SIDE)
-    several = [anomaly_map(r.segments, r.scores, size).ravel() for r in islice(records, _PIXEL_IMAGES)]
-    return np.concatenate(several) if several else np.zeros(0, np.float32)
 
 
 def _warnings(images: list[JobImage], normals: list[JobImage]) -> list[str]:

@@ -22,8 +22,6 @@ class Fake(Embedder):
     """Gives numbers that tell it from others, and remembers what it was given."""
 
     def __init__(self, name: str, width: int, batch_size: int | None = None, **options: Any) -> None:
-        if unknown := set(options) - {"levels", "tiles", "flavour"}:
-            raise TypeError(f"got an unexpected keyword argument '{unknown.pop()}'")
         if options.get("flavour") == "bad":
             raise MissingDependencyError("no such flavour")
         self.name, self.identity = name, f"{name}-1"
@@ -41,14 +39,21 @@ class Fake(Embedder):
         self.closed = True
 
 
+def test_focus_is_refused_where_there_are_no_levels_to_leave_out() -> None:
+    with pytest.raises(ValueError, match=r"defects='small' is for \['efficientnet', 'fastdup'\]"):
+        get_embedder("timm:resnet18", defects="small")
+
+
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Fake]:
     """Stand-ins for the two embedders, in the order in which they are made."""
     several: list[Fake] = []
 
     def maker(name: str, width: int) -> Callable[..., Fake]:
-        def make(**options: Any) -> Fake:
-            several.append(Fake(name, width, **options))
+        def make(levels: Any = None, tiles: Any = None, flavour: str = "", batch_size: int | None = None) -> Fake:
+            given = {"levels": levels, "tiles": tiles, "flavour": flavour}
+            options = {option: value for option, value in given.items() if value}
+            several.append(Fake(name, width, batch_size, **options))
             return several[-1]
 
         return make

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from ..errors import MissingDependencyError
@@ -103,12 +105,18 @@ def get_embedder(
 
 
 def _load(name: str, batch_size: int | None, defects: str, options: Mapping[str, Any]) -> Embedder:
+    focus = _FOCUS.get(defects, {}).get(name, {})
+    if defects != "any" and not focus:
+        raise ValueError(f"defects={defects!r} is for {list(_FOCUS[defects])}; embedder '{name}' looks at all it has")
+    make: Callable[..., Embedder] = partial(TorchEmbedder, name)
+    if name in EMBEDDERS:
+        make = partial(EMBEDDERS[name], batch_size=batch_size)
+    arguments = {**focus, **options}
     try:
-        if name not in EMBEDDERS:
-            return TorchEmbedder(name, **options)
-        return EMBEDDERS[name](batch_size=batch_size, **{**_FOCUS.get(defects, {}).get(name, {}), **options})
-    except TypeError as error:  # an argument that it does not have
+        inspect.signature(make).bind(**arguments)
+    except TypeError as error:
         raise ValueError(f"embedder_kwargs of '{name}': {error}") from None
+    return make(**arguments)
 
 
 def check_installed(name: str, method: str = "reference") -> None:

@@ -74,6 +74,8 @@ class FastdupEmbedder(Embedder):
     name = "fastdup"
 
     def __init__(self, tiles: Mapping[str, float] = TILES, batch_size: int | None = None) -> None:
+        if not tiles:
+            raise ValueError("tiles={} leaves nothing to look at; give at least one specification, e.g. {'tiles': 1}")
         self.batch_size = batch_size or BATCH_SIZE
         self._proposers = [get_proposer(spec) for spec in tiles]
         self.levels = tuple(Level(spec, weight) for spec, weight in tiles.items())
