@@ -24,7 +24,7 @@ from .errors import RunError
 from .evaluate import best_thresholds
 from .fields import THRESHOLD_FIELDS, write_fields
 from .job import Job, JobImage
-from .methods import run_job
+from .methods import run_job, steps
 from .runs import Run, check_key, current_folder, delete_folder, load_run, made_colours, runs_folder, save_run
 from .scoring import METHODS
 from .scoring.unlabeled import FEWEST
@@ -130,26 +130,24 @@ def compute_segment_anomalies(
         settings = _settings(method, model, spec, normals if method != "unlabeled" else images)
         settings |= {"rotations": rotations, "bank_size": bank_size, "seed": seed}
         store = _open_store(dataset, key, settings, resume)
-        total = len(normals) + 2 * len(images)
         if embedder == "auto":
             logger.info("embedder='auto' stands for '%s' here", chosen)
-        bar = fou.ProgressBar(total=total, progress=progress, iters_str="images")
+        job = Job(
+            images,
+            normals,
+            method,
+            spec,
+            model,
+            store,
+            num_workers or usable_cores(),
+            rotations=rotations,
+            bank_size=bank_size,
+            seed=seed,
+            stage=lambda text: logger.info("%s: %s ...", key, text),
+        )
+        bar = fou.ProgressBar(total=steps(job) + len(images), progress=progress, iters_str="images")
+        job.advance = bar.update
         with bar, store.explained():
-            workers = num_workers or usable_cores()
-            job = Job(
-                images,
-                normals,
-                method,
-                spec,
-                model,
-                store,
-                workers,
-                rotations=rotations,
-                bank_size=bank_size,
-                seed=seed,
-                advance=bar.update,
-                stage=lambda text: logger.info("%s: %s ...", key, text),
-            )
             run_job(job)
             present = {image.id for image in images}
             truth = (lambda: best_thresholds(dataset, store, present, GT_FIELD)) if rule.kind == "f1" else None

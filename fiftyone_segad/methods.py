@@ -42,6 +42,16 @@ _TURNED = 8
 """Images that are turned to see whether rotations would help."""
 
 
+def steps(job: Job) -> int:
+    """What the numbers that a job's ``advance`` is called with add up to, if every image can be used."""
+    if job.method == "within_image":
+        return len(job.normals) + len(job.images)
+    if job.method == "unlabeled":
+        return 2 * min(len({image.path for image in job.images}), POOL) + len(job.images)
+    held_out = len(_calibrating(job, job.levels())) if len(job.normals) > 1 else 0
+    return len(job.normals) + held_out + len(job.images)
+
+
 def run_job(job: Job) -> None:
     """Does all of a job that is left to do.
 
@@ -74,7 +84,7 @@ def _score_within(job: Job) -> None:
 
 def _score_by_reference(job: Job) -> None:
     levels = _fitted(job, job.normals)
-    calibrating = _choose(job.normals, CALIBRATION_IMAGES, job.seed)
+    calibrating = _calibrating(job, levels)
     _embed_bank(job, levels, job.normals, {image.path for image in calibrating}, job.rotations)
     paths = job.store.bank.paths()
     if not paths:
@@ -175,6 +185,19 @@ def _fitted(job: Job, images: list[JobImage]) -> Levels:
     return levels
 
 
+def _calibrating(job: Job, levels: Levels) -> list[JobImage]:
+    """The normal images that are scored without themselves.
+
+    Those that the components were fitted to score too high, since the components keep what is theirs; they are left
+    out where that costs a quarter of the images at most.
+    """
+    images = job.normals
+    if any(level.components is not None for level in levels.levels) and len(images) >= 4 * FIT_IMAGES:
+        fitted = {image.path for image in _choose(images, FIT_IMAGES, job.seed)}
+        images = [image for image in images if image.path not in fitted]
+    return _choose(images, CALIBRATION_IMAGES, job.seed)
+
+
 def _embed_bank(job: Job, levels: Levels, images: list[JobImage], whole: set[str], rotations: int) -> None:
     """Puts the features of the images that are not there yet into the store's bank."""
     job.stage("reading the images to compare with")
@@ -255,6 +278,7 @@ def _score_held_out(
                 own = [rows[: len(s)].astype(np.float32) for rows, s in zip(image.rows, image.segments, strict=True)]
                 for part, (segments, scores) in zip(parts, score(own, image.segments, image.path), strict=True):
                     part.add(ImageScores(image.path, segments, scores, np.zeros(len(scores), bool), 0.0))
+            job.advance(1)
     by_path: dict[str, list[LevelScores]] = {}
     for part in parts:
         for record in part:

@@ -15,7 +15,7 @@ from fiftyone_segad.embedders import Embedder, Level, Patches
 from fiftyone_segad.errors import SegadError
 from fiftyone_segad.images import read_image
 from fiftyone_segad.job import Job, JobImage
-from fiftyone_segad.methods import run_job
+from fiftyone_segad.methods import run_job, steps
 from fiftyone_segad.segments import Segments, grid
 from fiftyone_segad.store import ImageScores, RunStore
 
@@ -135,13 +135,14 @@ def test_an_image_is_never_compared_with_itself(paths: list[str], make_job: Call
 
 
 def test_progress_counts_every_image_once(paths: list[str], make_job: Callable[..., Job]) -> None:
-    steps: list[int] = []
+    made: list[int] = []
     images = [*named(paths[4:9]), JobImage("again", paths[4])]
-    run_job(make_job(images, paths[:6], advance=steps.append))
-    assert sum(steps) == 6 + 6
-    steps.clear()
-    run_job(make_job(images, paths[:6], advance=steps.append))  # all is done already
-    assert sum(steps) == 6 + 6
+    job = make_job(images, paths[:6], advance=made.append)
+    run_job(job)
+    assert sum(made) == 6 + 6 + 6 == steps(job)  # reading the normals, scoring them, and the images
+    made.clear()
+    run_job(make_job(images, paths[:6], advance=made.append))  # all is done already
+    assert sum(made) == 6 + 6 + 6
 
 
 @pytest.mark.parametrize("method", ["reference", "within_image"])

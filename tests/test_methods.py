@@ -119,6 +119,16 @@ def test_unlabeled_with_a_pool_scores_the_others_too(
     assert "6 of the 12 images" in job.warnings[0]
 
 
+def test_progress_of_unlabeled(
+    make: Callable[..., Job], save: Callable[..., list[JobImage]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(methods, "POOL", 6)
+    made: list[int] = []
+    job = make(save([striped(i) for i in range(9)], "image"), [], advance=made.append)
+    run_job(job)
+    assert sum(made) == methods.steps(job) == 6 + 6 + 9  # reading the pool, scoring it, and all images
+
+
 def test_unlabeled_says_when_images_are_unlike(make: Callable[..., Job], save: Callable[..., list[JobImage]]) -> None:
     random = np.random.default_rng(0)
     unlike = []
@@ -241,3 +251,18 @@ def test_resuming_with_levels(make: Callable[..., Job], save: Callable[..., list
             again = make(scored, reference, f"{method}-{stop}", method=method)
             run_job(again)
             assert image_scores(again) == pytest.approx(image_scores(whole), rel=1e-4), (method, stop)
+
+
+def test_images_that_components_were_fitted_to_do_not_calibrate(
+    make: Callable[..., Job], save: Callable[..., list[JobImage]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(methods, "FIT_IMAGES", 3)
+    normals = save([striped(i) for i in range(12)], "normal", ids=False)
+    few, many = make(normals[:1], normals[:11], "few"), make(normals, normals, "many")
+    for job in (few, many):
+        run_job(job)
+    assert len(few.store.normals.ids()) == 11, "too few to do without"
+    assert len(many.store.normals.ids()) == 9
+    assert len(image_scores(many)) == 12 and min(image_scores(many).values()) > 0.1, (
+        "all are scored, without themselves"
+    )
