@@ -58,8 +58,9 @@ the promise holds in this experiment, but it says nothing about new parts. `test
 not hold.
 
 Means below what is attainable: the components of the features are fitted to 16 of the bank's images, and the left-out
-scores of these come out higher than those of images that the fit has not seen. The threshold is then cautious. Maps are
-small here, so that the effect is larger than in a run."""
+scores of these come out higher than those of images that the fit has not seen. The threshold is then cautious. A run
+with 64 normal images or more leaves them out of the calibration; with fewer, as here, it cannot spare them.
+"""
 
 Images = list[list[Patches]]
 """Features of images by level."""

@@ -97,6 +97,7 @@ def test_load_mvtec(sample_category: Path) -> None:
         ("compute_segment_anomalies", {"normals": "tag", "normals_value": "bad"}, "normals_value"),
         ("compute_segment_anomalies", {"method": "within_image", "grid": 1.5}, "whole number"),
         ("compute_segment_anomalies", {"method": "magic"}, "method"),
+        ("compute_segment_anomalies", {"embedder": "torchhub:someone/code:model"}, "embedder"),
         ("evaluate_anomalies", {"key": "absent"}, "no_runs"),
         ("delete_run", {"key": "absent"}, "no_runs"),
         ("load_mvtec", {"dataset_dir": "relative/path"}, "full path"),

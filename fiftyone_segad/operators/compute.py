@@ -147,6 +147,9 @@ class _Request:
         method = forms.text(params, "method", "reference")
         if method not in METHODS:
             raise ValueError(f"method={method!r} must be one of {list(METHODS)}")
+        embedder = forms.text(params, "embedder", "auto") or "auto"
+        if embedder not in CHOICES:  # a network by name may be code from anywhere: that is for Python only
+            raise ValueError(f"embedder={embedder!r} must be one of {list(CHOICES)}")
         segments = forms.text(params, "segments")
         if method == "within_image" and segments is None:
             segments = f"grid:{forms.whole(params, 'grid', DEFAULT_GRID, low=1)}"
@@ -154,7 +157,7 @@ class _Request:
         return cls(
             key=forms.text(params, "key", "segad") or "segad",
             method=method,
-            embedder=resolve_name(forms.text(params, "embedder", "auto") or "auto", method),
+            embedder=resolve_name(embedder, method),
             segments=segments,
             threshold=forms.number_or_text(threshold) if isinstance(threshold, str) and threshold else threshold,
             defects=forms.text(params, "defects", "any") or "any",
