@@ -228,7 +228,7 @@ def _add_comparison(ctx: foo.ExecutionContext, inputs: types.Object, method: str
             min=1,
             max=_MOST_ROTATIONS,
             label="Rotations",
-            description="8 for parts that lie at any angle: each normal image is also compared with turned by 45, 90, "
+            description="8 for parts that lie at any angle: each normal image also counts turned by 45, 90, "
             "... degrees. Reading the normal images takes that many times as long",
         )
     defects = types.RadioGroup()
