@@ -245,9 +245,9 @@ def test_error_if_the_model_is_not_there(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_names() -> None:
-    assert resolve_name("auto") == "fastdup" and resolve_name("fastdup-native") == "fastdup-native"
-    with get_embedder("auto") as model:
-        assert model.identity == "fastdup-2.54"
+    assert resolve_name("auto", "within_image") == "fastdup" and resolve_name("fastdup-native") == "fastdup-native"
+    with get_embedder("auto", method="within_image") as model:
+        assert isinstance(model, FastdupEmbedder) and model.identity.startswith("fastdup-2.54")
     with pytest.raises(ValueError, match="embedder='resnet' is not known"):
         get_embedder("resnet")
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):

@@ -91,7 +91,9 @@ def direct_aupro(maps: list[np.ndarray], masks: list[np.ndarray], limit: float) 
 
 def test_masks_and_maps_on_disk(scored: fo.DatasetView) -> None:
     run = segad.load_run(scored, "segad")
-    for sample in scored.sort_by("segad_score", reverse=True).limit(3):
+    flagged = scored.match(F("segad_pred.label") == "anomalous").sort_by("segad_score", reverse=True).limit(3)
+    assert len(flagged) > 0
+    for sample in flagged:
         assert Image.open(sample.segad_mask.mask_path).size == (1024, 1024)
         assert Image.open(sample.segad_map.map_path).size == (256, 256)
         assert np.asarray(Image.open(sample.segad_mask.mask_path)).any()
