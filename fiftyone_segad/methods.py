@@ -28,6 +28,9 @@ CALIBRATION_IMAGES = 500
 BANK_BYTES = 256 * 2**20
 """Size of a level's bank at most, if its rows are not limited otherwise."""
 
+_USUAL_WIDTH = 576
+"""Features of levels that are not reduced to components: those of fastdup."""
+
 _CANDIDATES = 2
 """Rows that are kept for a coreset to choose from, for each that it may choose."""
 
@@ -225,7 +228,7 @@ def _embed_bank(job: Job, levels: Levels, images: list[JobImage], whole: set[str
 
 
 def _row_limits(job: Job, levels: Levels) -> list[int]:
-    widths = [level.components or 576 for level in levels.levels]
+    widths = [level.components or _USUAL_WIDTH for level in levels.levels]
     return [job.bank_size or BANK_BYTES // (4 * width) for width in widths]
 
 
