@@ -1,24 +1,15 @@
 """Metrics of anomaly detection, on arrays.
 
-Every curve is built from a :class:`ScoreCounts`: how much of the normal and of the defective lies at each
-score. Image scores are counted exactly; pixels, of which there are too many to sort, in :data:`PIXEL_BINS`
-equal bins between the lowest and the highest score of a run.
+Every curve is built from a :class:`ScoreCounts`: how much of the normal and of the defective lies at each score.
+Image scores are counted exactly; pixels, of which there are too many to sort, in bins (:mod:`.pixel_counts`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
-
-from .maps import EIGHT_CONNECTED
-
-PIXEL_BINS = 1 << 18
-"""Bins for pixel scores. Within a bin scores count as equal, which changes a metric by at most the share of
-pixels that share a bin."""
 
 AUPRO_LIMITS = (0.3, 0.05)
 """False-positive rates up to which the per-region overlap is integrated: MVTec AD's limit, and the stricter
@@ -89,7 +80,7 @@ def average_precision(counts: ScoreCounts) -> float | None:
     if counts.defective.sum() == 0:
         return None
     gained = counts.defective / counts.defective.sum()
-    return float((gained * _precision(counts)).sum())
+    return min(float((gained * precision_of(counts)).sum()), 1.0)  # rounding
 
 
 def f1_max(counts: ScoreCounts) -> tuple[float, float] | None:
@@ -128,102 +119,57 @@ def partial_area(counts: ScoreCounts, limit: float) -> float | None:
     return float(np.trapezoid(y, x) / limit)
 
 
-def rates_at(scores: ArrayLike, defective: ArrayLike, threshold: float) -> dict[str, float | None]:
-    """Precision, recall and false-positive rate of flagging scores above a threshold.
+@dataclass(frozen=True)
+class Confusion:
+    """Items by truth and prediction: images, or pixels.
 
-    A rate whose denominator is empty (nothing flagged, nothing defective, nothing normal) is None.
-    """
-    flagged = np.asarray(scores) > threshold
-    truth = np.asarray(defective, dtype=bool)
-    hits = int((flagged & truth).sum())
-    alarms = int((flagged & ~truth).sum())
-    return {
-        "precision": _ratio(hits, hits + alarms),
-        "recall": _ratio(hits, int(truth.sum())),
-        "fpr": _ratio(alarms, int((~truth).sum())),
-    }
-
-
-@dataclass
-class PixelCounts:
-    """Collects the pixels of many maps in bounded memory (three histograms).
-
-    Args:
-        low: lowest score of the maps that will be added
-        high: highest score
-        bins: number of equal bins between them
+    Attributes:
+        tp: defective, flagged
+        fp: normal, flagged
+        fn: defective, not flagged
+        tn: normal, not flagged
     """
 
-    low: float
-    high: float
-    bins: int = PIXEL_BINS
-    regions: int = 0
-    _normal: NDArray[np.float64] = field(init=False, repr=False)
-    _defective: NDArray[np.float64] = field(init=False, repr=False)
-    _overlap: NDArray[np.float64] = field(init=False, repr=False)
+    tp: int = 0
+    fp: int = 0
+    fn: int = 0
+    tn: int = 0
 
-    def __post_init__(self) -> None:
-        self._normal, self._defective, self._overlap = np.zeros((3, self.bins))
-
-    def add(self, anomaly: NDArray[np.floating], mask: NDArray[np.bool_] | None) -> None:
-        """Adds one image.
-
-        Args:
-            anomaly: anomaly map ``[height, width]``
-            mask: ground truth of the same shape, True on defects, or None if all of it is normal
-
-        Raises:
-            ValueError: if the shapes differ
-        """
-        if mask is not None and mask.shape != anomaly.shape:
-            raise ValueError(f"The mask is {mask.shape}, the map {anomaly.shape} (height, width)")
-        index = self._bin(anomaly)
-        if mask is None or not mask.any():
-            self._normal += np.bincount(index.ravel(), minlength=self.bins)
-            return
-        self._normal += np.bincount(index[~mask], minlength=self.bins)
-        defective = index[mask]
-        self._defective += np.bincount(defective, minlength=self.bins)
-        labels, count = ndimage.label(mask, structure=EIGHT_CONNECTED)
-        members = labels[mask]
-        areas = np.bincount(members, minlength=count + 1)
-        self._overlap += np.bincount(defective, weights=1 / areas[members], minlength=self.bins)
-        self.regions += count
+    def __add__(self, other: Confusion) -> Confusion:
+        return Confusion(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
 
     @property
-    def bin_width(self) -> float:
-        """Distance of two neighbouring scores that are told apart."""
-        return (self.high - self.low) / (self.bins - 1)
+    def precision(self) -> float | None:
+        """Share of the flagged that are defective, in [0, 1]; None if nothing is flagged."""
+        return _ratio(self.tp, self.tp + self.fp)
 
-    def pixels(self) -> ScoreCounts:
-        """Counts of pixels, for pixel AUROC, AP and F1."""
-        return self._counts(self._defective)
+    @property
+    def recall(self) -> float | None:
+        """Share of the defective that are flagged, in [0, 1]; None if nothing is defective."""
+        return _ratio(self.tp, self.tp + self.fn)
 
-    def overlap(self) -> ScoreCounts:
-        """Counts in which every ground-truth region weighs 1, spread over its pixels, for AUPRO."""
-        return self._counts(self._overlap)
+    @property
+    def fpr(self) -> float | None:
+        """Share of the normal that are flagged, in [0, 1]; None if nothing is normal."""
+        return _ratio(self.fp, self.fp + self.tn)
 
-    @classmethod
-    def merge(cls, low: float, high: float, parts: Iterable[PixelCounts]) -> PixelCounts:
-        """Adds up counts between the same scores, with the same bins."""
-        several = list(parts)
-        merged = cls(low, high, several[0].bins if several else PIXEL_BINS)
-        for part in several:
-            merged._normal += part._normal
-            merged._defective += part._defective
-            merged._overlap += part._overlap
-            merged.regions += part.regions
-        return merged
+    @property
+    def f1(self) -> float | None:
+        """Harmonic mean of precision and recall, in [0, 1]; None if nothing is flagged or defective."""
+        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
 
-    def _bin(self, anomaly: NDArray[np.floating]) -> NDArray[np.int32]:
-        span = self.high - self.low
-        scale = (self.bins - 1) / span if span > 0 else 0.0
-        index = np.rint((anomaly - np.float32(self.low)) * np.float32(scale)).astype(np.int32)
-        return np.clip(index, 0, self.bins - 1)
+    @property
+    def iou(self) -> float | None:
+        """Intersection over union (Jaccard index), in [0, 1]; None if nothing is flagged or defective."""
+        return _ratio(self.tp, self.tp + self.fp + self.fn)
 
-    def _counts(self, defective: NDArray[np.float64]) -> ScoreCounts:
-        scores = np.linspace(self.low, self.high, self.bins)[::-1]
-        return ScoreCounts(scores, self._normal[::-1], defective[::-1])
+
+def confusion(flagged: ArrayLike, defective: ArrayLike) -> Confusion:
+    """Counts bool arrays of one shape."""
+    predicted, truth = np.asarray(flagged, bool), np.asarray(defective, bool)
+    tp = int(np.count_nonzero(predicted & truth))
+    fp, fn = int(np.count_nonzero(predicted)) - tp, int(np.count_nonzero(truth)) - tp
+    return Confusion(tp, fp, fn, truth.size - tp - fp - fn)
 
 
 def _cumulative(weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -231,7 +177,8 @@ def _cumulative(weights: NDArray[np.float64]) -> NDArray[np.float64]:
     return total / total[-1]
 
 
-def _precision(counts: ScoreCounts) -> NDArray[np.float64]:
+def precision_of(counts: ScoreCounts) -> NDArray[np.float64]:
+    """Precision ``[k]`` of flagging each score and those above it; 0 where nothing is flagged."""
     hits = np.cumsum(counts.defective)
     flagged = hits + np.cumsum(counts.normal)
     return np.divide(hits, flagged, out=np.zeros_like(hits), where=flagged > 0)

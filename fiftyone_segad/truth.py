@@ -1,16 +1,21 @@
-"""Ground truth: reads the masks of samples, whichever way the dataset holds them."""
+"""Ground truth: the defective pixels of samples, whichever way the dataset holds them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+import cv2
 import fiftyone as fo
+import fiftyone.core.fields as fof
+import fiftyone.core.utils as fou
 import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
 from .errors import ImageError
-from .images import read_mask
+from .images import read_mask_values
 
 GOOD = "good"
 """Defect type of normal images, as in MVTec AD."""
@@ -18,64 +23,94 @@ GOOD = "good"
 GT_FIELD = "defect_mask"
 """Ground-truth field, unless another one is named."""
 
+NORMAL_NAMES = frozenset({"background", GOOD, "normal", "ok", "none"})
+"""Names, in lower case, of classes and objects that are no defects."""
 
-@dataclass(frozen=True)
+NO_TRUTH = "It has no ground truth (neither a mask nor a defect type)"
+"""Why a sample whose :attr:`Truth.known` is False cannot be evaluated."""
+
+_GREY = 0x010101  # times a grey value: the same grey as an RGB number
+_FARTHEST = (-1.0, 2.0)  # relative coordinates beyond are pixels by mistake; objects may end outside of the image
+
+
+class _Source(Protocol):
+    """Where the ground truth of an image is."""
+
+    @property
+    def name(self) -> str:
+        """The file, or the field and the sample, as errors name it."""
+
+    def read(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+        """Reads the defective pixels, for an image of ``size`` but maybe of another size."""
+
+
+@dataclass
 class Truth:
     """The ground truth of one image.
 
     Attributes:
-        mask_path: file of its mask, or None
-        mask: its mask if the database holds it, or None
+        source: where its defective pixels are, or None
         defect: name of its defect type (None if unknown)
         category: name of its product (None if unknown)
+        known: False if nothing says whether the image is normal (see :data:`NO_TRUTH`)
+        resized: whether the mask that was read had another size than the image
     """
 
-    mask_path: str | None = None
-    mask: NDArray[np.generic] | None = None
+    source: _Source | None = None
     defect: str | None = None
     category: str | None = None
+    known: bool = True
+    resized: bool = field(default=False, init=False)
 
     def read(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
         """Reads the mask ``[height, width]``, True on defects; None if there is none or it is empty.
 
+        A mask of another size but of the image's aspect ratio is resized, and :attr:`resized` is set.
+
         Raises:
-            ImageError: if the mask cannot be read or is not ``size`` (width, height)
+            ImageError: if the mask cannot be read, or does not fit an image of ``size`` (width, height)
         """
-        if self.mask is not None:
-            mask = np.asarray(self.mask) != 0
-        elif self.mask_path is not None:
-            mask = read_mask(self.mask_path)
-        else:
+        if self.source is None:
             return None
+        mask = self.source.read(size)
         if mask.shape != (size[1], size[0]):
-            raise ImageError(
-                f"The ground-truth mask '{self.mask_path or 'in the database'}' is {mask.shape[1]} x {mask.shape[0]} "
-                f"px, its image {size[0]} x {size[1]} px"
-            )
+            mask = _fitted(mask, size, f"The ground-truth mask {self.source.name}")
+            self.resized = True
         return mask if mask.any() else None
 
 
 def read_truth(samples: Samples, gt_field: str) -> dict[str, Truth]:
     """Reads where the ground truth of each sample is, without decoding masks.
 
+    A sample without ground truth is normal, unless the others have a defect type and it has none: then its truth
+    is not known.
+
     Args:
         samples: the samples
-        gt_field: a Segmentation field; defect type and category come from ``defect`` and ``category`` if present
+        gt_field: a Segmentation field (nonzero is defective, but for classes that the dataset's mask targets name
+            as in :data:`NORMAL_NAMES`), or one of Detections, Detection, Polylines or Polyline (all objects are
+            defects but those with such a label; instance masks, else boxes; filled polygons); defect type and
+            category come from ``defect`` and ``category`` if present
 
     Raises:
-        ValueError: if the field does not exist or is not a Segmentation
+        ValueError: if the field does not exist or is of another type
     """
     schema = samples.get_field_schema()
-    masks = segmentation_fields(samples)
-    if gt_field not in masks:
+    kind: Any = getattr(schema.get(gt_field), "document_type", None)
+    if kind not in _READERS:
+        found = getattr(kind, "__name__", type(schema[gt_field]).__name__) if gt_field in schema else "absent"
         raise ValueError(
-            f"gt_field={gt_field!r} is not a Segmentation field of '{samples._root_dataset.name}'; it has {masks}"
+            f"gt_field={gt_field!r} is not a Segmentation field of '{samples._root_dataset.name}', nor one of "
+            f"Detections, Detection, Polylines or Polyline: it is {found}; fields that can be ground truth: "
+            f"{truth_fields(samples)}"
         )
-    ids, paths, masks = samples.values(["id", f"{gt_field}.mask_path", f"{gt_field}.mask"])
-    names = [_labels(samples, schema, name) for name in ("defect", "category")]
+    ids = samples.values("id")
+    sources = _READERS[kind](samples, gt_field, kind, [f"in '{gt_field}' of sample {id}" for id in ids])
+    defects, categories = (_labels(samples, schema, name) for name in ("defect", "category"))
+    known = _known(samples, schema, gt_field, sources, defects)
     return {
-        id: Truth(path, mask, defect, category)
-        for id, path, mask, defect, category in zip(ids, paths, masks, *names, strict=True)
+        id: Truth(source, defect, category, certain)
+        for id, source, defect, category, certain in zip(ids, sources, defects, categories, known, strict=True)
     }
 
 
@@ -85,10 +120,274 @@ def segmentation_fields(samples: Samples) -> list[str]:
     return [name for name, f in schema.items() if getattr(f, "document_type", None) is fo.Segmentation]
 
 
+def truth_fields(samples: Samples) -> list[str]:
+    """Names of the fields whose type can hold ground truth, Segmentation fields first."""
+    schema = samples.get_field_schema()
+    others = [name for name, f in schema.items() if getattr(f, "document_type", None) in _READERS]
+    masks = segmentation_fields(samples)
+    return masks + [name for name in others if name not in masks]
+
+
+def truth_warnings(truths: Iterable[Truth]) -> list[str]:
+    """What a reader of figures should know of ground truth that was read."""
+    resized = [truth.source.name for truth in truths if truth.resized and truth.source is not None]
+    if not resized:
+        return []
+    return [
+        f"{len(resized)} ground-truth masks have another size than their image and were resized; "
+        f"the first is {resized[0]}"
+    ]
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """The values of a mask that are no defects besides 0, as numbers or as colours 0xRRGGBB."""
+
+    normal: frozenset[int] = frozenset()
+    colours: bool = False
+
+    @classmethod
+    def of(cls, samples: Samples, gt_field: str) -> _Classes:
+        targets = samples.mask_targets.get(gt_field) or samples.default_mask_targets or {}
+        normal = [value for value, name in targets.items() if _is_normal(name)]
+        if all(fof.is_integer_target(value) for value in normal):
+            return cls(frozenset(int(value) for value in normal) - {0})
+        return cls(frozenset(fof.hex_to_int(value) for value in normal) - {0}, colours=True)
+
+    def defective(self, values: NDArray[Any], name: str) -> NDArray[np.bool_]:
+        """The pixels that are defects, of a mask ``[height, width]`` or ``[height, width, channels]``."""
+        if values.ndim == 3 and values.shape[2] in (1, 2):  # grey, maybe with alpha
+            values = values[..., 0]
+        elif values.ndim == 3 and values.shape[2] in (3, 4):
+            values = values[..., :3]
+        elif values.ndim != 2:
+            raise ImageError(f"{name} has the shape {values.shape}; it must be height x width, or have colours too")
+        if values.size == 0:
+            raise ImageError(f"{name} is empty; remove it, or make it of the image's size")
+        if values.dtype.kind not in "biu" and not (values.dtype.kind == "f" and (values == np.rint(values)).all()):
+            raise ImageError(f"{name} holds fractions or other values that are no classes; make it 0 and 255")
+        mask: NDArray[np.bool_] = np.not_equal(values.max(axis=2) if values.ndim == 3 else values, 0)
+        if not self.normal:
+            return mask
+        if self.colours:
+            channel = values.astype(np.int64)
+            codes = channel @ [1 << 16, 1 << 8, 1] if values.ndim == 3 else channel * _GREY
+        elif values.ndim == 3:
+            codes = values[..., 0]
+            if (values != codes[..., None]).any():
+                raise ImageError(f"{name} has colours, but the dataset's mask_targets have numbers; use '#rrggbb'")
+        else:
+            codes = values
+        return mask & ~np.isin(codes, list(self.normal))
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """A mask of the whole image, in a file or (compressed) in the database."""
+
+    name: str
+    classes: _Classes
+    path: str | None
+    data: bytes | None
+
+    def read(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+        return self.classes.defective(self._values(), f"The ground-truth mask {self.name}")
+
+    def _values(self) -> NDArray[Any]:
+        if self.data is None:
+            assert self.path is not None
+            return read_mask_values(self.path, palette=self.classes.colours or not self.classes.normal)
+        try:
+            return np.asarray(fou.deserialize_numpy_array(self.data))
+        except Exception as error:  # zlib's, numpy's and Python's own errors for damaged data
+            raise ImageError(f"Cannot decode the ground-truth mask {self.name}: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Boxes:
+    """Objects with a box, and maybe an instance mask within it: label, box, mask in the database, file of the mask."""
+
+    name: str
+    objects: list[tuple[str | None, list[float] | None, bytes | None, str | None]]
+
+    def read(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+        result = np.zeros((size[1], size[0]), bool)
+        for label, box, data, path in self.objects:
+            if _is_normal(label):
+                continue
+            name = f"'{label}' {self.name}"
+            if not box or len(box) != 4 or min(box[2:]) < 0:
+                raise ImageError(
+                    f"The ground truth {name} has the bounding box {box}; it must be [x, y, width, height]"
+                )
+            corners = np.array([box[:2], [box[0] + box[2], box[1] + box[3]]])
+            _check_inside(corners, name)
+            # Boxes of pixels end at whole pixels; the smallest one still marks a pixel of the image
+            (x0, y0), (x1, y1) = np.rint(corners * size).astype(int).tolist()
+            x0, y0 = min(x0, size[0] - 1), min(y0, size[1] - 1)
+            x1, y1 = max(x1, x0 + 1, 1), max(y1, y0 + 1, 1)
+            inside = np.s_[max(y0, 0) : y1, max(x0, 0) : x1]
+            if data is None and path is None:
+                result[inside] = True
+                continue
+            instance = _Mask(f"of {name}" if path is None else f"'{path}'", _Classes(), path, data).read(size)
+            instance = _nearest(instance, (x1 - x0, y1 - y0), f"The instance mask of {name}")
+            part = result[inside]
+            part |= instance[max(-y0, 0) :, max(-x0, 0) :][: part.shape[0], : part.shape[1]]
+        return result
+
+
+@dataclass(frozen=True)
+class _Polygons:
+    """Objects with polygons: label, shapes of relative ``(x, y)`` points, and whether they are filled."""
+
+    name: str
+    objects: list[tuple[str | None, list[list[tuple[float, float]]] | None, bool | None]]
+
+    def read(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+        result = np.zeros((size[1], size[0]), bool)
+        for label, shapes, filled in self.objects:
+            if _is_normal(label):
+                continue
+            name = f"'{label}' {self.name}"
+            if not filled:
+                raise ImageError(
+                    f"The ground truth {name} is a line, which has no area; set filled=True if it is an outline, "
+                    "or use a mask"
+                )
+            outlines = [np.array(shape, np.float64) for shape in shapes or [] if shape]
+            if not outlines:
+                raise ImageError(f"The ground truth {name} has no points; remove it, or draw it again")
+            _check_inside(np.concatenate(outlines), name)
+            _fill(result, [outline * size for outline in outlines])
+        return result
+
+
+def _segmentations(samples: Samples, gt_field: str, kind: type[fo.Label], names: list[str]) -> list[_Source | None]:
+    # Raw, masks in the database stay compressed until they are needed
+    paths, masks = samples.values([f"{gt_field}.mask_path", f"{gt_field}.mask"], _raw=True)
+    classes = _Classes.of(samples, gt_field)
+    return [
+        None if path is None and data is None else _Mask(name if data is not None else f"'{path}'", classes, path, data)
+        for name, path, data in zip(names, paths, masks, strict=True)
+    ]
+
+
+def _boxes(samples: Samples, gt_field: str, kind: type[fo.Label], names: list[str]) -> list[_Source | None]:
+    objects = _objects(samples, gt_field, kind, ("label", "bounding_box", "mask", "mask_path"))
+    return [None if found is None else _Boxes(name, found) for name, found in zip(names, objects, strict=True)]
+
+
+def _polygons(samples: Samples, gt_field: str, kind: type[fo.Label], names: list[str]) -> list[_Source | None]:
+    objects = _objects(samples, gt_field, kind, ("label", "points", "filled"))
+    return [None if found is None else _Polygons(name, found) for name, found in zip(names, objects, strict=True)]
+
+
+_READERS = {
+    fo.Segmentation: _segmentations,
+    fo.Detections: _boxes,
+    fo.Detection: _boxes,
+    fo.Polylines: _polygons,
+    fo.Polyline: _polygons,
+}
+
+
+def _objects(samples: Samples, gt_field: str, kind: type[fo.Label], parts: Sequence[str]) -> list[list[Any] | None]:
+    """The objects of each sample as tuples of these parts; None for samples where the field is not set."""
+    single = kind in (fo.Detection, fo.Polyline)
+    path = gt_field if single else f"{gt_field}.{kind._LABEL_LIST_FIELD}"
+    rows = zip(*samples.values([f"{path}.{part}" for part in parts], _raw=True), strict=True)
+    if single:
+        return [None if all(value is None for value in row) else [row] for row in rows]
+    return [None if row[0] is None else list(zip(*row, strict=True)) for row in rows]
+
+
 def _labels(samples: Samples, schema: dict[str, fo.Field], name: str) -> list[str | None]:
-    field = schema.get(name)
-    if getattr(field, "document_type", None) is fo.Classification:
-        return list(samples.values(f"{name}.label"))
-    if isinstance(field, fo.StringField):
-        return list(samples.values(name))
-    return [None] * len(samples)
+    path = _label_path(schema, name)
+    return [None] * len(samples) if path is None else list(samples.values(path))
+
+
+def _label_path(schema: dict[str, fo.Field], name: str) -> str | None:
+    found = schema.get(name)
+    if getattr(found, "document_type", None) is fo.Classification:
+        return f"{name}.label"
+    return name if isinstance(found, fo.StringField) else None
+
+
+def _known(
+    samples: Samples,
+    schema: dict[str, fo.Field],
+    gt_field: str,
+    sources: Sequence[_Source | None],
+    defects: Sequence[str | None],
+) -> list[bool]:
+    """Whether it is known of each sample if it is normal."""
+    known = [source is not None or defect is not None for source, defect in zip(sources, defects, strict=True)]
+    path = _label_path(schema, "defect")
+    if path is None or all(known):
+        return [True] * len(known)
+    dataset = samples._root_dataset
+    # A field of defect types that nobody uses says nothing: there, what has no mask is normal
+    unused = dataset.count(path) == 0 and dataset.count(gt_field) > 0
+    return [True] * len(known) if unused else known
+
+
+def _is_normal(name: str | None) -> bool:
+    return name is not None and name.strip().lower() in NORMAL_NAMES
+
+
+def _check_inside(points: NDArray[np.float64], name: str) -> None:
+    """Refuses relative points ``[n, 2]`` that cannot be of an object in the image."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    lowest, highest = _FARTHEST
+    near = (low >= lowest).all() and (high <= highest).all()  # False for NaN
+    if not (near and (low <= 1).all() and (high >= 0).all()):
+        raise ImageError(
+            f"The ground truth {name} lies outside of its image, from {low.tolist()} to {high.tolist()}; "
+            "coordinates are relative, in [0, 1]"
+        )
+
+
+def _fitted(mask: NDArray[np.bool_], size: tuple[int, int], name: str) -> NDArray[np.bool_]:
+    """The mask at the size of its image, which must have its aspect ratio, but for a pixel of rounding."""
+    height, width = mask.shape
+    if abs(width * size[1] - height * size[0]) >= max(size):
+        raise ImageError(
+            f"{name} is {width} x {height} px, its image {size[0]} x {size[1]} px, which is another aspect ratio; "
+            "give it the image's size"
+        )
+    return _nearest(mask, size, name)
+
+
+def _nearest(mask: NDArray[np.bool_], size: tuple[int, int], name: str) -> NDArray[np.bool_]:
+    """The mask at a size (width, height), each pixel from the nearest one."""
+    if mask.shape == (size[1], size[0]):
+        return mask
+    resized = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT).astype(bool)
+    if mask.any() and not resized.any():
+        raise ImageError(f"{name} is too fine: resized to {size[0]} x {size[1]} px nothing of it is left")
+    return resized
+
+
+def _fill(mask: NDArray[np.bool_], shapes: list[NDArray[np.float64]]) -> None:
+    """Sets the pixels whose centres are inside of an odd number of polygons, ``[n, 2]`` points (x, y) in pixels.
+
+    A shape in another one is a hole. cv2.fillPoly sets the pixels of the border too, which makes small defects
+    larger; here it draws, as a border, only what is too thin to hold the centre of a pixel.
+    """
+    height, width = mask.shape
+    crossed = np.zeros((height, width + 1), bool)  # from this column on, a pixel is on the other side of an edge
+    for points in shapes:
+        for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, axis=0), strict=True):
+            low, high = np.clip(np.ceil(np.sort([y0, y1]) - 0.5), 0, height).astype(int)
+            rows = np.arange(low, high)
+            if len(rows):
+                x = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
+                crossed[rows, np.clip(np.ceil(x - 0.5), 0, width).astype(int)] ^= True
+    inside = np.logical_xor.accumulate(crossed, axis=1)[:, :width]
+    if not inside.any():
+        border = np.zeros(mask.shape, np.uint8)
+        outlines = [np.clip(points.astype(np.int32), 0, (width - 1, height - 1)) for points in shapes]
+        cv2.polylines(border, outlines, True, 1)
+        inside = border.astype(bool)
+    mask |= inside

@@ -1,0 +1,226 @@
+"""What the methods that compare images with each other share: features of a bank, and scores put on one scale.
+
+Knows nothing of FiftyOne.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import SegadError
+from .images import turn_image
+from .job import Embedded, Job, JobImage
+from .levels import FIT_IMAGES, Levels, Rows
+from .scoring.bank import nearest_distances
+from .scoring.coreset import greedy_coreset
+from .scoring.fusion import LevelScores
+from .segments import Segments
+from .store import PART_SIZE, ImageFeatures, ImageScores, ScoreParts
+
+CALIBRATION_IMAGES = 500
+"""Normal images that are scored without themselves, for scales and thresholds, at most."""
+
+BANK_BYTES = 256 * 2**20
+"""Size of a level's bank at most, if its rows are not limited otherwise."""
+
+_USUAL_WIDTH = 576
+"""Features of levels that are not reduced to components: those of fastdup."""
+
+_CANDIDATES = 2
+"""Rows that are kept for a coreset to choose from, for each that it may choose."""
+
+Score = Callable[[Rows, Sequence[Segments], str], list[LevelScores]]
+"""Scores each level of an image; what the bank has from the same file is left out."""
+
+
+def fitted_levels(job: Job, images: list[JobImage]) -> Levels:
+    """The levels, their components fitted to some of the images."""
+    levels = job.levels()
+    if levels.needs_fit:
+        sample = choose(images, FIT_IMAGES, job.seed)
+        job.stage("fitting the components of the features")
+        skipped = len(job.skipped)
+        fitted = [embedded.patches for embedded in job.embed(sample, advance=lambda count: None)]
+        del job.skipped[skipped:]  # they are met again, and noted then
+        if not fitted:
+            fitted = [embedded.patches for embedded in job.embed(images, advance=lambda count: None)]
+        if not fitted:
+            raise SegadError(f"None of the {len(images)} images to compare with could be used. {job.first_reason()}")
+        levels.fit(fitted, job.seed)
+        job.store.save_levels(levels.arrays())
+    return levels
+
+
+def calibrating(job: Job, levels: Levels) -> list[JobImage]:
+    """The normal images that are scored without themselves.
+
+    Those that the components were fitted to score too high, since the components keep what is theirs; they are left
+    out where that costs a quarter of the images at most.
+    """
+    images = job.normals
+    if any(level.components is not None for level in levels.levels) and len(images) >= 4 * FIT_IMAGES:
+        fitted = {image.path for image in choose(images, FIT_IMAGES, job.seed)}
+        images = [image for image in images if image.path not in fitted]
+    return choose(images, CALIBRATION_IMAGES, job.seed)
+
+
+def embed_bank(job: Job, levels: Levels, images: list[JobImage], whole: set[str], rotations: int) -> None:
+    """Puts the features of the images that are not there yet into the store's bank."""
+    job.stage("reading the images to compare with")
+    known = set(job.store.bank.paths())
+    limits = row_limits(job, levels)
+    pending: list[ImageFeatures] = []
+    job.advance(len(known))
+    try:
+        for embedded in job.embed([image for image in images if image.path not in known]):
+            rows = _rotated_rows(job, levels, embedded, rotations)
+            segments = [level.segments for level in embedded.patches]
+            if embedded.image.path not in whole:
+                shares = [max(_CANDIDATES * limit // len(images), 1) for limit in limits]
+                rows = [r[greedy_coreset(r, share, job.seed)] for r, share in zip(rows, shares, strict=True)]
+            stored = levels.stored(rows)
+            pending.append(ImageFeatures(embedded.image.path, segments, stored, embedded.image.path in whole))
+            if len(pending) >= PART_SIZE:
+                job.store.bank.append(pending)
+                pending = []
+    finally:
+        job.store.bank.append(pending)
+
+
+def row_limits(job: Job, levels: Levels) -> list[int]:
+    """Rows that the bank of each level may have."""
+    widths = [level.components or _USUAL_WIDTH for level in levels.levels]
+    return [job.bank_size or BANK_BYTES // (4 * width) for width in widths]
+
+
+def _rotated_rows(job: Job, levels: Levels, embedded: Embedded, rotations: int) -> Rows:
+    copies = [levels.rows(embedded.patches)]
+    for turn in range(1, rotations):
+        copies.append(levels.rows(job.patches(embedded.image, turn_image(embedded.pixels, 360 * turn / rotations))))
+    return [np.concatenate(level) for level in zip(*copies, strict=True)]
+
+
+def score_held_out(
+    job: Job, levels: Levels, images: Callable[[], Iterable[ImageFeatures]], score: Score, marked: Rows | None = None
+) -> dict[str, list[LevelScores]]:
+    """Scores images of the bank without themselves, by path, and fits the scales of the levels to them.
+
+    Args:
+        job: the job
+        levels: its levels
+        images: gives the images of the bank that are to be scored
+        score: scores them
+        marked: rows that are normal besides, which are not in the bank
+    """
+    job.stage("scoring each of them without itself")
+    parts = [job.store.held_out(level) for level in range(len(levels.levels))]
+    done = set.intersection(*(part.ids() for part in parts))
+    with flushed(*parts):
+        for image in images():
+            if image.path not in done:
+                scored = score(own_rows(image), image.segments, image.path)
+                for part, each in zip(parts, scored, strict=True):
+                    part.add(_record(image.path, each))
+            job.advance(1)
+    by_path: dict[str, list[LevelScores]] = {}
+    for part in parts:
+        for record in part:
+            by_path.setdefault(record.id, []).append((record.segments, record.scores))
+    if marked is not None:
+        for image in images():
+            by_path[image.path] = nearer(by_path[image.path], own_rows(image), marked)
+    levels.fit_scales(list(by_path.values()))
+    job.store.save_levels(levels.arrays())
+    return by_path
+
+
+def own_rows(image: ImageFeatures) -> Rows:
+    """The rows of an image's own segments, without those of turned copies."""
+    return [rows[: len(s)].astype(np.float32) for rows, s in zip(image.rows, image.segments, strict=True)]
+
+
+def nearer(scored: list[LevelScores], rows: Rows, marked: Rows | None) -> list[LevelScores]:
+    """Distances of an image's rows to a bank with marked rows added to it, from those to the bank alone."""
+    if marked is None:
+        return scored
+    return [
+        (segments, np.minimum(scores, nearest_distances(own, added)))
+        for (segments, scores), own, added in zip(scored, rows, marked, strict=True)
+    ]
+
+
+def score_images(
+    job: Job, levels: Levels, images: list[JobImage], score: Score, marked: Rows | None = None, keep: bool = False
+) -> None:
+    """Scores images.
+
+    Args:
+        job: the job
+        levels: its levels, scaled
+        images: the images
+        score: scores them
+        marked: rows that are normal besides, which are not in the bank
+        keep: whether features and distances are kept, so that other marks cost no second pass of the model
+    """
+    job.stage("scoring the images")
+    left = job.feature_bytes - job.store.features.size() if keep else 0
+    pending: list[ImageFeatures] = []
+    try:
+        for embedded in job.embed(images):
+            rows = levels.rows(embedded.patches)
+            segments = [level.segments for level in embedded.patches]
+            scored = score(rows, segments, embedded.image.path)
+            stored = levels.stored(rows)
+            left -= sum(each.nbytes for each in stored)
+            if keep and left >= 0:
+                distances = [each for _, each in scored]
+                pending.append(ImageFeatures(embedded.image.id, segments, stored, True, distances))
+            if len(pending) >= PART_SIZE:
+                job.store.features.append(pending)
+                pending = []
+            job.add(job.store.scores, embedded.image.id, *levels.fuse(nearer(scored, rows, marked)))
+    finally:
+        job.store.features.append(pending)
+
+
+def score_kept(job: Job, levels: Levels, images: list[JobImage], marked: Rows | None) -> list[JobImage]:
+    """Scores the images whose features and distances are kept; returns the others."""
+    wanted = {image.id for image in images}
+    for image in job.store.features if wanted else ():
+        if image.path in wanted:
+            wanted.remove(image.path)
+            scored = list(zip(image.segments, image.distances, strict=True))
+            job.add(job.store.scores, image.path, *levels.fuse(nearer(scored, own_rows(image), marked)))
+            job.advance(1)
+    return [image for image in images if image.id in wanted]
+
+
+def choose(images: list[JobImage], count: int, seed: int) -> list[JobImage]:
+    """Images chosen at random, in their order."""
+    if len(images) <= count:
+        return images
+    return [images[i] for i in np.sort(np.random.default_rng(seed).choice(len(images), count, replace=False))]
+
+
+def level_rows(image: ImageFeatures) -> list[tuple[Segments, NDArray[np.floating]]]:
+    """Segments and rows of each level of an image."""
+    return list(zip(image.segments, image.rows, strict=True))
+
+
+def _record(id: str, scored: LevelScores) -> ImageScores:
+    segments, scores = scored
+    return ImageScores(id, segments, scores, np.zeros(len(scores), bool), 0.0)
+
+
+@contextmanager
+def flushed(*targets: ScoreParts) -> Iterator[None]:
+    """Writes what is pending when the block is left, also by an error."""
+    try:
+        yield
+    finally:
+        for target in targets:
+            target.flush()
