@@ -10,45 +10,99 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .compare import RunComparison, compare_runs
     from .compute import compute_segment_anomalies, set_threshold
+    from .contamination import find_contamination
+    from .coreset import select_coreset
+    from .curations import delete_curation, list_curations
     from .datasets import load_mvtec
-    from .errors import ImageError, MissingDependencyError, RunCancelled, RunError, SegadError
-    from .evaluate import AnomalyResults, evaluate_anomalies
+    from .duplicates import Duplicates, find_duplicates
+    from .errors import BankError, ImageError, MissingDependencyError, RunCancelled, RunError, SegadError
+    from .evaluate import evaluate_anomalies
+    from .explain import ExplainedSegment, explain_sample
+    from .export import CuratedExport, export_curated
+    from .new_images import save_bank, score_new
     from .outliers import ImageOutliers, find_outlier_segments
     from .pictures import contact_sheet
+    from .quality import image_quality
+    from .rescoring import ReviewReport, rescore
+    from .results import AnomalyResults
+    from .review import Mark, list_marks, mark_anomalous, mark_normal, undo_review, unmark
     from .runs import Run, delete_run, list_runs, load_run
+    from .segment_plot import visualize_segments
+    from .triage import second_opinions
 
 __version__ = "0.1.0"
 
 _MODULES = {
+    "compare": ("RunComparison", "compare_runs"),
     "compute": ("compute_segment_anomalies", "set_threshold"),
+    "contamination": ("find_contamination",),
+    "coreset": ("select_coreset",),
+    "curations": ("delete_curation", "list_curations"),
     "datasets": ("load_mvtec",),
-    "errors": ("ImageError", "MissingDependencyError", "RunCancelled", "RunError", "SegadError"),
-    "evaluate": ("AnomalyResults", "evaluate_anomalies"),
+    "duplicates": ("Duplicates", "find_duplicates"),
+    "errors": ("BankError", "ImageError", "MissingDependencyError", "RunCancelled", "RunError", "SegadError"),
+    "evaluate": ("evaluate_anomalies",),
+    "explain": ("ExplainedSegment", "explain_sample"),
+    "export": ("CuratedExport", "export_curated"),
+    "new_images": ("save_bank", "score_new"),
     "outliers": ("ImageOutliers", "find_outlier_segments"),
     "pictures": ("contact_sheet",),
+    "quality": ("image_quality",),
+    "rescoring": ("ReviewReport", "rescore"),
+    "results": ("AnomalyResults",),
+    "review": ("Mark", "list_marks", "mark_anomalous", "mark_normal", "undo_review", "unmark"),
     "runs": ("Run", "delete_run", "list_runs", "load_run"),
+    "segment_plot": ("visualize_segments",),
+    "triage": ("second_opinions",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "AnomalyResults",
+    "BankError",
+    "CuratedExport",
+    "Duplicates",
+    "ExplainedSegment",
     "ImageError",
     "ImageOutliers",
+    "Mark",
     "MissingDependencyError",
+    "ReviewReport",
     "Run",
     "RunCancelled",
+    "RunComparison",
     "RunError",
     "SegadError",
+    "compare_runs",
     "compute_segment_anomalies",
     "contact_sheet",
+    "delete_curation",
     "delete_run",
     "evaluate_anomalies",
+    "explain_sample",
+    "export_curated",
+    "find_contamination",
+    "find_duplicates",
     "find_outlier_segments",
+    "image_quality",
+    "list_curations",
+    "list_marks",
     "list_runs",
     "load_mvtec",
     "load_run",
+    "mark_anomalous",
+    "mark_normal",
+    "rescore",
+    "save_bank",
+    "score_new",
+    "second_opinions",
+    "select_coreset",
     "set_threshold",
+    "undo_review",
+    "unmark",
+    "visualize_segments",
 ]
 
 
@@ -63,8 +117,9 @@ def __dir__() -> list[str]:
 
 
 def register(plugin: Any) -> None:
-    """Registers the operators with FiftyOne; called when it loads the plugin."""
+    """Registers operators and panels with FiftyOne; called when it loads the plugin."""
     from .operators import OPERATORS
+    from .panels import PANELS
 
-    for operator in OPERATORS:
-        plugin.register(operator)
+    for each in (*OPERATORS, *PANELS):
+        plugin.register(each)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -13,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.core.media as fom
-import fiftyone.core.patches as fop
 import fiftyone.core.utils as fou
 from fiftyone.core.collections import SampleCollection as Samples
 
@@ -23,12 +22,14 @@ from .embedders import Embedder, get_embedder, resolve_name
 from .errors import RunError
 from .evaluate import best_thresholds
 from .fields import THRESHOLD_FIELDS, write_fields
+from .inputs import check_collection, check_numbers, job_images, reference_images
 from .job import Job, JobImage
 from .methods import run_job, steps
+from .review import MARKS, marked_images
 from .runs import Run, check_key, current_folder, delete_folder, load_run, made_colours, runs_folder, save_run
 from .scoring import METHODS
 from .scoring.unlabeled import FEWEST
-from .segments import Proposer, get_proposer
+from .segments import Proposer
 from .store import RunStore
 from .threads import usable_cores
 from .thresholds import (
@@ -43,8 +44,6 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_SEGMENTS = {"within_image": "grid:7"}
 """Segments of the methods that do not leave them to the embedder."""
-
-MAX_ROTATIONS = 36
 
 
 def compute_segment_anomalies(
@@ -69,7 +68,8 @@ def compute_segment_anomalies(
     """Scores the segments of each image and adds scores, maps, masks and regions to the dataset.
 
     The fields are ``<key>_score``, ``_pred``, ``_map``, ``_mask``, ``_segments`` and ``_regions``. An image
-    that cannot be read or cut is skipped, listed in ``run.skipped`` and tagged ``<key>_skipped``.
+    that cannot be read or cut is skipped, listed in ``run.skipped`` and tagged ``<key>_skipped``. A new run of a key
+    learns what was marked as normal in a review of the old one, see :func:`~fiftyone_segad.mark_normal`.
 
     Args:
         samples: the images to score: a dataset, view or selection
@@ -113,23 +113,25 @@ def compute_segment_anomalies(
         OSError: if the run's folder cannot be written
         SegadError: if no image at all can be scored
     """
-    dataset = _check_collection(samples, "samples")
+    dataset = check_collection(samples, "samples")
     if reference is not None:
-        _check_collection(reference, "reference")
+        check_collection(reference, "reference")
     check_key(dataset, key, overwrite)
     if method not in METHODS:
         raise ValueError(f"method={method!r} is not known; use one of {list(METHODS)}")
-    _check_numbers(num_workers=num_workers, bank_size=bank_size, rotations=rotations)
+    check_numbers(num_workers=num_workers, bank_size=bank_size, rotations=rotations)
     spec = DEFAULT_SEGMENTS.get(method) if segments is None else segments
-    images = _images(samples, spec, by_path=False)
-    normals: list[JobImage] = [] if reference is None else _images(reference, spec, by_path=True)
+    images = job_images(samples, spec)
+    normals: list[JobImage] = [] if reference is None else reference_images(reference, spec)
     _check_reference(method, images, normals)
     rule = _check_threshold(threshold, samples, normals)
     chosen = resolve_name(embedder, method)
     with get_embedder(chosen, batch_size, defects, embedder_kwargs) as model:
         settings = _settings(method, model, spec, normals if method != "unlabeled" else images)
-        settings |= {"rotations": rotations, "bank_size": bank_size, "seed": seed}
-        store = _open_store(dataset, key, settings, resume)
+        settings |= {"rotations": rotations, "bank_size": bank_size, "seed": seed, "defects": defects}
+        settings["embedder_kwargs"] = _as_json(embedder_kwargs)
+        marks, settings[MARKS] = marked_images(dataset, key) if method == "reference" else ([], None)
+        store = open_store(dataset, key, settings, resume)
         if embedder == "auto":
             logger.info("embedder='auto' stands for '%s' here", chosen)
         job = Job(
@@ -142,6 +144,7 @@ def compute_segment_anomalies(
             num_workers or usable_cores(),
             rotations=rotations,
             bank_size=bank_size,
+            marks=marks,
             seed=seed,
             stage=lambda text: logger.info("%s: %s ...", key, text),
         )
@@ -150,8 +153,7 @@ def compute_segment_anomalies(
         with bar, store.explained():
             run_job(job)
             present = {image.id for image in images}
-            truth = (lambda: best_thresholds(dataset, store, present, GT_FIELD)) if rule.kind == "f1" else None
-            calibration = calibrate(store, method, rule, present, truth)
+            calibration = calibrated(dataset, store, method, rule, present)
             run = Run(
                 key=key,
                 method=method,
@@ -160,7 +162,7 @@ def compute_segment_anomalies(
                 thresholds=calibration.thresholds,
                 map_range=calibration.map_range,
                 folder=str(store.folder),
-                masks=_masks_name(),
+                masks=masks_name(),
                 scored=len(store.scores.ids() & present),
                 normals=len(set(store.bank.paths()) if method == "reference" else store.normals.ids()),
                 skipped=job.skipped,
@@ -169,7 +171,7 @@ def compute_segment_anomalies(
                 made_colours=made_colours(dataset),
             )
             with job.clock("write"):
-                _put_in_place(dataset, run, calibration, present, bar.update)
+                put_in_place(dataset, run, calibration, present, bar.update)
     logger.info("%s", run)
     return run
 
@@ -201,9 +203,8 @@ def set_threshold(
     run = load_run(samples, key)
     dataset = samples._root_dataset
     present = set(dataset.values("id"))
-    truth = (lambda: best_thresholds(dataset, run.store, present, gt_field)) if rule.kind == "f1" else None
-    calibration = calibrate(run.store, run.method, rule, present, truth)
-    changed = replace(run, thresholds=calibration.thresholds, masks=_masks_name())
+    calibration = calibrated(dataset, run.store, run.method, rule, present, gt_field)
+    changed = replace(run, thresholds=calibration.thresholds, masks=masks_name())
     with fou.ProgressBar(total=run.scored, progress=progress, iters_str="images") as bar:
         records = records_of(run.store, present)
         write_fields(dataset, changed, records, calibration.scores, THRESHOLD_FIELDS, bar.update)
@@ -212,7 +213,15 @@ def set_threshold(
     return changed
 
 
-def _put_in_place(
+def calibrated(
+    dataset: fo.Dataset, store: RunStore, method: str, rule: ThresholdRule, present: set[str], gt_field: str = GT_FIELD
+) -> Calibration:
+    """Calibrates a run whose images are scored; the ground truth is read only if the rule needs it."""
+    truth = (lambda: best_thresholds(dataset, store, present, gt_field)) if rule.kind == "f1" else None
+    return calibrate(store, method, rule, present, truth)
+
+
+def put_in_place(
     dataset: fo.Dataset, run: Run, calibration: Calibration, present: set[str], advance: Callable[[int], None]
 ) -> None:
     """Writes the fields, registers the run, and removes the run that it replaces."""
@@ -224,29 +233,6 @@ def _put_in_place(
     if old is not None and old != run.folder:
         delete_folder(dataset, run.key, old)
     dataset.reload()
-
-
-def _check_collection(samples: Any, name: str) -> fo.Dataset:
-    if not isinstance(samples, Samples):
-        raise ValueError(f"{name} must be a FiftyOne dataset or view, got {type(samples).__name__}")
-    dataset: fo.Dataset = samples._root_dataset
-    if isinstance(samples, (fop.PatchesView, fop.EvaluationPatchesView)):
-        raise ValueError(f"{name} is a view of patches; pass samples, and the patches' field as segments=...")
-    if samples.media_type == fom.GROUP:
-        raise ValueError(f"{name} is grouped; pass one slice of it, e.g. dataset.select_group_slices('...')")
-    if len(samples) == 0:
-        raise ValueError(f"{name} is an empty view of dataset '{dataset.name}'; check its filters")
-    if samples.media_type != fom.IMAGE:
-        raise ValueError(f"{name} has media type '{samples.media_type}'; only images can be scored")
-    return dataset
-
-
-def _check_numbers(num_workers: int | None, bank_size: int | None, rotations: int) -> None:
-    for name, value in (("num_workers", num_workers), ("bank_size", bank_size), ("rotations", rotations)):
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name} must be a whole number from 1 on, got {value!r}")
-    if rotations > MAX_ROTATIONS:
-        raise ValueError(f"rotations={rotations} is too many; 8 are enough for parts at any angle")
 
 
 def _check_reference(method: str, images: list[JobImage], normals: list[JobImage]) -> None:
@@ -276,21 +262,6 @@ def _check_threshold(threshold: str | float | None, samples: Samples, normals: l
     return rule
 
 
-def _images(samples: Samples, spec: str | Proposer | None, by_path: bool) -> list[JobImage]:
-    ids, paths = samples.values(["id", "filepath"])
-    boxes: list[Any] = [None] * len(ids)
-    if isinstance(spec, str) and samples.has_sample_field(spec):
-        kind = getattr(samples.get_field(spec), "document_type", None)
-        if kind is not fo.Detections:
-            raise ValueError(f"segments={spec!r} is a field, but not of Detections")
-        boxes = [found or [] for found in samples.values(f"{spec}.detections.bounding_box")]
-    elif spec is not None:
-        get_proposer(spec)
-    if not by_path:
-        return [JobImage(*image) for image in zip(ids, paths, boxes, strict=True)]
-    return list({path: JobImage(path, path, box) for path, box in zip(paths, boxes, strict=True)}.values())
-
-
 def _settings(method: str, model: Embedder, spec: str | Proposer | None, normals: list[JobImage]) -> dict[str, Any]:
     """All that the scores depend on but the images themselves, as JSON values."""
     named = spec
@@ -307,6 +278,14 @@ def _settings(method: str, model: Embedder, spec: str | Proposer | None, normals
     }
 
 
+def _as_json(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(options or {})))
+    except TypeError as error:
+        raise ValueError(f"embedder_kwargs must be numbers, texts and lists of these: {error}") from None
+    return plain
+
+
 def _file_state(path: str) -> tuple[int, int]:
     try:
         state = os.stat(path)
@@ -315,8 +294,12 @@ def _file_state(path: str) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def _open_store(dataset: fo.Dataset, key: str, settings: dict[str, Any], resume: bool) -> RunStore:
-    """Finds the folder of an interrupted run with the same settings, or makes a new one."""
+def open_store(dataset: fo.Dataset, key: str, settings: dict[str, Any], resume: bool) -> RunStore:
+    """Finds the folder of an interrupted run with the same settings, or makes a new one.
+
+    Raises:
+        OSError: if it cannot be written
+    """
     parent = runs_folder(dataset, key)
     current = current_folder(dataset, key)
     for file in sorted(parent.glob("*/settings.json")):
@@ -352,6 +335,6 @@ def _warnings(images: list[JobImage], normals: list[JobImage]) -> list[str]:
     return []
 
 
-def _masks_name() -> str:
+def masks_name() -> str:
     """A new name each time: browsers keep the masks of a path that they have seen."""
     return f"masks-{uuid.uuid4().hex[:8]}"

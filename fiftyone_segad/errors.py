@@ -19,5 +19,9 @@ class RunError(SegadError):
     """A run cannot be found, or its stored files are gone or damaged."""
 
 
+class BankError(SegadError):
+    """A bank file cannot be used; the message names the file and the reason."""
+
+
 class RunCancelled(SegadError):
     """A run was cancelled from outside; what was scored so far is kept for ``resume=True``."""

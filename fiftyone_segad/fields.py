@@ -13,20 +13,17 @@ from typing import Any
 
 import fiftyone as fo
 import numpy as np
+from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 from PIL import Image
 
-from .maps import anomaly_map, anomaly_mask, connected_regions, segments_mask
-from .runs import FIELD_NAMES, Run, delete_fields, field_name
-from .segments import Segments
+from .maps import MAP_SIDE, Region, anomaly_map, anomaly_mask, connected_regions, segments_mask
+from .runs import FIELD_NAMES, Run, delete_fields, delete_plot, field_name
 from .store import ImageScores
 from .threads import batches, usable_cores
 from .thresholds import Thresholds, p_values
 
 NORMAL, ANOMALOUS = "normal", "anomalous"
-
-MAP_SIDE = 256
-"""Longest side of the heatmap files in pixels; the App takes seconds to draw larger ones."""
 
 TOP_SEGMENTS = 10
 """Segments shown of an image whose segments overlap: all of them would hide it."""
@@ -82,20 +79,55 @@ def write_fields(
     delete_fields(dataset, run.key, pending_only=True)
     try:
         _declare(dataset, run.key, chosen)
-        with ThreadPoolExecutor(usable_cores(), thread_name_prefix="segad-fields") as threads:
-            writer = _Writer(run, calibration, chosen)
-            for batch in batches(records, _BATCH):
-                labels = list(threads.map(writer.labels, batch))
-                for name in chosen:
-                    values = {record.id: label[name] for record, label in zip(batch, labels, strict=True)}
-                    dataset.set_values(field_name(run.key, name, pending=True), values, key_field="id")
-                advance(len(batch))
-        lists = [field_name(run.key, name, pending=True) for name in chosen if name in ("pred", "segments", "regions")]
-        dataset.add_dynamic_sample_fields(fields=lists)
+        paths = {name: field_name(run.key, name, pending=True) for name in chosen}
+        _write(dataset, run, records, calibration, paths, advance)
     except BaseException:
         delete_fields(dataset, run.key, pending_only=True)
         raise
     _put_in_force(dataset, run.key, chosen)
+
+
+def add_fields(
+    dataset: fo.Dataset,
+    run: Run,
+    records: Iterable[ImageScores],
+    calibration: NDArray[np.float64],
+    advance: Callable[[int], None] = lambda count: None,
+) -> None:
+    """Writes the fields of a run for further images; those of its other images stay.
+
+    Args and errors are those of :func:`write_fields`. The score is written last: what has one has the other fields
+    too, so that what an interruption left out can be told.
+    """
+    names = [name for name in reversed(FIELD_NAMES) if dataset.has_sample_field(run.field(name))]
+    _write(dataset, run, records, calibration, {name: run.field(name) for name in names}, advance)
+
+
+def _write(
+    dataset: fo.Dataset,
+    run: Run,
+    records: Iterable[ImageScores],
+    calibration: NDArray[np.float64],
+    paths: dict[str, str],
+    advance: Callable[[int], None],
+) -> None:
+    """Writes labels to fields, which ``paths`` gives by name and in order."""
+    with ThreadPoolExecutor(usable_cores(), thread_name_prefix="segad-fields") as threads:
+        writer = _Writer(run, calibration, tuple(paths))
+        for batch in batches(records, _BATCH):
+            labels = list(threads.map(writer.labels, batch))
+            for name, path in paths.items():
+                values = {record.id: label[name] for record, label in zip(batch, labels, strict=True)}
+                dataset.set_values(path, values, key_field="id")
+            advance(len(batch))
+    lists = [path for name, path in paths.items() if name in ("pred", "segments", "regions")]
+    dataset.add_dynamic_sample_fields(fields=lists)
+
+
+def flagged(samples: Samples, run: Run) -> fo.DatasetView:
+    """The samples that a run calls anomalous."""
+    view: fo.DatasetView = samples.match({f"{run.field('pred')}.label": ANOMALOUS})
+    return view
 
 
 class _Writer:
@@ -121,7 +153,9 @@ class _Writer:
             "map": lambda: self._heatmap(record),
             "mask": lambda: self._mask(record.id, mask),
             "segments": lambda: fo.Detections(detections=_segments(record, thresholds)),
-            "regions": lambda: fo.Detections(detections=_regions(record.segments, mask, anomaly)),
+            "regions": lambda: fo.Detections(
+                detections=[detection(each, record.segments.size) for each in connected_regions(mask, anomaly)]
+            ),
         }
         return {name: make[name]() for name in self.names}
 
@@ -182,21 +216,17 @@ def _segments(record: ImageScores, thresholds: Thresholds) -> list[fo.Detection]
     ]
 
 
-def _regions(segments: Segments, mask: NDArray[np.uint8], anomaly: NDArray[np.floating]) -> list[fo.Detection]:
-    width, height = segments.size
-    detections = []
-    for region in connected_regions(mask, anomaly):
-        x0, y0, x1, y1 = region.box
-        detections.append(
-            fo.Detection(
-                label=ANOMALOUS,
-                bounding_box=[x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height],
-                mask=region.mask,
-                anomaly_score=region.score,
-                area=region.area,
-            )
-        )
-    return detections
+def detection(region: Region, size: tuple[int, int], label: str = ANOMALOUS) -> fo.Detection:
+    """A region as a Detection, for an image of ``size`` (width, height)."""
+    width, height = size
+    x0, y0, x1, y1 = region.box
+    return fo.Detection(
+        label=label,
+        bounding_box=[x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height],
+        mask=region.mask,
+        anomaly_score=region.score,
+        area=region.area,
+    )
 
 
 def _declare(dataset: fo.Dataset, key: str, names: tuple[str, ...]) -> None:
@@ -212,6 +242,7 @@ def _declare(dataset: fo.Dataset, key: str, names: tuple[str, ...]) -> None:
 
 
 def _put_in_force(dataset: fo.Dataset, key: str, names: tuple[str, ...]) -> None:
+    delete_plot(dataset, key)  # of the segments that go
     dataset.delete_sample_fields([f for f in (field_name(key, n) for n in names) if dataset.has_sample_field(f)])
     dataset.rename_sample_fields({field_name(key, name, pending=True): field_name(key, name) for name in names})
     dataset.mask_targets = {**dataset.mask_targets, field_name(key, "mask"): {255: ANOMALOUS}}
@@ -219,8 +250,7 @@ def _put_in_force(dataset: fo.Dataset, key: str, names: tuple[str, ...]) -> None
 
 
 def _colour(dataset: fo.Dataset, key: str) -> None:
-    """Shows what is anomalous in red; the colours of other fields stay as they are."""
-    scheme = dataset.app_config.color_scheme or fo.ColorScheme(color_by="value")
+    """Shows what is anomalous in red."""
     by_label = [{"value": ANOMALOUS, "color": _RED}, {"value": NORMAL, "color": _GREY}]
     ours: list[dict[str, Any]] = [
         {"path": field_name(key, name), "fieldColor": _RED, "colorByAttribute": "label", "valueColors": by_label}
@@ -233,6 +263,12 @@ def _colour(dataset: fo.Dataset, key: str) -> None:
             "maskTargetsColors": [{"intTarget": 255, "color": _RED}],
         }
     )
+    set_colours(dataset, ours)
+
+
+def set_colours(dataset: fo.Dataset, ours: list[dict[str, Any]]) -> None:
+    """Sets the colours of some fields in the App; those of other fields stay as they are."""
+    scheme = dataset.app_config.color_scheme or fo.ColorScheme(color_by="value")
     paths = {entry["path"] for entry in ours}
     scheme.fields = [entry for entry in scheme.fields or [] if entry.get("path") not in paths] + ours
     dataset.app_config.color_scheme = scheme

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
@@ -83,15 +84,32 @@ def read_mask(path: str) -> NDArray[np.bool_]:
     Raises:
         ImageError: if the file cannot be decoded
     """
+    values = read_mask_values(path)
+    return np.not_equal(values.max(axis=2) if values.ndim == 3 else values, 0)
+
+
+def read_mask_values(path: str, palette: bool = True) -> NDArray[np.generic]:
+    """Decodes a mask file to what it says of each pixel.
+
+    Args:
+        path: the file
+        palette (True): whether the pixels of a palette file are its colours, or the numbers of these
+
+    Returns:
+        an array of shape ``[height, width]``, or ``[height, width, 3]`` if the file has colours; alpha is left out
+
+    Raises:
+        ImageError: if the file cannot be decoded
+    """
     with _open(path) as image:
         try:
-            values = np.asarray(image.convert("RGB") if image.mode in ("P", "CMYK") else image)
+            coloured = image.mode == "CMYK" or (image.mode == "P" and palette)
+            values = np.asarray(image.convert("RGB") if coloured else image)
         except Exception as error:
             raise ImageError(f"Cannot decode mask '{path}': {error}") from error
     if values.ndim == 3:
-        colours = 3 if values.shape[2] >= 3 else 1
-        values = values[..., :colours].max(axis=2)
-    return np.not_equal(values, 0)
+        values = values[..., :3] if values.shape[2] >= 3 else values[..., 0]
+    return values
 
 
 def read_ahead(paths: Sequence[str], workers: int) -> Iterator[NDArray[np.uint8] | ImageError]:
@@ -119,6 +137,17 @@ def read_ahead(paths: Sequence[str], workers: int) -> Iterator[NDArray[np.uint8]
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def turn_image(pixels: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
+    """The image turned about its centre, its size kept; what comes into sight at the corners is mirrored."""
+    height, width = pixels.shape[:2]
+    if degrees == 180:
+        return np.ascontiguousarray(pixels[::-1, ::-1])
+    if width == height and degrees in (90, 270):
+        return np.ascontiguousarray(np.rot90(pixels, round(degrees / 90)))
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
+    return np.asarray(cv2.warpAffine(pixels, turn, (width, height), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
 
 
 def _open(path: str) -> Image.Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +23,10 @@ Advance = Callable[[int], None]
 
 GIVEN = (Level("segments"),)
 """The one level of segments that were asked for."""
+
+
+FEATURE_BYTES = 2 * 2**30
+"""Features of scored images that a run keeps by default."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,12 @@ class Job:
         workers: threads that decode
         rotations: copies of each normal image in the bank, turned in equal steps (``reference``)
         bank_size: rows that the bank may have at each level; None for what fits into 256 MiB (``reference``)
+        marks: boxes ``[n, 4]``, relative ``x, y, width, height``, of images that people marked as normal; what is in
+            them is compared with as the bank is (``reference``)
+        feature_bytes: features of the scored images that are kept, for :func:`~fiftyone_segad.rescore`
+        advise: whether to see if rotations would help
         seed: seed of all that is chosen at random
+        copies: paths by which the bank knows files that lie elsewhere now, by the files' paths
         advance: called with the number of images that were finished; may raise to stop the job, which loses
             nothing that was finished
         stage: called with what is being done, in a few words
@@ -98,7 +107,11 @@ class Job:
     workers: int
     rotations: int = 1
     bank_size: int | None = None
+    marks: list[tuple[JobImage, list[tuple[float, ...]]]] = field(default_factory=list)
+    feature_bytes: int = FEATURE_BYTES
+    advise: bool = True
     seed: int = 0
+    copies: Mapping[str, str] = field(default_factory=dict)
     advance: Advance = lambda count: None
     stage: Callable[[str], None] = lambda text: None
     skipped: list[dict[str, str]] = field(default_factory=list)
@@ -162,11 +175,15 @@ class Job:
             outliers = np.zeros(len(scores), bool)
         target.add(ImageScores(id, segments, scores, outliers, image_score))
 
+    def original(self, path: str) -> str:
+        """The path by which the bank knows a file."""
+        return self.copies.get(path, path)
+
     def copy(self, images: list[JobImage], source: ScoreParts) -> None:
         """Keeps scores that are known already under the ids of these images; source ids are paths."""
         by_path: dict[str, list[JobImage]] = {}
         for image in images:
-            by_path.setdefault(image.path, []).append(image)
+            by_path.setdefault(self.original(image.path), []).append(image)
         for record in source if by_path else ():
             for image in by_path.get(record.id, ()):
                 self.store.scores.add(replace(record, id=image.id))

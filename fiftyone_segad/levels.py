@@ -77,12 +77,28 @@ class Levels:
         for level, projection in zip(patches, self._projections, strict=True):
             if not np.isfinite(level.features).all():
                 raise ValueError("The embedder gave values that are not finite")
-            rows.append(normalize(level.features) if projection is None else projection(level.features))
+            # Components are stored in half precision: rounded at once, what is stored and what is not compare alike
+            rows.append(
+                normalize(level.features)
+                if projection is None
+                else projection(level.features).astype(np.float16).astype(np.float32)
+            )
         return rows
+
+    def stored(self, rows: Rows) -> list[NDArray[np.floating]]:
+        """Rows as they are stored, without loss."""
+        return [
+            values.astype(np.float16) if level.components is not None else values
+            for values, level in zip(rows, self.levels, strict=True)
+        ]
 
     def fit_scales(self, scored: Sequence[Sequence[LevelScores]]) -> None:
         """Fits the common scale to the scores of images, each scored without itself."""
         self._scales = [fit_scale(level, [image[i] for image in scored]) for i, level in enumerate(self.levels)]
+
+    def scale(self, level: int, scored: LevelScores) -> NDArray[np.float32]:
+        """The scores of one level on the common scale."""
+        return self._scales[level](scored)
 
     def fuse(self, scored: Sequence[LevelScores]) -> LevelScores:
         """One score a segment from the scores of the levels of one image."""

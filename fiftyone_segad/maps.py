@@ -10,9 +10,10 @@ from scipy import ndimage
 
 from .segments import Segments, intervals_overlap
 
-EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
-"""Neighbourhood of a region: pixels that touch at a corner belong together, as in MVTec's evaluation."""
+MAP_SIDE = 256
+"""Longest side of the heatmap files in pixels; the App takes seconds to draw larger ones."""
 
+_EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 
 _LEAST_WEIGHT = 1e-6
 """Weight of a box on its own border, so that a pixel there belongs to it."""
@@ -84,7 +85,7 @@ def interpolate(
         blended = np.asarray(down @ values.reshape(segments.shape) @ across.T, np.float32)
     else:
         blended = _blend_boxes(segments.boxes, values, x, y)
-    return np.clip(blended, values.min(), values.max())  # rounding must not leave the scores' range
+    return np.clip(blended, values.min(), values.max(), out=blended)  # rounding must not leave the scores' range
 
 
 def anomaly_mask(anomaly: NDArray[np.floating], threshold: float, peak: float | None = None) -> NDArray[np.uint8]:
@@ -104,11 +105,11 @@ def anomaly_mask(anomaly: NDArray[np.floating], threshold: float, peak: float | 
         seeds = anomaly > np.float64(peak)
         if not seeds.any():
             return np.zeros(anomaly.shape, np.uint8)
-        labels, count = ndimage.label(candidates | seeds, structure=EIGHT_CONNECTED)
+        labels, count = label_regions(candidates | seeds)
         kept = np.zeros(count + 1, bool)
         kept[labels[seeds]] = True
         candidates = kept[labels]
-    return np.where(candidates, 255, 0).astype(np.uint8)
+    return candidates.view(np.uint8) * np.uint8(255)
 
 
 def segments_mask(segments: Segments, chosen: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -119,6 +120,22 @@ def segments_mask(segments: Segments, chosen: NDArray[np.bool_]) -> NDArray[np.u
     return mask
 
 
+def label_regions(mask: NDArray[np.generic]) -> tuple[NDArray[np.int32], int]:
+    """Numbers the regions of a mask: pixels that touch at a corner belong together, as in MVTec's evaluation.
+
+    Args:
+        mask: array ``[height, width]``, nonzero on regions
+
+    Returns:
+        an int32 array of the same shape, 0 outside and 1 to n on the regions, and n
+    """
+    labels = np.zeros(mask.shape, np.int32)
+    extent = _extent(mask)
+    if extent is None:
+        return labels, 0
+    return labels, ndimage.label(mask[extent], structure=_EIGHT_CONNECTED, output=labels[extent])
+
+
 def connected_regions(mask: NDArray[np.uint8], anomaly: NDArray[np.floating]) -> list[Region]:
     """Finds the 8-connected regions of a mask, highest peak first.
 
@@ -126,14 +143,32 @@ def connected_regions(mask: NDArray[np.uint8], anomaly: NDArray[np.floating]) ->
         mask: array ``[height, width]``, nonzero on predicted pixels
         anomaly: the anomaly map, of the same shape
     """
-    labels, _ = ndimage.label(mask, structure=EIGHT_CONNECTED)
+    return sorted(regions_of(*label_regions(mask), anomaly), key=lambda region: -region.score)
+
+
+def regions_of(labels: NDArray[np.int32], count: int, anomaly: NDArray[np.floating]) -> list[Region]:
+    """The regions that :func:`label_regions` numbered, in their order, with the peaks of a map of the same shape."""
+    extent = _extent(labels) if count else None
+    if extent is None:
+        return []
+    top, left = extent[0].start, extent[1].start
     regions = []
-    for index, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+    for index, found in enumerate(ndimage.find_objects(labels[extent], max_label=count), start=1):
+        rows, columns = (slice(start + s.start, start + s.stop) for start, s in zip((top, left), found, strict=True))
         inside = labels[rows, columns] == index
-        peak = float(anomaly[rows, columns][inside].max())
         box = (columns.start, rows.start, columns.stop, rows.stop)
-        regions.append(Region(box, inside, peak, int(inside.sum())))
-    return sorted(regions, key=lambda region: -region.score)
+        regions.append(Region(box, inside, float(anomaly[rows, columns][inside].max()), int(inside.sum())))
+    return regions
+
+
+def _extent(array: NDArray[np.generic]) -> tuple[slice, slice] | None:
+    """The rows and columns that hold all nonzero elements, None if there are none: the rest need not be searched."""
+    rows = np.flatnonzero(array.any(axis=1))
+    if len(rows) == 0:
+        return None
+    within = slice(int(rows[0]), int(rows[-1]) + 1)
+    columns = np.flatnonzero(array[within].any(axis=0))
+    return within, slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _row_weights(intervals: NDArray[np.int64], points: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from .embedders import get_embedder
 from .images import read_image
-from .scoring.within_image import Outliers, find_outliers, segment_scores
+from .scoring.within_image import Outliers, find_outliers, nearest_segments, segment_scores
 from .segments import Segments, get_proposer
 
 _RED = (255, 0, 0)
@@ -26,12 +26,17 @@ class ImageOutliers:
         segments: its segments
         scores: anomaly score ``[n]`` of each segment, 1 minus the similarity by which fastdup ranks it
         outliers: fastdup's outlier segments, most outlying first
+        nearest: int array ``[k, m]``, the numbers of the ``m`` (two at most) other segments that each outlier is most
+            like, most similar first
+        nearest_similarities: float array ``[k, m]``, their cosine similarities; the last one is fastdup's ``distance``
     """
 
     image: NDArray[np.uint8]
     segments: Segments
     scores: NDArray[np.float32]
     outliers: Outliers
+    nearest: NDArray[np.int64]
+    nearest_similarities: NDArray[np.float32]
 
     def draw(self) -> Image.Image:
         """Returns the picture with the outlier segments in red boxes."""
@@ -61,4 +66,7 @@ def find_outlier_segments(image: str | Path, segments: str = "grid:7", embedder:
     cut = propose((pixels.shape[1], pixels.shape[0]))
     with get_embedder(embedder, method="within_image") as model:
         features = model.embed(pixels, cut)
-    return ImageOutliers(pixels, cut, segment_scores(features), find_outliers(features))
+    outliers = find_outliers(features)
+    nearest, similarities = nearest_segments(features)
+    chosen = outliers.indices
+    return ImageOutliers(pixels, cut, segment_scores(features), outliers, nearest[chosen], similarities[chosen])

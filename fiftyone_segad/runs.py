@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
+import fiftyone.operators as foo
+from bson import ObjectId
 from fiftyone.core.collections import SampleCollection as Samples
 
 from .errors import RunError
-from .store import RunStore
+from .store import RunStore, delete_files
 from .thresholds import Thresholds
 
 PLUGIN = "fiftyone_segad"
 """Marks the runs of this package among a dataset's runs."""
 
 FIELD_NAMES = ("score", "pred", "map", "mask", "segments", "regions")
+
+EVALUATION_FIELDS = ("truth", "regions", "errors", "iou", "f1", "aupimo")
 
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 _PENDING = "pending"
@@ -98,6 +102,46 @@ def _skipped_tag(key: str) -> str:
     return f"{key}_skipped"
 
 
+def plot_key(key: str) -> str:
+    """The key of the plot of a run's segments among the dataset's brain runs."""
+    return f"{key}_plot"
+
+
+def review_field(key: str) -> str:
+    """The sample field of what people decided about a run."""
+    return f"{key}_review"
+
+
+def review_log(dataset: fo.Dataset) -> foo.ExecutionStore:
+    """Where actions of reviews are kept, by key of the run, so that they can be undone; it goes with the dataset."""
+    return foo.ExecutionStore.create("fiftyone_segad_review", ObjectId(dataset._doc.id))
+
+
+def delete_review(dataset: Samples, key: str) -> None:
+    """Removes all marks of a run, and what could be undone; images and ground truth stay."""
+    root = dataset._root_dataset
+    if root.has_sample_field(review_field(key)):
+        root.delete_sample_field(review_field(key))
+        delete_colours(root, {review_field(key)})
+    review_log(root).delete(key)
+
+
+def delete_plot(dataset: fo.Dataset, key: str) -> None:
+    """Removes the plot of a run's segments; one that is absent is passed over."""
+    if dataset.has_brain_run(plot_key(key)):
+        dataset.delete_brain_run(plot_key(key))
+
+
+def check_name(parameter: str, name: Any) -> None:
+    """Checks that fields can begin with a name.
+
+    Raises:
+        ValueError: if it is not an identifier; the message names the parameter
+    """
+    if not isinstance(name, str) or not _KEY.match(name):
+        raise ValueError(f"{parameter}={name!r} must be letters, digits and underscores, beginning with a letter")
+
+
 def check_key(dataset: fo.Dataset, key: str, overwrite: bool) -> None:
     """Checks that a run may be stored under a key.
 
@@ -105,8 +149,7 @@ def check_key(dataset: fo.Dataset, key: str, overwrite: bool) -> None:
         ValueError: if the key is not an identifier, belongs to a run and ``overwrite`` is False, or one of
             its fields exists and belongs to something else
     """
-    if not isinstance(key, str) or not _KEY.match(key):
-        raise ValueError(f"key={key!r} must be letters, digits and underscores, beginning with a letter")
+    check_name("key", key)
     if key in list_runs(dataset):
         if not overwrite:
             raise ValueError(
@@ -128,12 +171,14 @@ def check_eval_key(dataset: fo.Dataset, eval_key: str, overwrite: bool) -> None:
         ValueError: if the key is not an identifier, is taken and ``overwrite`` is False, or belongs to something
             else
     """
-    if not isinstance(eval_key, str) or not _KEY.match(eval_key):
-        raise ValueError(f"eval_key={eval_key!r} must be letters, digits and underscores, beginning with a letter")
-    if dataset.has_run(eval_key) and hasattr(dataset.get_run_info(eval_key).config, "evaluated"):
+    check_name("eval_key", eval_key)
+    if eval_key in list_evaluations(dataset):
         if not overwrite:
             raise ValueError(f"Evaluation '{eval_key}' exists; pass overwrite=True to replace it")
-    elif dataset.has_run(eval_key) or dataset.has_evaluation(eval_key) or dataset.has_sample_field(eval_key):
+        return
+    names = [eval_key, *(evaluation_field(eval_key, name) for name in EVALUATION_FIELDS)]
+    taken = [name for name in names if dataset.has_sample_field(name)]
+    if dataset.has_run(eval_key) or dataset.has_evaluation(eval_key) or taken:
         raise ValueError(f"'{eval_key}' is the name of another run or field of the dataset; use another eval_key=...")
 
 
@@ -141,6 +186,12 @@ def list_runs(dataset: Samples) -> list[str]:
     """Returns the keys of this package's runs on a dataset."""
     root = dataset._root_dataset
     return [key for key in root.list_runs() if _is_anomaly_run(root.get_run_info(key).config)]
+
+
+def list_evaluations(dataset: Samples) -> list[str]:
+    """Returns the keys of this package's evaluations on a dataset."""
+    root = dataset._root_dataset
+    return [key for key in root.list_runs() if _is_evaluation(root.get_run_info(key).config)]
 
 
 def load_run(dataset: Samples, key: str) -> Run:
@@ -178,7 +229,7 @@ def save_run(dataset: fo.Dataset, run: Run) -> None:
 
 
 def delete_run(dataset: Samples, key: str) -> None:
-    """Removes a run: its fields, tags, colours, files, evaluations and registration. Images and ground truth stay.
+    """Removes a run: fields, tags, colours, files, marks, evaluations and registration. Images and ground truth stay.
 
     Raises:
         ValueError: if there is no such run
@@ -187,11 +238,16 @@ def delete_run(dataset: Samples, key: str) -> None:
     if key not in list_runs(root):
         raise ValueError(f"Dataset '{root.name}' has no run '{key}'; its runs are {list_runs(root)}")
     saved = _saved(root, key)
-    for eval_key in root.list_runs():
-        if getattr(root.get_run_info(eval_key).config, "evaluated", None) == key:
+    for eval_key in list_evaluations(root):
+        if root.get_run_info(eval_key).config.evaluated == key:
             delete_evaluation(root, eval_key)
+    delete_plot(root, key)
+    delete_review(root, key)
     delete_fields(root, key)
-    _delete_colours(root, key, saved["made_colours"])
+    delete_colours(root, {field_name(key, name) for name in FIELD_NAMES})
+    if saved["made_colours"] and root.app_config.color_scheme and not root.app_config.color_scheme.fields:
+        root.app_config.color_scheme = None
+        root.save()
     root.match_tags(_skipped_tag(key)).untag_samples(_skipped_tag(key))
     root.delete_run(key)
     delete_folder(root, key, saved["folder"])
@@ -205,8 +261,12 @@ def delete_fields(dataset: fo.Dataset, key: str, pending_only: bool = False) -> 
     dataset.delete_sample_fields([name for name in names if dataset.has_sample_field(name)])
     if pending_only:
         return
+    _delete_targets(dataset, field_name(key, "mask"))
+
+
+def _delete_targets(dataset: fo.Dataset, path: str) -> None:
     targets = dict(dataset.mask_targets)
-    if targets.pop(field_name(key, "mask"), None) is not None:
+    if targets.pop(path, None) is not None:
         dataset.mask_targets = targets
 
 
@@ -216,22 +276,51 @@ def made_colours(dataset: fo.Dataset) -> bool:
     return dataset.app_config.color_scheme is None or any(_saved(dataset, key)["made_colours"] for key in runs)
 
 
-def _delete_colours(dataset: fo.Dataset, key: str, made: bool) -> None:
+def delete_colours(dataset: fo.Dataset, paths: set[str]) -> None:
+    """Removes the colours of some fields from the dataset's colour scheme."""
     scheme = dataset.app_config.color_scheme
-    if scheme is None:
+    if scheme is not None:
+        scheme.fields = [entry for entry in scheme.fields or [] if entry.get("path") not in paths]
+        dataset.save()
+
+
+def evaluation_field(eval_key: str, name: str, pending: bool = False) -> str:
+    """The sample field of an evaluation; ``pending`` names the one that is being written and not yet in force."""
+    return field_name(eval_key, name, pending)
+
+
+def delete_evaluation(dataset: Samples, eval_key: str, keep_pending: bool = False) -> None:
+    """Removes an evaluation: its fields, colours, files and registration; one that is absent is passed over.
+
+    ``keep_pending`` spares the fields of the one that is about to replace it.
+    """
+    root = dataset._root_dataset
+    if eval_key not in list_evaluations(root):
         return
-    ours = {field_name(key, name) for name in FIELD_NAMES}
-    scheme.fields = [entry for entry in scheme.fields or [] if entry.get("path") not in ours]
-    if made and not scheme.fields:
-        dataset.app_config.color_scheme = None
-    dataset.save()
+    config = root.get_run_info(eval_key).config
+    if root.has_evaluation(eval_key):
+        root.delete_evaluation(eval_key)  # with the field of this name
+    if not keep_pending:
+        delete_evaluation_fields(root, eval_key, pending=True)
+    delete_evaluation_fields(root, eval_key)
+    delete_colours(root, {evaluation_field(eval_key, name) for name in EVALUATION_FIELDS})
+    root.delete_run(eval_key)
+    delete_files(evaluations_folder(root) / Path(config.errors).name)
 
 
-def delete_evaluation(dataset: fo.Dataset, eval_key: str) -> None:
-    """Removes an evaluation: its field and registration."""
-    if dataset.has_sample_field(eval_key):
-        dataset.delete_sample_field(eval_key)
-    dataset.delete_run(eval_key)
+def evaluations_folder(dataset: fo.Dataset) -> Path:
+    """The folder of the error maps of evaluations. They stay when their run is replaced, as their figures do."""
+    return dataset_folder(dataset) / "evaluation-maps"  # no key of a run holds a hyphen
+
+
+def delete_evaluation_fields(dataset: fo.Dataset, eval_key: str, pending: bool = False) -> None:
+    """Removes the fields of an evaluation with their mask targets, or the pending ones; absent ones are passed over."""
+    names = [evaluation_field(eval_key, name, pending) for name in EVALUATION_FIELDS]
+    if not pending:
+        names.append(eval_key)
+    dataset.delete_sample_fields([name for name in names if dataset.has_sample_field(name)])
+    if not pending:
+        _delete_targets(dataset, evaluation_field(eval_key, "errors"))
 
 
 def dataset_folder(dataset: fo.Dataset) -> Path:
@@ -265,6 +354,10 @@ def _saved(dataset: fo.Dataset, key: str) -> dict[str, Any]:
     """What is stored of a run, as plain values instead of the database's wrappers."""
     saved: dict[str, Any] = json.loads(json.dumps(dataset.get_run_info(key).config.run))
     return saved
+
+
+def _is_evaluation(config: Any) -> bool:
+    return getattr(config, "plugin", None) == PLUGIN and hasattr(config, "evaluated")
 
 
 def _is_anomaly_run(config: Any) -> bool:

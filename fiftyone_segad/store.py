@@ -4,6 +4,9 @@
     <folder>/levels.npz       what was fitted to the levels: components and scales
     <folder>/bank/            features of the normal images, or of all images if none are known to be normal
     <folder>/held_out/        scores by level of images that were left out of the bank in turn
+    <folder>/marked/          features of segments that people marked as normal
+    <folder>/features/        features of the images of the run, as far as there is room for them, and their distances
+                              to the bank without what is marked
     <folder>/normals/         scores of the normal images, each without its own segments in the bank
     <folder>/scores/          scores of the images of the run
     <folder>/maps/, masks-*/  PNG files that the label fields point to
@@ -16,7 +19,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,12 +65,14 @@ class ImageFeatures:
         rows: their features, float arrays ``[m, k]``, one entry a level. The first rows are those of the segments, in
             their order; rows of rotated copies follow
         whole: whether that is so; else only a choice of rows was kept
+        distances: of the segments to the bank, float32 arrays ``[n]``, one entry a level; empty if they are not known
     """
 
     path: str
     segments: list[Segments]
     rows: list[NDArray[np.floating]]
     whole: bool
+    distances: Sequence[NDArray[np.float32]] = ()
 
 
 class Parts:
@@ -83,6 +88,10 @@ class Parts:
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
         for file in self._files():
             yield read_arrays(file)
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(file.stat().st_size for file in self._files())
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("part-*.npz"))
@@ -104,7 +113,7 @@ class ScoreParts:
     def flush(self) -> None:
         """Writes what is not yet on disk."""
         if self._pending:
-            self._parts.append(_pack(self._pending))
+            self._parts.append(pack_scores(self._pending))
             self._pending = []
 
     def ids(self) -> set[str]:
@@ -113,7 +122,7 @@ class ScoreParts:
 
     def __iter__(self) -> Iterator[ImageScores]:
         for part in self._parts:
-            yield from _unpack(part)
+            yield from unpack_scores(part)
 
 
 class FeatureParts:
@@ -135,7 +144,13 @@ class FeatureParts:
             part[f"ends{level}"] = np.cumsum([len(image.rows[level]) for image in images])
             packed = _pack_segments([image.segments[level] for image in images])
             part |= {f"{name}{level}": array for name, array in packed.items()}
+            if images[0].distances:
+                part[f"distances{level}"] = np.concatenate([image.distances[level] for image in images])
         self._parts.append(part)
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self._parts.size()
 
     def paths(self) -> list[str]:
         """The files of the images that are on disk, in order."""
@@ -146,9 +161,15 @@ class FeatureParts:
             levels = range(sum(name.startswith("rows") for name in part))
             rows = [np.split(part[f"rows{level}"], part[f"ends{level}"][:-1]) for level in levels]
             segments = [_unpack_segments(part, str(level)) for level in levels]
+            distances = [
+                np.split(part[f"distances{level}"], np.cumsum([len(each) for each in segments[level]])[:-1])
+                for level in levels
+                if f"distances{level}" in part
+            ]
             for i, path in enumerate(part["paths"]):
                 own = [rows[level][i] for level in levels]
-                yield ImageFeatures(str(path), [each[i] for each in segments], own, bool(part["whole"][i]))
+                cut, away = [each[i] for each in segments], [each[i] for each in distances]
+                yield ImageFeatures(str(path), cut, own, bool(part["whole"][i]), away)
 
 
 class RunStore:
@@ -157,6 +178,8 @@ class RunStore:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         self.bank = FeatureParts(self.folder / "bank")
+        self.marked = FeatureParts(self.folder / "marked")
+        self.features = FeatureParts(self.folder / "features")
         self.normals = ScoreParts(self.folder / "normals")
         self.scores = ScoreParts(self.folder / "scores")
 
@@ -197,6 +220,23 @@ class RunStore:
         """Scores of images at one level, each without its own features in the bank."""
         return ScoreParts(self.folder / "held_out" / str(level))
 
+    def take_over(self, other: RunStore) -> None:
+        """Takes over what does not depend on marks from the store of the same run without them.
+
+        Files are shared where the disk can do that; they are never changed once they are written.
+        """
+        names = ("bank", "held_out", "features", "levels.npz")
+        files = [file for name in names for file in (other.folder / name, *(other.folder / name).rglob("*"))]
+        for file in files:
+            target = self.folder / file.relative_to(other.folder)
+            if not file.is_file() or target.exists():
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(file, target)
+            except OSError:
+                shutil.copyfile(file, target)
+
     def save_levels(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Keeps what was fitted to the levels."""
         write_arrays(self.folder / "levels.npz", arrays)
@@ -219,12 +259,17 @@ class RunStore:
 
     def delete(self) -> None:
         """Removes the folder and, if they are empty then, the two above it (dataset and key)."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        for parent in list(self.folder.parents)[:2]:
-            try:
-                parent.rmdir()
-            except OSError:
-                return
+        delete_files(self.folder)
+
+
+def delete_files(folder: Path) -> None:
+    """Removes a folder and, if they are empty then, the two above it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for parent in list(folder.parents)[:2]:
+        try:
+            parent.rmdir()
+        except OSError:
+            return
 
 
 def write_arrays(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
@@ -265,7 +310,8 @@ def read_json(file: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _pack(records: Iterable[ImageScores]) -> dict[str, NDArray[Any]]:
+def pack_scores(records: Iterable[ImageScores]) -> dict[str, NDArray[Any]]:
+    """The scores of at least one image as arrays."""
     several = list(records)
     return {
         "ids": np.array([record.id for record in several]),
@@ -277,7 +323,8 @@ def _pack(records: Iterable[ImageScores]) -> dict[str, NDArray[Any]]:
     }
 
 
-def _unpack(part: dict[str, NDArray[Any]]) -> Iterator[ImageScores]:
+def unpack_scores(part: Mapping[str, NDArray[Any]]) -> Iterator[ImageScores]:
+    """What :func:`pack_scores` packed."""
     scores = np.split(part["scores"], part["score_ends"][:-1])
     outliers = np.split(part["outliers"], part["score_ends"][:-1])
     for i, (id, segments) in enumerate(zip(part["ids"], _unpack_segments(part), strict=True)):
@@ -294,7 +341,7 @@ def _pack_segments(several: list[Segments]) -> dict[str, NDArray[Any]]:
     }
 
 
-def _unpack_segments(part: dict[str, NDArray[Any]], suffix: str = "") -> list[Segments]:
+def _unpack_segments(part: Mapping[str, NDArray[Any]], suffix: str = "") -> list[Segments]:
     geometries = np.split(part[f"geometry{suffix}"], part[f"geometry_ends{suffix}"][:-1])
     return [
         _segments((int(size[0]), int(size[1])), tuple(shape.tolist()), geometry)

@@ -143,3 +143,45 @@ def test_a_large_bank_is_the_same_by_its_seed(large: tuple[Bank, list[NDArray[np
     first = bank.distances(queries)
     np.testing.assert_array_equal(Bank(images).distances(queries), first)
     assert (Bank(images, seed=1).distances(queries) != first).any()
+
+
+def nearest_images(
+    queries: NDArray[np.floating], images: list[NDArray[np.float32]], count: int
+) -> NDArray[np.floating]:
+    """Distances to the nearest row of each of the nearest images."""
+    return np.sort([nearest(queries, rows) for rows in images], axis=0)[:count].T
+
+
+@pytest.mark.parametrize("excluded", [None, 0, 3])
+def test_distances_to_the_nearest_images(excluded: int | None) -> None:
+    random = np.random.default_rng(6)
+    images = [random.normal(size=(n, 6)).astype(np.float32) for n in (3, 9, 1, 5, 4)]
+    queries = random.normal(size=(20, 6))
+    others = [rows for i, rows in enumerate(images) if i != excluded]
+    found = Bank(images).image_distances(queries, 3, excluded)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, nearest_images(queries, others, 3), atol=1e-5)
+
+
+def test_nearest_images_of_a_large_bank(large: tuple[Bank, list[NDArray[np.float32]]]) -> None:
+    bank, images = large
+    queries, others = images[7][:60], images[:7] + images[8:]
+    exact = nearest_images(queries, others, 5)
+    found = bank.image_distances(queries, 5, excluded=7)
+    assert (found[:, 0] >= exact[:, 0] - 1e-3).all()  # none of its own rows is among them
+    assert np.abs(found / exact - 1).mean() < 0.05
+
+
+def test_nearest_images_are_exact_where_every_row_is_looked_at(
+    large: tuple[Bank, list[NDArray[np.float32]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank, images = large
+    monkeypatch.setattr(bank_module, "IMAGE_PROBES", bank.size)
+    monkeypatch.setattr(bank_module, "_ROWS_AN_IMAGE", bank.size // 2)
+    queries = clustered(1, 10, seed=3)[0]
+    np.testing.assert_allclose(bank.image_distances(queries, 2), nearest_images(queries, images, 2), rtol=1e-4)
+
+
+def test_error_with_too_few_images() -> None:
+    with pytest.raises(ValueError, match="3 images were asked for, the bank has 3"):
+        Bank([np.eye(2)] * 3).image_distances(np.eye(2), 3, excluded=0)

@@ -40,6 +40,7 @@ def test_every_cluster_is_represented() -> None:
 
 @pytest.mark.parametrize("block", [4096, 100])
 def test_the_choice_covers_better_than_a_random_one(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(coreset, "WORK", 1)
     monkeypatch.setattr(coreset, "BLOCK", block)
     random = np.random.default_rng(4)
     rows = random.standard_t(4, size=(1000, 3))  # with a few far from the others, as features have
@@ -52,6 +53,7 @@ def test_the_choice_covers_better_than_a_random_one(monkeypatch: pytest.MonkeyPa
 def test_indices_are_sorted_unique_and_as_many_as_asked_for(
     monkeypatch: pytest.MonkeyPatch, block: int, count: int, size: int
 ) -> None:
+    monkeypatch.setattr(coreset, "WORK", 1)
     monkeypatch.setattr(coreset, "BLOCK", block)
     chosen = greedy_coreset(np.random.default_rng(1).normal(size=(count, 3)), size)
     assert len(chosen) == size
@@ -64,6 +66,7 @@ def test_rows_that_are_equal_are_still_different_rows() -> None:
 
 
 def test_each_block_gives_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coreset, "WORK", 1)
     monkeypatch.setattr(coreset, "BLOCK", 100)
     seen: list[tuple[int, int]] = []
 
@@ -78,6 +81,7 @@ def test_each_block_gives_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_blocks_are_chosen_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coreset, "WORK", 1)
     monkeypatch.setattr(coreset, "BLOCK", 50)
     rows = np.random.default_rng(9).normal(size=(500, 3))
     first = greedy_coreset(rows, 60, seed=3).tolist()
@@ -94,3 +98,9 @@ def test_all_rows_if_there_are_no_more(count: int, size: int) -> None:
 def test_error_of_an_empty_choice(size: int) -> None:
     with pytest.raises(ValueError, match="at least 1 row"):
         greedy_coreset(np.ones((4, 2)), size)
+
+
+def test_few_rows_of_many_are_chosen_among_all() -> None:
+    random = np.random.default_rng(3)
+    rows = random.normal(size=(3 * coreset.BLOCK, 2))
+    assert greedy_coreset(rows, 5).tolist() == naive(rows, 5)

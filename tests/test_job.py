@@ -264,7 +264,7 @@ def test_images_may_bring_their_own_boxes(paths: list[str], make_job: Callable[.
 def test_more_images_than_a_part_holds(
     paths: list[str], make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fiftyone_segad.methods.PART_SIZE", 3)  # the bank's 8 normals: two parts and two thirds
+    monkeypatch.setattr("fiftyone_segad.comparison.PART_SIZE", 3)  # the bank's 8 normals: two parts and two thirds
     images = [JobImage(f"{path}-{copy}", path) for copy in range(12) for path in paths[8:]]  # 48: a part and a half
     job = make_job(images, paths[:8])
     run_job(job)

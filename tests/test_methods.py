@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fiftyone_segad import methods
+from fiftyone_segad import comparison, methods, unlabeled
 from fiftyone_segad.embedders import Embedder, get_embedder
 from fiftyone_segad.errors import SegadError
 from fiftyone_segad.job import Job, JobImage
@@ -109,7 +109,8 @@ def test_unlabeled_finds_the_rare_one(make: Callable[..., Job], save: Callable[.
 def test_unlabeled_with_a_pool_scores_the_others_too(
     make: Callable[..., Job], save: Callable[..., list[JobImage]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(methods, "POOL", 6)
+    for module in (methods, unlabeled):
+        monkeypatch.setattr(module, "POOL", 6)
     images = save([*(striped(i) for i in range(11)), dented(11)], "image")
     images.append(JobImage("again", images[11].path))
     job = make(images, [])
@@ -122,7 +123,8 @@ def test_unlabeled_with_a_pool_scores_the_others_too(
 def test_progress_of_unlabeled(
     make: Callable[..., Job], save: Callable[..., list[JobImage]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(methods, "POOL", 6)
+    for module in (methods, unlabeled):
+        monkeypatch.setattr(module, "POOL", 6)
     made: list[int] = []
     job = make(save([striped(i) for i in range(9)], "image"), [], advance=made.append)
     run_job(job)
@@ -185,7 +187,7 @@ def test_a_bounded_bank_finds_the_dent_too(make: Callable[..., Job], save: Calla
 def test_normals_beyond_the_calibrating_ones_are_thinned(
     make: Callable[..., Job], save: Callable[..., list[JobImage]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(methods, "CALIBRATION_IMAGES", 4)
+    monkeypatch.setattr(comparison, "CALIBRATION_IMAGES", 4)
     normals = save([striped(i) for i in range(10)], "normal", ids=False)
     job = make([*normals, *save([dented(51)], "image")], normals, bank_size=100)
     run_job(job)
@@ -256,7 +258,7 @@ def test_resuming_with_levels(make: Callable[..., Job], save: Callable[..., list
 def test_images_that_components_were_fitted_to_do_not_calibrate(
     make: Callable[..., Job], save: Callable[..., list[JobImage]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(methods, "FIT_IMAGES", 3)
+    monkeypatch.setattr(comparison, "FIT_IMAGES", 3)
     normals = save([striped(i) for i in range(12)], "normal", ids=False)
     few, many = make(normals[:1], normals[:11], "few"), make(normals, normals, "many")
     for job in (few, many):

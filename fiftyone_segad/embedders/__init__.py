@@ -150,5 +150,6 @@ __all__ = [
     "Patches",
     "check_installed",
     "get_embedder",
+    "is_torch_name",
     "resolve_name",
 ]

@@ -6,6 +6,7 @@ PatchCore (Roth et al., 2022). The search is FAISS's (Douze et al., "The Faiss l
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,8 +17,15 @@ EXACT_ROWS = 30_000
 """Largest bank that is searched exhaustively; larger ones by an inverted file."""
 
 PROBES = 4
-"""Lists of an inverted file that a query visits. Of the stride-8 features of 100 screws about 78 % of the nearest rows
-are found so; the others' places are taken by rows nearly as near, and distances are 1 % too large on average."""
+"""Lists of an inverted file that a search for the nearest row visits. Of the stride-8 features of 100 screws about 78 %
+of the nearest rows are found so; the others' places are taken by rows nearly as near, and distances are 1 % too large
+on average."""
+
+IMAGE_PROBES = 6
+"""Lists that a search for the nearest images visits."""
+
+_ROWS_AN_IMAGE = 16
+"""Nearest rows that are looked at for each of the nearest images that are asked for: several are of one image."""
 
 _TRAINING_ROWS = 40
 """Rows a list from which the lists' centres are found."""
@@ -73,13 +81,46 @@ class Bank:
             ValueError: if no other image is left
         """
         rows = np.ascontiguousarray(queries, np.float32)
-        own = slice(0, 0)
-        if excluded is not None:
-            own = slice(int(self.offsets[excluded]), int(self.offsets[excluded + 1]))
-            if own.stop - own.start == self.size:
-                raise ValueError("Leaving one image out needs a bank of at least two")
+        own = self._rows_of(excluded)
         squares = self._search_all(rows, own) if self._rows is not None else self._search_lists(rows, own)
         return np.sqrt(np.maximum(squares, 0))
+
+    def image_distances(
+        self, queries: NDArray[np.floating], count: int, excluded: int | None = None
+    ) -> NDArray[np.float32]:
+        """Euclidean distance of each query to the nearest row of each of the images that have the nearest ones.
+
+        In a bank of more than :data:`EXACT_ROWS` rows only the nearest ``16 count`` rows are looked at; if they are of
+        fewer images, the farthest of them stands for those that are missing.
+
+        Args:
+            queries: array ``[n, d]``
+            count: number of images
+            excluded: image that is left out
+
+        Returns:
+            float32 array ``[n, count]``, nearest first
+
+        Raises:
+            ValueError: if fewer images are left
+        """
+        rows = np.ascontiguousarray(queries, np.float32)
+        own = self._rows_of(excluded)
+        if count > self.images - (excluded is not None):
+            raise ValueError(f"{count} images were asked for, the bank has {self.images}")
+        if self._rows is not None:
+            squares = self._search_images(rows, count, excluded)
+        else:
+            squares = self._search_images_by_rows(rows, count, own)
+        return np.sqrt(np.maximum(squares, 0))
+
+    def _rows_of(self, excluded: int | None) -> slice:
+        if excluded is None:
+            return slice(0, 0)
+        own = slice(int(self.offsets[excluded]), int(self.offsets[excluded + 1]))
+        if own.stop - own.start == self.size:
+            raise ValueError("Leaving one image out needs a bank of at least two")
+        return own
 
     def _search_all(self, queries: NDArray[np.float32], own: slice) -> NDArray[np.float32]:
         assert self._rows is not None
@@ -90,15 +131,73 @@ class Bank:
         return best
 
     def _search_lists(self, queries: NDArray[np.float32], own: slice) -> NDArray[np.float32]:
-        faiss: Any = self._faiss  # its type stubs do not know the arguments of parameters
-        others = faiss.IDSelectorNot(faiss.IDSelectorRange(own.start, own.stop)) if own.stop > own.start else None
-        found, index = self._index.search(queries, 1, params=faiss.SearchParametersIVF(nprobe=PROBES, sel=others))
+        found, index = self._probe(queries, 1, PROBES, own)
         squares: NDArray[np.float32] = found[:, 0]
         lost = index[:, 0] < 0  # all lists that were visited held rows of the excluded image only
         if lost.any():
-            every = faiss.SearchParametersIVF(nprobe=self._lists, sel=others)
-            squares[lost] = self._index.search(queries[lost], 1, params=every)[0][:, 0]
+            squares[lost] = self._probe(queries[lost], 1, self._lists, own)[0][:, 0]
         return squares
+
+    def _search_images(self, queries: NDArray[np.float32], count: int, excluded: int | None) -> NDArray[np.float32]:
+        """One image at a time, so that a block of distances stays in cache."""
+        assert self._rows is not None
+        # One product gives |b|^2 - 2 a.b; |a|^2 is added to what is left of it
+        factors = np.hstack([-2 * queries, np.ones((len(queries), 1), np.float32)])
+        nearest = np.full((count + 1, len(queries)), np.inf, np.float32)
+        for i, (start, stop) in enumerate(itertools.pairwise(self.offsets)):
+            if i != excluded and stop > start:
+                rows = self._rows[start:stop]
+                values = np.hstack([rows, (rows**2).sum(axis=1, keepdims=True)])
+                nearest[count] = (factors @ values.T).min(axis=1)
+                nearest.partition(count - 1, axis=0)
+        squares: NDArray[np.float32] = np.sort(nearest[:count], axis=0).T + (queries**2).sum(axis=1, keepdims=True)
+        return squares
+
+    def _search_images_by_rows(self, queries: NDArray[np.float32], count: int, own: slice) -> NDArray[np.float32]:
+        found, index = self._probe(queries, _ROWS_AN_IMAGE * count, IMAGE_PROBES, own)
+        short = index[:, -1] < 0  # few rows in the lists that were visited
+        if short.any():
+            found[short], index[short] = self._probe(queries[short], found.shape[1], self._lists, own)
+        found[index < 0] = np.inf
+        farthest = np.where(index >= 0, found, -np.inf).max(axis=1, keepdims=True)
+        owners = np.searchsorted(self.offsets, index, side="right") - 1
+        # The place of the first row of each image: rows are sorted by distance, keys by image and then by distance
+        ranks = found.shape[1]
+        keys = np.sort(owners * ranks + np.arange(ranks), axis=1)
+        again = np.zeros(keys.shape, bool)
+        again[:, 1:] = keys[:, 1:] // ranks == keys[:, :-1] // ranks
+        squares = np.take_along_axis(found, keys % ranks, axis=1)
+        squares[again] = np.inf
+        squares = np.sort(squares, axis=1)[:, :count]
+        return np.minimum(squares, farthest)
+
+    def _probe(
+        self, queries: NDArray[np.float32], count: int, probes: int, own: slice
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Squared distances and numbers of the nearest rows in the lists next to each query; -1 if there are fewer."""
+        faiss: Any = self._faiss  # its type stubs do not know the arguments of parameters
+        others = faiss.IDSelectorNot(faiss.IDSelectorRange(own.start, own.stop)) if own.stop > own.start else None
+        visited = faiss.SearchParametersIVF(nprobe=min(probes, self._lists), sel=others)
+        squares, index = self._index.search(queries, count, params=visited)
+        return squares, index
+
+
+def nearest_distances(queries: NDArray[np.floating], rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Euclidean distance of each query to the nearest of some rows, searched exhaustively.
+
+    Args:
+        queries: array ``[n, d]``
+        rows: array ``[m, d]``; with none, all distances are infinite
+
+    Returns:
+        float32 array ``[n]``
+    """
+    import faiss
+
+    if len(rows) == 0:
+        return np.full(len(queries), np.inf, np.float32)
+    squares, _ = faiss.knn(np.ascontiguousarray(queries, np.float32), np.ascontiguousarray(rows, np.float32), 1)
+    return np.sqrt(np.maximum(squares[:, 0], 0))
 
 
 def _sample(images: list[NDArray[np.float32]], size: int, seed: int) -> NDArray[np.float32]:

@@ -7,16 +7,20 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
+WORK = 200_000_000
+"""Distances that may be computed at once: some seconds. For more the rows are divided into blocks."""
+
 BLOCK = 4096
-"""Rows among which centres are chosen at a time."""
+"""Rows that a block has at least."""
 
 
 def greedy_coreset(rows: NDArray[np.floating], size: int, seed: int = 0) -> NDArray[np.int64]:
     """Chooses rows so that no row is far from the nearest chosen one (greedy k-centre).
 
     Each choice is the row that is farthest from those chosen before (Gonzalez, "Clustering to minimize the
-    maximum intercluster distance", 1985; PatchCore, Roth et al., 2022). Beyond :data:`BLOCK` rows this is done in
-    random blocks of that size, each of which gives its share: the time is then linear in the number of rows.
+    maximum intercluster distance", 1985; PatchCore, Roth et al., 2022). Where that takes more than :data:`WORK`
+    distances it is done in random blocks, each of which gives its share: the time is then linear in the number of
+    rows. Blocks that give a few rows each would choose the same outliers again and again, and no longer cover the rest.
 
     Args:
         rows: array ``[n, d]``
@@ -32,7 +36,7 @@ def greedy_coreset(rows: NDArray[np.floating], size: int, seed: int = 0) -> NDAr
     if size >= count:
         return np.arange(count)
     order = np.random.default_rng(seed).permutation(count)
-    blocks = np.array_split(order, min(ceil(count / BLOCK), size))
+    blocks = np.array_split(order, min(ceil(count / BLOCK), ceil(count * size / WORK), size))
     # By the blocks' sizes and rounded down, so that no block is asked for more rows than it has
     shares = np.diff(size * np.cumsum([len(block) for block in blocks]) // count, prepend=0)
     chosen = [block[_greedy(rows[block], share)] for block, share in zip(blocks, shares, strict=True)]

@@ -48,4 +48,5 @@ def fit_projection(features: NDArray[np.floating], components: int, whiten: bool
     vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])])
     if whiten:
         vectors = vectors / np.sqrt(np.maximum(variances[order], 1e-6))
-    return Projection(mean.astype(np.float32), (vectors / spread[:, None]).astype(np.float32))
+    # Products of matrices differ in the last bit by the order in memory, which not every file keeps
+    return Projection(mean.astype(np.float32), np.ascontiguousarray(vectors / spread[:, None], np.float32))

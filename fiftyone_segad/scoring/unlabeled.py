@@ -7,10 +7,13 @@ and unlike each other, and on images that show the same product in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from math import ceil, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..segments import Segments, patch_grid
+from .bank import Bank
 
 SHARE = 0.03
 """Share of the other images, nearest first, whose distances are averaged. MuSc's 0.3 fails where parts vary."""
@@ -18,44 +21,44 @@ SHARE = 0.03
 FEWEST = 3
 """Images whose distances are averaged at least."""
 
-POOL = 200
+POOL = 300
 """Images that each image is compared with at most."""
 
+_THINNED = 1024
+"""Segments of a level that take part in mutual scoring at most, for its time and memory."""
 
-def mutual_scores(
-    features: NDArray[np.float32], pool: Sequence[NDArray[np.floating]], excluded: int | None = None
-) -> NDArray[np.float32]:
+
+def mutual_scores(bank: Bank, features: NDArray[np.floating], excluded: int | None = None) -> NDArray[np.float32]:
     """Scores the segments of one image against other images.
 
     Args:
+        bank: segments of the images to compare with
         features: array ``[n, d]`` of the image
-        pool: arrays ``[n_i, d]`` of the images to compare with
-        excluded: index of the image itself in the pool, if it is there
+        excluded: index of the image itself in the bank, if it is there
 
     Returns:
-        float32 array ``[n]``: mean of the Euclidean distances to the nearest segments in those
-        ``max(3, 3 %)`` images of the pool that have the nearest ones
+        float32 array ``[n]``: mean of the Euclidean distances to the nearest segments in those ``max(3, 3 %)`` images
+        of the bank that have the nearest ones. Approximate in a large bank, see :meth:`Bank.image_distances`
 
     Raises:
-        ValueError: if the pool holds no other image
+        ValueError: if the bank holds no other image
     """
-    others = [rows for i, rows in enumerate(pool) if i != excluded]
-    if not others:
+    others = bank.images - (excluded is not None)
+    if others == 0:
         raise ValueError("Images without labels are compared with each other; there is only one")
-    kept = min(max(FEWEST, round(SHARE * len(others))), len(others))
-    queries = np.asarray(features, np.float32)
-    # One product gives |b|^2 - 2 a.b; |a|^2 is added to what is left of it
-    factors = np.hstack([-2 * queries, np.ones((len(queries), 1), np.float32)])
-    nearest = np.full((kept + 1, len(queries)), np.inf, np.float32)
-    for rows in others:
-        # One image at a time: the block of distances stays in cache
-        nearest[kept] = (factors @ _with_squares(rows).T).min(axis=1)
-        nearest.partition(kept - 1, axis=0)
-    squares = nearest[:kept] + (queries**2).sum(axis=1)
-    distances: NDArray[np.float32] = np.sqrt(np.maximum(squares, 0)).mean(axis=0)
-    return distances
+    nearest = min(max(FEWEST, round(SHARE * others)), others)
+    scores: NDArray[np.float32] = bank.image_distances(features, nearest, excluded).mean(axis=1)
+    return scores
 
 
-def _with_squares(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+def thin(segments: Segments, rows: NDArray[np.floating]) -> tuple[Segments, NDArray[np.float32]]:
+    """Means of 2 x 2, 3 x 3, ... segments of a level, so that at most :data:`_THINNED` are left."""
     values = np.asarray(rows, np.float32)
-    return np.hstack([values, (values**2).sum(axis=1, keepdims=True)])
+    if segments.shape is None or len(segments) <= _THINNED:
+        return segments, values
+    step = ceil(sqrt(len(segments) / _THINNED))
+    cells = values.reshape(*segments.shape, -1)
+    cells = np.pad(cells, [(0, -side % step) for side in segments.shape] + [(0, 0)], mode="edge")
+    down, across = cells.shape[0] // step, cells.shape[1] // step
+    means = cells.reshape(down, step, across, step, -1).mean(axis=(1, 3))
+    return patch_grid(segments.size, down, across), means.reshape(down * across, -1)

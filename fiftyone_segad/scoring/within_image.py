@@ -34,11 +34,18 @@ class Outliers:
 
 def nearest_similarities(features: NDArray[np.floating]) -> NDArray[np.float32]:
     """Cosine similarities ``[n, k]`` of each segment to its ``k = min(2, n - 1)`` nearest others, best first."""
-    rows = normalize(features)
-    similarities = rows @ rows.T
-    np.fill_diagonal(similarities, -np.inf)
-    k = min(NEIGHBORS, len(rows) - 1)
-    return -np.sort(-similarities, axis=1)[:, : max(k, 0)]
+    similarities, k = _similarities(features)
+    return -np.sort(-similarities, axis=1)[:, :k]
+
+
+def nearest_segments(features: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The numbers ``[n, k]`` of each segment's ``k = min(2, n - 1)`` nearest others, and how similar they are.
+
+    The similarities are those of :func:`nearest_similarities`, best first.
+    """
+    similarities, k = _similarities(features)
+    nearest = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
+    return nearest, np.take_along_axis(similarities, nearest, axis=1)
 
 
 def find_outliers(features: NDArray[np.floating]) -> Outliers:
@@ -76,3 +83,11 @@ def segment_scores(features: NDArray[np.floating]) -> NDArray[np.float32]:
     if similarities.shape[1] == 0:
         return np.zeros(len(similarities), np.float32)
     return np.clip(1 - similarities[:, -1], 0, 2)
+
+
+def _similarities(features: NDArray[np.floating]) -> tuple[NDArray[np.float32], int]:
+    """Cosine similarities ``[n, n]`` of all segments, -inf to themselves, and how many neighbours each has."""
+    rows = normalize(features)
+    similarities = rows @ rows.T
+    np.fill_diagonal(similarities, -np.inf)
+    return similarities, max(min(NEIGHBORS, len(rows) - 1), 0)

@@ -1,0 +1,164 @@
+"""``rescore``: a run learns what people marked as normal, at the cost of the change."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.core.utils as fou
+import numpy as np
+from fiftyone.core.collections import SampleCollection as Samples
+
+from .compute import calibrated, masks_name, open_store, put_in_place
+from .fields import ANOMALOUS, flagged
+from .inputs import job_images, named_segments
+from .job import Job, JobImage
+from .methods import run_job, steps
+from .review import MARKS, MarkedImages, marked_images
+from .run_features import load_embedder
+from .runs import Run, load_run
+from .segments import Proposer
+from .threads import usable_cores
+from .thresholds import parse_threshold
+from .triage import read_triage
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReviewReport:
+    """What a review has changed.
+
+    Attributes:
+        run: the run as it is now
+        marked: number of marks that are in the bank now
+        cleared: ids of the samples that were flagged before and are not any more
+        raised: ids of those that are flagged only now
+        lost: ids of the defective ones among ``cleared``, as far as the truth is known: defects that the tool was
+            taught to miss
+    """
+
+    run: Run
+    marked: int
+    cleared: list[str]
+    raised: list[str]
+    lost: list[str]
+
+    def __str__(self) -> str:
+        lines = [
+            f"Run '{self.run.key}' has {self.marked} marks in its bank; {len(self.cleared)} alarms are gone, "
+            f"{len(self.raised)} are new"
+        ]
+        if self.lost:
+            lines.append(
+                f"Warning: {len(self.lost)} of those that are gone are defective: {', '.join(self.lost[:5])}"
+                + (" ..." if len(self.lost) > 5 else "")
+                + ". Look at them, and take marks back with unmark() or undo_review()"
+            )
+        return "\n".join(lines)
+
+
+def rescore(
+    samples: Samples,
+    key: str = "segad",
+    segments: Proposer | None = None,
+    progress: bool | Callable[[Any], None] | None = None,
+) -> ReviewReport:
+    """Scores a run's images again, with what people marked as normal in its bank.
+
+    Scores, maps, masks, regions and thresholds follow, exactly as if the run were computed anew with these marks (a new
+    run of the key learns them, too). Distances to the bank are kept, so that only those to the marked segments are
+    computed; images whose features had no room in the store go through the embedder once more. Marks that were taken
+    back are forgotten. ``anomalous`` marks change no score.
+
+    Args:
+        samples: the dataset, or a view of it; the whole run changes
+        key ("segad"): the run's key
+        segments (None): the function of the run's segments, if they came from a function
+        progress (None): whether to show a progress bar, or a function that gets it
+
+    Returns:
+        what has changed, defects that were lost among it
+
+    Raises:
+        ValueError: if there is no such run, it compares with no normal images, or was made with a bank
+            file
+        RunError: if the run's files are gone, or the embedder gives other features than it did
+        MissingDependencyError: if the embedder is not installed
+    """
+    dataset: fo.Dataset = samples._root_dataset
+    run = load_run(dataset, key)
+    if run.method != "reference":
+        raise ValueError(f"Run '{key}' has no bank that could learn: its method is '{run.method}', not 'reference'")
+    if "bank" in run.settings:
+        raise ValueError(f"Run '{key}' was made with a bank file; rescore the run that the file was saved from")
+    marks, digest = marked_images(dataset, key)
+    before = set(flagged(dataset, run).values("id"))
+    if digest == run.settings.get(MARKS):
+        logger.info("Run '%s' knows these marks already", key)
+        return ReviewReport(run, _count(marks), [], [], [])
+    spec = named_segments(run, dataset, segments)
+    scored = run.store.scores.ids() & set(dataset.values("id"))
+    images = job_images(dataset.select(list(scored)), spec)
+    settings = {**run.settings, MARKS: digest}
+    with load_embedder(run) as model:
+        store = open_store(dataset, key, settings, resume=True)
+        with store.explained():
+            store.take_over(run.store)
+        job = Job(
+            images,
+            [JobImage(path, path) for path in run.store.bank.paths()],
+            run.method,
+            spec,
+            model,
+            store,
+            usable_cores(),
+            rotations=settings["rotations"],
+            bank_size=settings["bank_size"],
+            marks=marks,
+            advise=False,
+            seed=settings["seed"],
+            stage=lambda text: logger.info("%s: %s ...", key, text),
+        )
+        bar = fou.ProgressBar(total=steps(job) + len(images), progress=progress, iters_str="images")
+        job.advance = bar.update
+        rule = parse_threshold(run.thresholds.rule)
+        with bar, store.explained():
+            run_job(job)
+            calibration = calibrated(dataset, store, run.method, rule, scored)
+            run = replace(
+                run,
+                settings=settings,
+                thresholds=calibration.thresholds,
+                map_range=calibration.map_range,
+                folder=str(store.folder),
+                masks=masks_name(),
+                scored=len(store.scores.ids() & scored),
+                skipped=run.skipped + job.skipped,
+                warnings=job.warnings + calibration.warnings,
+                seconds=job.clock.seconds,
+            )
+            put_in_place(dataset, run, calibration, scored, bar.update)
+    report = _report(dataset, run, _count(marks), before)
+    logger.info("%s", report)
+    return report
+
+
+def _count(marks: MarkedImages) -> int:
+    return sum(len(boxes) for _, boxes in marks)
+
+
+def _report(dataset: fo.Dataset, run: Run, marked: int, before: set[str]) -> ReviewReport:
+    after = set(flagged(dataset, run).values("id"))
+    triage = read_triage(dataset, run)
+    defective = set(triage.ids[triage.truth == ANOMALOUS].tolist())
+    order = {id: i for i, id in enumerate(triage.ids[np.argsort(-triage.scores)].tolist())}
+
+    def ordered(ids: set[str]) -> list[str]:
+        return sorted(ids, key=lambda id: order.get(id, len(order)))
+
+    cleared = ordered(before - after)
+    return ReviewReport(run, marked, cleared, ordered(after - before), [id for id in cleared if id in defective])

@@ -1,0 +1,157 @@
+"""Rescoring: equal to a full run with the same marks, and as expensive as the change."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+import pytest
+from bson import ObjectId
+from fiftyone import ViewField as F
+from PIL import Image
+
+import fiftyone_segad as segad
+from conftest import ColourEmbedder
+
+
+@pytest.fixture
+def dataset(dataset_of: Any, pictures: list[Path]) -> Iterator[fo.Dataset]:
+    made = dataset_of(pictures, defect=[fo.Classification(label=d) for d in [*["good"] * 5, "dent"]])
+    yield made
+    for key in segad.list_runs(made):
+        segad.delete_run(made, key)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "patches at three scales": {"embedder": "efficientnet", "embedder_kwargs": {"input_size": 128}},
+    "a grid": {"embedder": "efficientnet", "segments": "grid:4"},
+    "with rotations": {"embedder": "efficientnet", "embedder_kwargs": {"input_size": 96}, "rotations": 2},
+}
+
+
+def compute(dataset: fo.Dataset, **options: Any) -> segad.Run:
+    return segad.compute_segment_anomalies(dataset, reference=dataset.limit(4), overwrite=True, **options)
+
+
+def state(dataset: fo.Dataset) -> dict[str, Any]:
+    """All that a run shows, without the names of its files and the ids of its labels."""
+    run = segad.load_run(dataset, "segad")
+    samples = dataset.exists("segad_score").sort_by("filepath")
+    records = {record.id: record for record in run.store.scores}
+    regions = [
+        [(d.bounding_box, d.anomaly_score, d.area, d.mask.tolist()) for d in s.segad_regions.detections]
+        for s in samples
+    ]
+    return {
+        "thresholds": run.thresholds,
+        "range": run.map_range,
+        "scores": samples.values("segad_score"),
+        "predictions": samples.values("segad_pred.label"),
+        "p": samples.values("segad_pred.p_value"),
+        "segments": [records[id].scores.tolist() for id in samples.values("id")],
+        "maps": [np.asarray(Image.open(path)).tolist() for path in samples.values("segad_map.map_path")],
+        "masks": [np.asarray(Image.open(path)).tolist() for path in samples.values("segad_mask.mask_path")],
+        "regions": regions,
+    }
+
+
+def mark_the_dent(dataset: fo.Dataset) -> None:
+    odd = dataset.sort_by("filepath").last()
+    worst = dataset.to_patches("segad_regions").match(F("sample_id") == ObjectId(odd.id))
+    segad.mark_normal(worst if len(worst) else dataset.select(odd.id), "segad")
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_equal_to_a_full_run(dataset: fo.Dataset, options: dict[str, Any]) -> None:
+    compute(dataset, **options)
+    without = state(dataset)
+    mark_the_dent(dataset)
+    report = segad.rescore(dataset)
+    learnt = state(dataset)
+    assert learnt["scores"] != without["scores"]
+    assert report.marked >= 1
+    compute(dataset, **options)
+    assert state(dataset) == learnt, "a new run of the key learns the same marks"
+    segad.unmark(dataset, "segad")
+    segad.rescore(dataset)
+    assert state(dataset) == without, "marks that were taken back are forgotten"
+
+
+def test_equal_without_kept_features(dataset: fo.Dataset) -> None:
+    run = compute(dataset, embedder="efficientnet", embedder_kwargs={"input_size": 128})
+    mark_the_dent(dataset)
+    assert run.store.features.paths(), "they are kept by default"
+    segad.rescore(dataset)
+    expected = state(dataset)
+    segad.unmark(dataset, "segad")
+    segad.rescore(dataset)
+    shutil.rmtree(Path(segad.load_run(dataset, "segad").folder) / "features")
+    mark_the_dent(dataset)
+    segad.rescore(dataset)
+    assert state(dataset) == expected
+
+
+def test_only_marked_images_go_through_the_model(dataset: fo.Dataset, colour_embedder: type[ColourEmbedder]) -> None:
+    compute(dataset)
+    segad.mark_normal(dataset.to_patches("segad_segments").limit(1), "segad")
+    calls = colour_embedder.calls
+    segad.rescore(dataset)
+    assert colour_embedder.calls == calls + 1
+    segad.rescore(dataset)
+    assert colour_embedder.calls == calls + 1, "there was nothing new to learn"
+
+
+@pytest.mark.usefixtures("colour_embedder")
+def test_the_report_names_alarms_and_defects_that_are_gone(dataset: fo.Dataset) -> None:
+    compute(dataset, threshold="quantile:0.8")
+    odd = dataset.sort_by("filepath").last()
+    assert odd.segad_pred.label == "anomalous"
+    segad.mark_normal(dataset.select(odd.id), "segad", why="to see it go")
+    report = segad.rescore(dataset)
+    odd.reload()
+    assert odd.segad_pred.label == "normal"
+    assert odd.segad_score == 0, "each of its segments has itself in the bank"
+    assert odd.id in report.cleared
+    assert report.lost == [odd.id], "it is a dent"
+    assert odd.id in str(report) and "undo_review" in str(report)
+
+
+@pytest.mark.usefixtures("colour_embedder")
+def test_marks_explain_what_is_near(dataset: fo.Dataset) -> None:
+    compute(dataset)
+    odd, other = dataset.sort_by("filepath").last(), dataset.sort_by("filepath").skip(4).first()
+    segad.mark_normal(dataset.select(odd.id), "segad")
+    segad.rescore(dataset)
+    near = segad.explain_sample(dataset, "segad", other.id, max_neighbours=9)
+    assert odd.filepath in {neighbour.filepath for segment in near for neighbour in segment.neighbours}
+
+
+@pytest.mark.usefixtures("colour_embedder")
+def test_what_cannot_learn_is_refused(dataset: fo.Dataset) -> None:
+    segad.compute_segment_anomalies(dataset, method="unlabeled")
+    segad.mark_normal(dataset.limit(1), "segad")
+    with pytest.raises(ValueError, match="no bank that could learn: its method is 'unlabeled'"):
+        segad.rescore(dataset)
+
+
+@pytest.mark.usefixtures("colour_embedder")
+def test_an_interrupted_rescore_leaves_the_run_and_goes_on(dataset: fo.Dataset) -> None:
+    compute(dataset)
+    before = state(dataset)
+    segad.mark_normal(dataset.limit(1), "segad")
+
+    def stop(bar: Any) -> None:
+        if bar.iteration > 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        segad.rescore(dataset, progress=stop)
+    assert state(dataset) == before
+    segad.rescore(dataset)
+    learnt = state(dataset)
+    compute(dataset)
+    assert state(dataset) == learnt
