@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
+PLUGIN = "@segad/anomaly"
 SHARED_DATA = Path(os.environ.get("SEGAD_SHARED_DATA", ROOT.parent / "shared" / "data"))
 
 os.environ.setdefault("FIFTYONE_DO_NOT_TRACK", "true")
@@ -146,6 +147,9 @@ class ColourEmbedder:
         segments = tiles((image.shape[1], image.shape[0]))
         return [Patches(segments, self.embed(image, segments))]
 
+    def close(self) -> None:
+        pass
+
     def __enter__(self) -> ColourEmbedder:
         return self
 
@@ -176,3 +180,15 @@ def pictures(tmp_path: Path) -> list[Path]:
         paths.append(tmp_path / f"{index}.png")
         Image.fromarray(picture).save(paths[-1])
     return paths
+
+
+def form(name: str, dataset: Any, **params: Any) -> dict[str, Any]:
+    """The properties of an operator's form as the App gets them, by name."""
+    import fiftyone.operators as foo
+    from fiftyone.operators.executor import ExecutionContext
+
+    operator = foo.get_operator(f"{PLUGIN}/{name}")
+    context = ExecutionContext(
+        {"dataset_name": dataset.name, "params": params, "view": []}, operator_uri=f"{PLUGIN}/{name}"
+    )
+    return operator.resolve_input(context).to_json()["type"]["properties"]

@@ -11,13 +11,12 @@ import fiftyone.operators as foo
 import numpy as np
 import pytest
 import yaml
-from fiftyone.operators.executor import ExecutionContext, ExecutionError
+from fiftyone.operators.delegated import DelegatedOperationService
+from fiftyone.operators.executor import ExecutionError
 from PIL import Image
 
 import fiftyone_segad as segad
-from conftest import ROOT, needs_fastdup
-
-PLUGIN = "@segad/anomaly"
+from conftest import PLUGIN, ROOT, form, needs_fastdup
 
 pytestmark = needs_fastdup
 
@@ -33,19 +32,10 @@ def run(operator: str, dataset: fo.Dataset | None, **params: Any) -> Any:
     return foo.execute_operator(f"{PLUGIN}/{operator}", {"dataset": dataset, "params": params}).result
 
 
-def form(name: str, dataset: fo.Dataset, **params: Any) -> dict[str, Any]:
-    """The properties of a form as the App gets them, by name."""
-    operator = foo.get_operator(f"{PLUGIN}/{name}")
-    context = ExecutionContext(
-        {"dataset_name": dataset.name, "params": params, "view": []}, operator_uri=f"{PLUGIN}/{name}"
-    )
-    return operator.resolve_input(context).to_json()["type"]["properties"]
-
-
 def test_the_plugin_lists_what_it_registers() -> None:
     listed = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
     registered = {o.name for o in foo.list_operators() if o.plugin_name == PLUGIN}
-    assert set(listed["operators"]) == registered
+    assert {*listed["operators"], *listed["panels"]} == registered
     assert listed["version"] == segad.__version__
     assert not foo.get_operator(f"{PLUGIN}/compute_segment_anomalies").config.unlisted
 
@@ -220,3 +210,28 @@ def test_delegated_execution_to_its_end(dataset: fo.Dataset) -> None:
     assert done.run_state == "completed", done.result and done.result.error
     dataset.reload()
     assert segad.load_run(dataset, "segad").scored == 6
+
+
+def test_a_delegated_run_comes_to_its_end(dataset: fo.Dataset) -> None:
+    """As with ``fiftyone delegated launch``, which executes what is queued by the same service."""
+    service = DelegatedOperationService()
+    request = {
+        "dataset": dataset,
+        "params": {"key": "later", "normals": "tag", "segments": "tiles:0.4:0.2"},
+        "request_delegation": True,
+    }
+    queued = foo.execute_operator(f"{PLUGIN}/compute_segment_anomalies", request, request_delegation=True)
+    queued.raise_exceptions()
+    dataset.reload()
+    assert segad.list_runs(dataset) == [], "it only waits"
+    (operation,) = service.list_operations(dataset_name=dataset.name)
+    assert operation.run_state == "queued"
+    service.execute_queued_operations(dataset_name=dataset.name)
+    (operation,) = service.list_operations(dataset_name=dataset.name)
+    assert operation.run_state == "completed"
+    assert operation.result.result["scored"] == 6
+    assert "steps" in operation.status.label, "the Runs page shows how far it is"
+    dataset.reload()
+    assert segad.list_runs(dataset) == ["later"]
+    assert set(dataset.values("later_pred.label")) == {"normal", "anomalous"}
+    service.delete_operation(operation.id)

@@ -12,6 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 
 from conftest import ROOT, needs_fastdup
 
@@ -23,7 +24,8 @@ print(",".join(names))
 print(",".join(m for m in ("torch", "fastdup", "onnxruntime") if m in sys.modules))
 """
 
-NAMES = "cancel_run,compute_segment_anomalies,delete_run,evaluate_anomalies,load_mvtec"
+_LISTED = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
+NAMES = ",".join(sorted([*_LISTED["operators"], *_LISTED["panels"]]))
 
 PLUGIN_FILES = ("fiftyone.yml", "fiftyone_segad", "requirements.txt", "README.md")
 
@@ -106,6 +108,7 @@ def test_the_array_core_does_not_know_fiftyone() -> None:
 import sys
 import fiftyone_segad.outliers, fiftyone_segad.job, fiftyone_segad.metrics, fiftyone_segad.thresholds
 import fiftyone_segad.store, fiftyone_segad.maps
+import fiftyone_segad.exposure, fiftyone_segad.groups, fiftyone_segad.parts, fiftyone_segad.suspicion
 print("fiftyone" in sys.modules)
 """
     done = python(code, ROOT)

@@ -4,10 +4,47 @@ from __future__ import annotations
 
 from .cancel_run import CancelRun
 from .compute import ComputeSegmentAnomalies
+from .delete_curation import DeleteCuration
 from .delete_run import DeleteRun
 from .evaluate import EvaluateAnomalies
+from .export_curated import ExportCurated
+from .find_contamination import FindContamination
+from .find_duplicates import FindDuplicates
+from .image_quality import ImageQuality
 from .load_mvtec import LoadMvtec
+from .rescore import Rescore
+from .review import MarkAnomalous, MarkNormal, UndoReview, Unmark
+from .save_bank import SaveBank
+from .score_new import ScoreNew
+from .select_coreset import SelectCoreset
+from .set_threshold import SetThreshold
+from .show_trial import ShowTrial
+from .try_image import TryImage
+from .visualize_segments import VisualizeSegments
 
-OPERATORS = (LoadMvtec, ComputeSegmentAnomalies, EvaluateAnomalies, CancelRun, DeleteRun)
+OPERATORS = (
+    LoadMvtec,
+    TryImage,
+    ShowTrial,
+    ComputeSegmentAnomalies,
+    ScoreNew,
+    SetThreshold,
+    EvaluateAnomalies,
+    VisualizeSegments,
+    MarkNormal,
+    MarkAnomalous,
+    Unmark,
+    UndoReview,
+    Rescore,
+    SelectCoreset,
+    SaveBank,
+    ExportCurated,
+    FindDuplicates,
+    ImageQuality,
+    FindContamination,
+    CancelRun,
+    DeleteRun,
+    DeleteCuration,
+)
 
 __all__ = ["OPERATORS"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -11,8 +12,10 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..compute import compute_segment_anomalies
-from ..embedders import CHOICES, DEFECTS, check_installed, resolve_name
-from ..errors import MissingDependencyError
+from ..embedders import DEFECTS, resolve_name
+from ..errors import SegadError
+from ..estimate import TRIED, estimate_run
+from ..fields import flagged
 from ..runs import check_key, list_runs, load_run
 from ..scoring import METHODS
 from ..segments import DEFAULT_GRID, parse_spec
@@ -31,6 +34,7 @@ DEFECT_LABELS = {
     "large": "large: coarse patches only (calmer maps; misses small defects)",
 }
 
+_OPENING = 2.0  # seconds
 _LARGEST_GRID = 10
 _MOST_ROTATIONS = 16
 _DELEGATE_FROM = 200  # images; from there on it takes minutes
@@ -41,15 +45,11 @@ class ComputeSegmentAnomalies(foo.Operator):
 
     @property
     def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name="compute_segment_anomalies",
-            label="Anomalies: compute segment anomalies",
-            description="Score segments of each image; add heatmaps, masks and regions",
-            icon="thermostat",
-            dynamic=True,
-            execute_as_generator=True,
-            allow_delegated_execution=True,
-            risk_level=types.RiskLevel.MEDIUM,
+        return execution.config(
+            "compute_segment_anomalies",
+            "Anomalies: compute segment anomalies",
+            "Score segments of each image; add heatmaps, masks and regions",
+            "thermostat",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -67,9 +67,7 @@ class ComputeSegmentAnomalies(foo.Operator):
     def resolve_execution_options(self, ctx: foo.ExecutionContext) -> foo.ExecutionOptions:
         """Offers delegated execution first where it would take minutes."""
         long = ctx.dataset is not None and len(ctx.target_view()) >= _DELEGATE_FROM
-        return foo.ExecutionOptions(
-            allow_immediate_execution=True, allow_delegated_execution=True, default_choice_to_delegated=long
-        )
+        return execution.options(long)
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
         """Runs, and shows the samples by score."""
@@ -91,14 +89,13 @@ class ComputeSegmentAnomalies(foo.Operator):
                 overwrite=request.overwrite,
                 progress=progress,
             )
-            flagged = len(dataset.match({f"{run.field('pred')}.label": "anomalous"}))
             return {
                 "key": run.key,
                 "scored": run.scored,
-                "flagged": flagged,
+                "flagged": len(flagged(dataset, run)),
                 "threshold": run.thresholds.image,
                 "skipped": len(run.skipped),
-                "messages": "\n".join(
+                "messages": "\n\n".join(
                     [*run.warnings, *(f"{entry['filepath']}: {entry['reason']}" for entry in run.skipped[:10])]
                 ),
             }
@@ -106,6 +103,10 @@ class ComputeSegmentAnomalies(foo.Operator):
         def after(result: dict[str, Any]) -> Iterator[Any]:
             run = load_run(dataset, request.key)
             yield ctx.ops.open_dataset(dataset.name)  # a reload would not show the new colours
+            time.sleep(_OPENING)  # it closes all panels and shows the usual fields, a moment after it was asked for
+            if ctx.spaces is not None:
+                yield ctx.ops.set_spaces(spaces=ctx.spaces)
+                time.sleep(_OPENING)
             yield ctx.ops.set_view(samples.exists(run.field("score")).sort_by(run.field("score"), reverse=True))
             shown = ["score", "pred", *(["segments"] if request.method == "within_image" else ["map"])]
             yield ctx.ops.set_active_fields([run.field(name) for name in shown])
@@ -147,9 +148,6 @@ class _Request:
         method = forms.text(params, "method", "reference")
         if method not in METHODS:
             raise ValueError(f"method={method!r} must be one of {list(METHODS)}")
-        embedder = forms.text(params, "embedder", "auto") or "auto"
-        if embedder not in CHOICES:  # a network by name may be code from anywhere: that is for Python only
-            raise ValueError(f"embedder={embedder!r} must be one of {list(CHOICES)}")
         segments = forms.text(params, "segments")
         if method == "within_image" and segments is None:
             segments = f"grid:{forms.whole(params, 'grid', DEFAULT_GRID, low=1)}"
@@ -157,7 +155,7 @@ class _Request:
         return cls(
             key=forms.text(params, "key", "segad") or "segad",
             method=method,
-            embedder=resolve_name(embedder, method),
+            embedder=resolve_name(forms.embedder_name(params), method),
             segments=segments,
             threshold=forms.number_or_text(threshold) if isinstance(threshold, str) and threshold else threshold,
             defects=forms.text(params, "defects", "any") or "any",
@@ -202,19 +200,29 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object, images: int) ->
     else:
         _add_comparison(ctx, inputs, method)
 
-    embedder = inputs.enum(
-        "embedder",
-        CHOICES,
-        default="auto",
-        label="Embedder",
-        description="What turns a segment into features; 'auto' is the best single one that is installed",
-    )
+    forms.choose_embedder(ctx, inputs, method)
+    inputs.view("count", types.Notice(label=f"{images} images will be scored{_estimate(ctx)}"))
+
+
+def _estimate(ctx: foo.ExecutionContext) -> str:
+    """What the run will take, as the end of a sentence; empty if the form is not yet complete."""
     try:
-        check_installed(forms.text(params, "embedder", "auto") or "auto", method)
-    except (MissingDependencyError, ValueError) as error:
-        embedder.invalid = True
-        embedder.error_message = str(error)
-    inputs.view("count", types.Notice(label=f"{images} images will be scored"))
+        request = _Request.parse(_shown(ctx))
+        if request.embedder == "fastdup-native" or ctx.dataset.has_sample_field(request.segments or ""):
+            return ""  # a trial of the one takes seconds, and boxes of the other differ from image to image
+        reference = normals.select(ctx.dataset, ctx.params) if request.method == "reference" else None
+        found = estimate_run(
+            ctx.target_view().values("filepath"),
+            [] if reference is None else reference.values("filepath"),
+            request.method,
+            request.embedder,
+            request.segments,
+            request.defects,
+            request.rotations,
+        )
+    except (SegadError, ValueError):
+        return ""  # told under the field that is wrong
+    return "" if found is None else f": {found}, as tried on {TRIED} of them"
 
 
 def _add_comparison(ctx: foo.ExecutionContext, inputs: types.Object, method: str) -> None:

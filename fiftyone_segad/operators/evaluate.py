@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..evaluate import METRIC_NAMES, AnomalyResults, evaluate_anomalies, format_metric
-from ..runs import check_eval_key, field_name, list_runs
-from ..truth import GT_FIELD, segmentation_fields
+from ..evaluate import evaluate_anomalies
+from ..results import METRIC_NAMES, AnomalyResults
+from ..runs import check_eval_key
+from ..text_report import format_metric
+from ..truth import GT_FIELD
 from . import execution, forms
 
 _COLUMNS = ("category", "defect", "n_normal", "n_anomalous", "image_auroc", "pixel_auroc", "aupro_30", "recall")
@@ -22,15 +23,11 @@ class EvaluateAnomalies(foo.Operator):
 
     @property
     def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name="evaluate_anomalies",
-            label="Anomalies: evaluate a run",
-            description="Compare scores and maps with ground-truth masks: AUROC, AUPRO, precision, recall",
-            icon="fact_check",
-            dynamic=True,
-            execute_as_generator=True,
-            allow_delegated_execution=True,
-            risk_level=types.RiskLevel.MEDIUM,
+        return execution.config(
+            "evaluate_anomalies",
+            "Anomalies: evaluate a run",
+            "Compare scores and maps with ground-truth masks: AUROC, AUPRO, precision, recall",
+            "fact_check",
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -40,14 +37,7 @@ class EvaluateAnomalies(foo.Operator):
             forms.stop(inputs, "no_dataset", "Open a dataset first")
         elif forms.choose_run(ctx, inputs) is not None:
             count = len(ctx.target_view())
-            fields = _truth_fields(ctx.dataset)
-            if not fields:
-                forms.stop(inputs, "no_truth", "The dataset has no Segmentation field with ground truth")
-            else:
-                default = GT_FIELD if GT_FIELD in fields else fields[0]
-                forms.choose(
-                    inputs, "gt_field", fields, "Ground truth", "Images without a mask count as normal", default
-                )
+            forms.choose_truth(ctx, inputs)
             key = inputs.str("eval_key", label="Evaluation key", description="Keeps the result under this name")
             name = forms.text(ctx.params, "eval_key")
             if name is not None:
@@ -82,19 +72,13 @@ class EvaluateAnomalies(foo.Operator):
         return _outputs(ctx.results)
 
 
-def _truth_fields(dataset: fo.Dataset) -> list[str]:
-    """Names of the Segmentation fields that are not predictions of a run."""
-    predicted = {field_name(key, "mask") for key in list_runs(dataset)}
-    return [name for name in segmentation_fields(dataset) if name not in predicted]
-
-
 def _result(results: AnomalyResults) -> dict[str, Any]:
     rows = results.rows()
     return {
         **{name: rows[-1][name] for name in METRIC_NAMES},
         "rows": [{name: format_metric(row[name]) for name in _COLUMNS} for row in rows],
         "report": results.report(),
-        "messages": "\n".join(results.warnings),
+        "messages": "\n\n".join(results.warnings),
     }
 
 

@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import fiftyone.operators as foo
@@ -25,6 +26,28 @@ Result = dict[str, Any]
 _STORE = "fiftyone_segad"
 _INTERVAL = 0.5  # seconds between reports
 _TTL = 60  # seconds after which a run that does not report counts as gone
+_KEPT = 7 * 24 * 3600  # seconds for which a failure is shown
+
+
+def config(name: str, label: str, description: str, icon: str) -> foo.OperatorConfig:
+    """The configuration of an operator that runs by :func:`execute`."""
+    return foo.OperatorConfig(
+        name=name,
+        label=label,
+        description=description,
+        icon=icon,
+        dynamic=True,
+        execute_as_generator=True,
+        allow_delegated_execution=True,
+        risk_level=types.RiskLevel.MEDIUM,
+    )
+
+
+def options(long: bool) -> foo.ExecutionOptions:
+    """Immediate and delegated execution, the second one first where it would take minutes."""
+    return foo.ExecutionOptions(
+        allow_immediate_execution=True, allow_delegated_execution=True, default_choice_to_delegated=long
+    )
 
 
 def execute(
@@ -58,10 +81,39 @@ def dataset_id(ctx: foo.ExecutionContext) -> str:
     return str(ctx.dataset._doc.id)
 
 
+@dataclass(frozen=True)
+class Activity:
+    """What runs on a dataset, in whichever process.
+
+    Attributes:
+        name: what it may be cancelled by
+        share: how much of it is done, in [0, 1]
+        label: the same in words
+    """
+
+    name: str
+    share: float
+    label: str
+
+
+def activities(dataset_id: str) -> list[Activity]:
+    """What is running on a dataset."""
+    return [Activity(name, **value) for name, value in _values(f"running:{dataset_id}:").items()]
+
+
+def failures(dataset_id: str) -> dict[str, str]:
+    """Why what ran on a dataset lately did not end well, by name; gone once it ends well or is dismissed."""
+    return _values(f"failed:{dataset_id}:")
+
+
+def dismiss_failure(dataset_id: str, name: str) -> None:
+    """Forgets a failure."""
+    _store().delete(f"failed:{dataset_id}:{name}")
+
+
 def running(dataset_id: str) -> list[str]:
     """Names of what is running on a dataset."""
-    prefix = f"running:{dataset_id}:"
-    return [key.removeprefix(prefix) for key in _store().list_keys() if key.startswith(prefix)]
+    return [activity.name for activity in activities(dataset_id)]
 
 
 def cancel(dataset_id: str, name: str) -> None:
@@ -75,17 +127,24 @@ class _Watch:
     def __init__(self, dataset_id: str, name: str) -> None:
         self._running = f"running:{dataset_id}:{name}"
         self._cancel = f"cancel:{dataset_id}:{name}"
+        self._failed = f"failed:{dataset_id}:{name}"
         self._last = 0.0
         self.stopped = threading.Event()
 
     def __enter__(self) -> _Watch:
         _store().delete(self._cancel)
-        _store().set(self._running, True, ttl=_TTL)
+        _store().delete(self._failed)
+        self._say(0.0, "starting")
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         _store().delete(self._running)
         _store().delete(self._cancel)
+        if error is not None:
+            _store().set(self._failed, str(error) or type(error).__name__, ttl=_KEPT)
+
+    def _say(self, share: float, label: str) -> None:
+        _store().set(self._running, {"share": share, "label": label}, ttl=_TTL)
 
     def report(self, bar: Any, show: Callable[[float, str], None]) -> None:
         """Called at each step of the progress bar.
@@ -101,8 +160,9 @@ class _Watch:
         self._last = now
         if _store().has(self._cancel):
             self.stopped.set()
-        _store().set(self._running, True, ttl=_TTL)
-        show(bar.progress, f"{bar.iteration:,} of {bar.total:,} steps")
+        label = f"{bar.iteration:,} of {bar.total:,} steps"
+        self._say(bar.progress, label)
+        show(bar.progress, label)
 
 
 def _live(
@@ -146,6 +206,13 @@ def _error_form() -> types.Property:
     form = types.Object()
     form.str("error", label="Nothing was changed")
     return types.Property(form, view=types.View(label="It did not work"))
+
+
+def _values(prefix: str) -> dict[str, Any]:
+    """Entries of the store by the rest of their keys; one may go while they are read."""
+    store = _store()
+    found = {key.removeprefix(prefix): store.get(key) for key in store.list_keys() if key.startswith(prefix)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _store() -> Any:

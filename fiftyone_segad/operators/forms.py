@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..runs import list_runs
+from ..embedders import CHOICES, check_installed
+from ..errors import MissingDependencyError
+from ..runs import (
+    EVALUATION_FIELDS,
+    FIELD_NAMES,
+    evaluation_field,
+    field_name,
+    list_evaluations,
+    list_runs,
+    review_field,
+)
+from ..truth import GT_FIELD, truth_fields
 
 
 def invalid(prop: types.Property, check: Callable[[], Any]) -> bool:
@@ -46,6 +58,32 @@ def choose(
     )
 
 
+def choose_embedder(
+    ctx: foo.ExecutionContext,
+    inputs: types.Object,
+    method: str = "reference",
+    description: str = "What turns a segment into features; 'auto' is the best single one that is installed",
+) -> None:
+    """Adds a list of the embedders, and says how to install one that is not there."""
+    prop = inputs.enum("embedder", CHOICES, default="auto", label="Embedder", description=description)
+    try:
+        check_installed(text(ctx.params, "embedder", "auto") or "auto", method)
+    except (MissingDependencyError, ValueError) as error:
+        prop.invalid, prop.error_message = True, str(error)
+
+
+def embedder_name(params: dict[str, Any]) -> str:
+    """The embedder that was chosen.
+
+    Raises:
+        ValueError: if it is none of those offered: a network by name may be code from anywhere, and is for Python only
+    """
+    name = text(params, "embedder", "auto") or "auto"
+    if name not in CHOICES:
+        raise ValueError(f"embedder={name!r} must be one of {list(CHOICES)}")
+    return name
+
+
 def choose_run(ctx: foo.ExecutionContext, inputs: types.Object, default: bool = True) -> str | None:
     """Adds a list of the dataset's runs; returns the chosen one, or None after saying that there are none."""
     runs = list_runs(ctx.dataset) if ctx.dataset is not None else []
@@ -55,6 +93,37 @@ def choose_run(ctx: foo.ExecutionContext, inputs: types.Object, default: bool = 
     choose(inputs, "key", runs, "Run", "Key of the run", runs[-1] if default else None)
     key = ctx.params.get("key") or (runs[-1] if default else None)
     return key if key in runs else None
+
+
+def run_key(ctx: foo.ExecutionContext) -> str:
+    """The key that was given, or else that of the last run.
+
+    Raises:
+        ValueError: if there is no run at all
+    """
+    key = text(ctx.params, "key")
+    runs = list_runs(ctx.dataset)
+    if key is None and not runs:
+        raise ValueError(f"Dataset '{ctx.dataset.name}' has no runs; compute segment anomalies first")
+    return key if key is not None else runs[-1]
+
+
+def choose_truth(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
+    """Adds a list of the fields that can be ground truth, or says that there are none."""
+    fields = truth_choices(ctx.dataset)
+    if not fields:
+        stop(inputs, "no_truth", "The dataset has no ground truth: no Segmentation, Detections or Polylines field")
+        return
+    default = GT_FIELD if GT_FIELD in fields else fields[0]
+    choose(inputs, "gt_field", fields, "Ground truth", "Images without a mask count as normal", default)
+
+
+def truth_choices(dataset: fo.Dataset) -> list[str]:
+    """The fields that can be ground truth: those of masks, boxes and lines that no run or evaluation of ours wrote."""
+    ours = {field_name(key, name) for key in list_runs(dataset) for name in FIELD_NAMES}
+    ours |= {review_field(key) for key in list_runs(dataset)}
+    ours |= {evaluation_field(key, name) for key in list_evaluations(dataset) for name in EVALUATION_FIELDS}
+    return [name for name in truth_fields(dataset) if name not in ours]
 
 
 def text(params: dict[str, Any], name: str, default: str | None = None) -> str | None:

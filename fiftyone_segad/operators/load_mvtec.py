@@ -16,7 +16,7 @@ _SHOWN = 10
 
 
 class LoadMvtec(foo.Operator):
-    """Loads a folder in MVTec layout as a dataset."""
+    """Loads a folder in the layout of MVTec AD, LOCO AD or AD 2 as a dataset."""
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -37,7 +37,8 @@ class LoadMvtec(foo.Operator):
             "dataset_dir",
             required=True,
             label="Folder",
-            description="Holds train/good, test/<defect> and ground_truth/<defect>, or categories that do",
+            description="Holds train/good, test/<defect> and ground_truth/<defect> (or those of MVTec LOCO AD or "
+            "MVTec AD 2), or categories that do",
         )
         path = forms.text(ctx.params, "dataset_dir")
         if path is not None and not _invalid_folder(folder, path):
@@ -76,7 +77,7 @@ class LoadMvtec(foo.Operator):
             "dataset": dataset.name,
             "samples": len(dataset),
             "problems": len(problems),
-            "messages": "\n".join(problems[:_SHOWN]),
+            "messages": "\n\n".join(problems[:_SHOWN]),
         }
 
     def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:

@@ -1,0 +1,128 @@
+"""What a run will take, from a short trial on a few of its images. Knows nothing of FiftyOne."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image
+
+from .embedders import Level, Patches, get_embedder
+from .errors import ImageError
+from .images import read_image
+from .job import GIVEN
+from .maps import MAP_SIDE, anomaly_map
+from .segments import get_proposer
+
+TRIED = 2
+"""Images of a trial."""
+
+_OTHER_WORK = {"reference": 2.0, "unlabeled": 3.0, "within_image": 1.2}
+"""Time of a run relative to that of decoding and model alone; benchmarks/accuracy.md has what each stage took."""
+
+_FILES = 1500
+"""Bytes of an image's mask, labels and records, roughly."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run takes, to within a factor of two.
+
+    Attributes:
+        seconds: time
+        bytes: disk, for maps, masks, scores and bank
+    """
+
+    seconds: float
+    bytes: int
+
+    def __str__(self) -> str:
+        return f"about {_duration(self.seconds)} and {_size(self.bytes)} on disk"
+
+
+def estimate_run(
+    images: Sequence[str],
+    normals: Sequence[str],
+    method: str,
+    embedder: str,
+    segments: str | None,
+    defects: str = "any",
+    rotations: int = 1,
+) -> Estimate | None:
+    """Estimates a run by running the embedder on a few of its images; a second call with the same ones is free.
+
+    Args:
+        images: files of the images to score
+        normals: files of the normal images
+        method: the method
+        embedder: the embedder, no longer ``auto``
+        segments: specification of the segments; None for the embedder's own
+        defects: as for :func:`~fiftyone_segad.compute_segment_anomalies`
+        rotations: copies of each normal image
+
+    Returns:
+        the estimate; None if none of the first images can be used
+    """
+    trial = _try(tuple(images[:TRIED]), embedder, segments, defects)
+    if trial is None:
+        return None
+    compared = len(normals) * rotations if method == "reference" else 0
+    seconds = trial.seconds * (len(images) + compared) * _OTHER_WORK[method]
+    stored = trial.bank_bytes * compared
+    return Estimate(seconds, (trial.map_bytes + trial.score_bytes + _FILES) * len(images) + stored)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What one image takes."""
+
+    seconds: float
+    map_bytes: int
+    score_bytes: int
+    bank_bytes: int
+
+
+@lru_cache(maxsize=32)  # a form asks again whenever one of its fields changes
+def _try(paths: tuple[str, ...], name: str, spec: str | None, defects: str) -> _Trial | None:
+    trials = []
+    with get_embedder(name, None, defects) as embedder:
+        for path in (paths[0], *paths):  # the first time the model is still cold
+            start = time.perf_counter()
+            try:
+                pixels = read_image(path)
+            except ImageError:
+                continue
+            if spec is None:
+                levels, kinds = embedder.patches(pixels), embedder.levels
+            else:
+                cut = get_proposer(spec)((pixels.shape[1], pixels.shape[0]))
+                levels, kinds = [Patches(cut, embedder.embed(pixels, cut))], GIVEN
+            seconds = time.perf_counter() - start
+            segments, features = levels[0].segments, levels[0].features
+            # Norms of features are as smooth as scores are, so that a picture of them compresses as a map does
+            values = anomaly_map(segments, np.linalg.norm(features, axis=1), (MAP_SIDE, MAP_SIDE))
+            scaled = (values - values.min()) / max(float(np.ptp(values)), 1e-9)
+            file = io.BytesIO()
+            Image.fromarray((scaled * 255).astype(np.uint8)).save(file, "PNG")
+            bank = sum(_bank_bytes(level, kind) for level, kind in zip(levels, kinds, strict=True))
+            trials.append(_Trial(seconds, file.tell(), 4 * len(segments), bank))
+    return min(trials, key=lambda trial: trial.seconds) if trials else None
+
+
+def _bank_bytes(level: Patches, kind: Level) -> int:
+    """Components are stored in half precision."""
+    return 2 * len(level.segments) * kind.components if kind.components is not None else level.features.nbytes
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _size(count: int) -> str:
+    return f"{max(count / 1e6, 0.1):.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

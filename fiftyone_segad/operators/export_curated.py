@@ -1,0 +1,187 @@
+"""Operator ``export_curated``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+
+from ..export import NORMAL_SPLITS, check_folder, export_curated
+from ..runs import list_runs
+from ..truth import GT_FIELD
+from . import execution, forms
+
+FORMATS = {
+    "MVTec": "MVTec folder: train/good, test/<defect>, ground_truth/<defect>",
+    "FiftyOneDataset": "FiftyOne dataset, with everything",
+    "COCODetectionDataset": "COCO, defects as instances",
+    "ImageSegmentationDirectory": "Images and masks",
+    "ImageClassificationDirectoryTree": "A folder a defect type, without masks",
+}
+
+_NONE = "none"
+
+
+class ExportCurated(foo.Operator):
+    """Exports reviewed images and masks."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return execution.config(
+            "export_curated",
+            "Anomalies: export curated images",
+            "Images and masks with what was decided on them, as an MVTec folder or in another format",
+            "drive_folder_upload",
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        """The form."""
+        inputs = types.Object()
+        if ctx.dataset is None:
+            forms.stop(inputs, "no_dataset", "Open a dataset first")
+        else:
+            _add_inputs(ctx, inputs)
+        return types.Property(inputs, view=types.View(label="Export curated images"))
+
+    def resolve_execution_options(self, ctx: foo.ExecutionContext) -> foo.ExecutionOptions:
+        """Offers delegated execution."""
+        return foo.ExecutionOptions(allow_immediate_execution=True, allow_delegated_execution=True)
+
+    def execute(self, ctx: foo.ExecutionContext) -> Any:
+        """Exports."""
+        samples, params = ctx.target_view(), ctx.params
+        folder = forms.text(params, "folder")
+        if folder is None:
+            raise ValueError("folder is missing: name the folder to make")
+        chosen = forms.text(params, "format", "MVTec") or "MVTec"
+        if chosen not in FORMATS:
+            raise ValueError(f"format={chosen!r} must be one of {list(FORMATS)}")
+        overwrite = bool(params.get("overwrite", False))
+        target = _folder(folder, overwrite)
+
+        def work(progress: execution.Progress) -> dict[str, Any]:
+            done = export_curated(
+                samples,
+                target,
+                key=_named(params, "key"),
+                gt_field=_named(params, "gt_field"),
+                decision_field=_named(params, "decision_field"),
+                dataset_type=None if chosen == "MVTec" else getattr(fo.types, chosen),
+                normals=forms.text(params, "normal_split", "train") or "train",
+                symlink=bool(params.get("symlink", False)),
+                overwrite=overwrite,
+                progress=progress,
+            )
+            return {
+                "folder": str(done.folder),
+                "images": done.images,
+                "counts": "\n".join(f"{name}: {count}" for name, count in sorted(done.counts.items())),
+                "without_mask": len(done.without_mask),
+                "ids": [*done.without_mask, *(entry["id"] for entry in done.skipped)],
+                "skipped": len(done.skipped),
+                "messages": "\n".join(f"{entry['filepath']}: {entry['reason']}" for entry in done.skipped[:10]),
+            }
+
+        def after(result: dict[str, Any]) -> Iterator[Any]:
+            if result["ids"]:
+                yield ctx.ops.set_view(ctx.dataset.select(result["ids"]))
+
+        return execution.execute(ctx, "export", work, _outputs, after)
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
+        """The result."""
+        return _outputs(ctx.results)
+
+
+def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
+    dataset, params = ctx.dataset, ctx.params
+    prop = inputs.str(
+        "folder",
+        required=True,
+        label="Folder",
+        description="Full path of a new folder, on the machine that runs the App",
+    )
+    folder = forms.text(params, "folder")
+    if folder is not None:
+        if Path(folder).expanduser().is_dir():
+            inputs.bool("overwrite", default=False, label="Replace an earlier export in this folder")
+        forms.invalid(prop, lambda: _folder(folder, bool(params.get("overwrite"))))
+    formats = types.RadioGroup()
+    for name, label in FORMATS.items():
+        formats.add_choice(name, label=label)
+    inputs.enum("format", formats.values(), default="MVTec", label="Format", view=formats)
+    truths = forms.truth_choices(dataset)
+    forms.choose(
+        inputs,
+        "gt_field",
+        truths or [_NONE],
+        "Masks",
+        "Ground truth, or what came back from annotation",
+        GT_FIELD if GT_FIELD in truths else (truths or [_NONE])[0],
+    )
+    forms.choose(
+        inputs,
+        "key",
+        [_NONE, *list_runs(dataset)],
+        "Predictions",
+        "Run that stands in for images without review and ground truth, and for masks that are not there",
+        _NONE,
+    )
+    forms.choose(
+        inputs,
+        "decision_field",
+        [_NONE, *_reviews(dataset)],
+        "Reviews",
+        "Field that says 'normal' or 'anomalous'; it comes before ground truth and predictions",
+        _NONE,
+    )
+    forms.choose(
+        inputs, "normal_split", list(NORMAL_SPLITS), "Normal images", "Where those without a split go", NORMAL_SPLITS[0]
+    )
+    inputs.bool("symlink", default=False, label="Link to the images instead of copying them")
+    inputs.view("count", types.Notice(label=f"{len(ctx.target_view())} samples; their files stay as they are"))
+
+
+def _reviews(dataset: fo.Dataset) -> list[str]:
+    """Fields that can hold reviews: texts and classifications that are nothing else."""
+    kinds = {name: field for name, field in dataset.get_field_schema().items() if name not in _OTHERS}
+    predictions = {f"{key}_pred" for key in list_runs(dataset)}
+    return [
+        name
+        for name, field in kinds.items()
+        if (isinstance(field, fo.StringField) or getattr(field, "document_type", None) is fo.Classification)
+        and name not in predictions
+    ]
+
+
+_OTHERS = {"id", "filepath", "split", "category", "defect"}
+
+
+def _named(params: dict[str, Any], name: str) -> str | None:
+    value = forms.text(params, name)
+    return None if value == _NONE else value
+
+
+def _folder(folder: str, overwrite: bool) -> Path:
+    if not Path(folder).expanduser().is_absolute():
+        raise ValueError(f"folder='{folder}': give the full path of the folder")
+    return check_folder(folder, overwrite)
+
+
+def _outputs(result: dict[str, Any]) -> types.Property:
+    form = types.Object()
+    form.str("folder", label="Folder")
+    form.int("images", label="Images")
+    form.str("counts", label="By split and defect type", view=types.MarkdownView())
+    if result.get("without_mask"):
+        form.int("without_mask", label="Anomalous images without a mask (shown in the grid)")
+    if result.get("skipped"):
+        form.int("skipped", label="Left out (shown in the grid)")
+    if result.get("messages"):
+        form.str("messages", label="Please note", view=types.MarkdownView())
+    label = "Exported. Next: 'Load an MVTec folder' on another machine, or train on it; manifest.json has the decisions"
+    return types.Property(form, view=types.View(label=label))

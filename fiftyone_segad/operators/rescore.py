@@ -1,0 +1,94 @@
+"""Operator ``rescore``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+
+from ..errors import RunError
+from ..fields import NORMAL
+from ..rescoring import rescore
+from ..review import list_marks
+from ..runs import load_run
+from . import execution, forms
+
+_SHOWN = 10
+
+
+class Rescore(foo.Operator):
+    """Lets a run learn what was marked as normal."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return execution.config(
+            "rescore",
+            "Anomalies: rescore",
+            "Learn what was marked as normal: scores, maps, masks, regions and thresholds follow",
+            "autorenew",
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        """The form."""
+        inputs = types.Object()
+        if ctx.dataset is None:
+            forms.stop(inputs, "no_dataset", "Open a dataset first")
+        else:
+            key = forms.choose_run(ctx, inputs)
+            if key is not None:
+                _add_marks(ctx, inputs, key)
+        return types.Property(inputs, view=types.View(label="Rescore"))
+
+    def execute(self, ctx: foo.ExecutionContext) -> Any:
+        """Rescores, and shows the alarms that are gone."""
+        dataset, key = ctx.dataset, forms.run_key(ctx)
+
+        def work(progress: execution.Progress) -> dict[str, Any]:
+            report = rescore(dataset, key, progress=progress)
+            return {
+                "key": key,
+                "marked": report.marked,
+                "cleared": len(report.cleared),
+                "raised": len(report.raised),
+                "lost": len(report.lost),
+                "lost_files": "\n\n".join(dataset.select(report.lost[:_SHOWN]).values("filepath")),
+                "ids": [*report.lost, *(id for id in report.cleared if id not in report.lost)],
+            }
+
+        def after(result: dict[str, Any]) -> Iterator[Any]:
+            yield ctx.ops.reload_dataset()
+            if result["ids"]:
+                yield ctx.ops.set_view(dataset.select(result["ids"], ordered=True))
+
+        return execution.execute(ctx, f"rescoring of {key}", work, _outputs, after)
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
+        """The result."""
+        return _outputs(ctx.results)
+
+
+def _add_marks(ctx: foo.ExecutionContext, inputs: types.Object, key: str) -> None:
+    try:
+        method = load_run(ctx.dataset, key).method
+    except RunError as error:
+        forms.stop(inputs, "gone", "The run cannot be changed", str(error))
+        return
+    if method != "reference":
+        forms.stop(inputs, "method", f"A run by '{method}' has no bank that could learn; use one by 'reference'")
+        return
+    count = len(list_marks(ctx.dataset, key, NORMAL))
+    inputs.view("marks", types.Notice(label=f"{count} marks say 'normal'; the run will know these, and no others"))
+
+
+def _outputs(result: dict[str, Any]) -> types.Property:
+    form = types.Object()
+    form.int("marked", label="Marks learnt")
+    form.int("cleared", label="Alarms gone")
+    form.int("raised", label="Alarms that are new")
+    if result.get("lost"):
+        form.int("lost", label="Defects among those that are gone: undo their marks, or the tool learns to miss them")
+        form.str("lost_files", label="The first of them", view=types.MarkdownView())
+    label = f"Run '{result.get('key')}' is rescored. The grid shows the alarms that are gone"
+    return types.Property(form, view=types.View(label=label))

@@ -1,0 +1,71 @@
+"""Operator ``visualize_segments``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+
+from ..runs import plot_key
+from ..segment_plot import MAX_IMAGES, visualize_segments
+from . import execution, forms
+
+
+class VisualizeSegments(foo.Operator):
+    """Lays out the segments of a run in the plane."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name="visualize_segments",
+            label="Anomalies: plot the segments of a run",
+            description="Put segments that look alike beside each other, coloured by their anomaly score",
+            icon="bubble_chart",
+            dynamic=True,
+            execute_as_generator=True,
+            allow_delegated_execution=True,
+            risk_level=types.RiskLevel.LOW,
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        """The form."""
+        inputs = types.Object()
+        if ctx.dataset is None:
+            forms.stop(inputs, "no_dataset", "Open a dataset first")
+        elif forms.choose_run(ctx, inputs) is not None:
+            images = inputs.int(
+                "max_images",
+                default=MAX_IMAGES,
+                min=1,
+                label="Images",
+                description="At most so many, those with the highest scores; they go through the embedder once more",
+            )
+            forms.invalid(images, lambda: forms.whole(ctx.params, "max_images", MAX_IMAGES, low=1))
+        return types.Property(inputs, view=types.View(label="Plot the segments of a run"))
+
+    def execute(self, ctx: foo.ExecutionContext) -> Any:
+        """Computes the plot."""
+        dataset, key = ctx.dataset, forms.run_key(ctx)
+        count = forms.whole(ctx.params, "max_images", MAX_IMAGES, low=1)
+
+        def work(progress: execution.Progress) -> dict[str, Any]:
+            results = visualize_segments(dataset, key, count, progress=progress)
+            return {"plot": plot_key(key), "segments": len(results.points)}
+
+        def after(result: dict[str, Any]) -> Iterator[Any]:
+            yield ctx.ops.reload_dataset()
+
+        return execution.execute(ctx, f"plot of {key}", work, _outputs, after)
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
+        """The result."""
+        return _outputs(ctx.results)
+
+
+def _outputs(result: dict[str, Any]) -> types.Property:
+    form = types.Object()
+    form.int("segments", label="Segments")
+    form.str("plot", label="Key of the plot in the Embeddings panel")
+    return types.Property(form, view=types.View(label="Plotted. Next: look at it in the panel 'Anomaly triage'"))

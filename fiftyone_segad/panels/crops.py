@@ -1,0 +1,87 @@
+"""Crops of segments as pictures that a panel can show."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+from PIL import Image, ImageDraw
+
+from ..errors import ImageError
+from ..explain import Box, explain_sample
+from ..images import read_image
+
+_SIDE = 160  # pixels of a crop
+_AROUND = 0.12
+"""Side of a crop at least, as a share of the image's shorter side: a patch alone does not tell where it is."""
+
+
+def explained(dataset: fo.Dataset, key: str, sample_id: str) -> dict[str, Any]:
+    """The explanation of a sample as plain values with pictures.
+
+    Returns:
+        ``{"sample_id", "name", "segments": [{"crops": [{"image", "label", "filepath"}, ...]}, ...]}``; the first crop
+        of a segment is the sample's own
+
+    Raises:
+        ValueError, SegadError: as :func:`~fiftyone_segad.explain.explain_sample`
+    """
+    filepath = dataset[sample_id].filepath
+    rows = []
+    for segment in explain_sample(dataset, key, sample_id):
+        crops = [_crop(filepath, segment.box, f"score {segment.score:.2f}")]
+        crops += [_crop(near.filepath, near.box, f"distance {near.distance:.2f}") for near in segment.neighbours]
+        rows.append({"crops": [crop for crop in crops if crop is not None]})
+    return {"sample_id": sample_id, "name": Path(filepath).name, "segments": rows}
+
+
+def add(panel: types.Object, why: dict[str, Any], on_click: Callable[[foo.ExecutionContext], None]) -> None:
+    """Adds an explanation to a panel; a click on a crop hands on the file of its image."""
+    title = f"**{why['name']}**: its worst segments, and the most similar ones it was compared with"
+    panel.md(title, name="why_title")
+    for i, segment in enumerate(why["segments"]):
+        row = panel.h_stack(f"segment{i}", gap=1)
+        for j, crop in enumerate(segment["crops"]):
+            view = types.ImageView(
+                height="110px",
+                width="110px",
+                alt=crop["label"],
+                label=crop["label"],
+                operator=on_click,
+                params={"filepath": crop["filepath"]},
+            )
+            row.view(f"crop{i}_{j}", view, default=crop["image"])
+
+
+def _crop(filepath: str, box: Box | None, label: str) -> dict[str, str] | None:
+    try:
+        image = Image.fromarray(read_image(filepath))
+    except ImageError:
+        return None
+    if box is not None:
+        image = _framed(image, box)
+    image.thumbnail((_SIDE, _SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return {"image": f"data:image/jpeg;base64,{data}", "label": label, "filepath": filepath}
+
+
+def _framed(image: Image.Image, box: Box) -> Image.Image:
+    """A square around a box, with the box outlined."""
+    x0, y0, x1, y1 = box
+    half = max(x1 - x0, y1 - y0, _AROUND * min(image.size)) * 0.8
+    centre = ((x0 + x1) / 2, (y0 + y1) / 2)
+    corner = (centre[0] - half, centre[1] - half)
+    scale = _SIDE / (2 * half)
+    crop = image.crop((*corner, centre[0] + half, centre[1] + half))
+    crop = crop.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
+    frame = [(value - corner[i % 2]) * scale for i, value in enumerate(box)]
+    ImageDraw.Draw(crop).rectangle(frame, outline=(213, 94, 0), width=2)
+    return crop

@@ -1,0 +1,229 @@
+"""What the triage panel shows of a run: counts, histogram and choices of images at any threshold, from arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from fiftyone.core.collections import SampleCollection as Samples
+from numpy.typing import NDArray
+
+from . import metrics
+from .fields import ANOMALOUS, NORMAL
+from .metrics import Confusion, confusion, count_scores
+from .runs import Run, evaluation_field, list_evaluations, load_run
+from .truth import GOOD, NORMAL_NAMES
+
+BINS = 40
+"""Bars of the histogram."""
+
+POINTS = 200
+"""Points of a curve at most."""
+
+UNKNOWN = "unknown"
+"""Truth of images that nothing is known of."""
+
+SHOWN = 60
+"""Images of a choice that has no natural end, such as the highest scores."""
+
+CHOICES = ("highest", "uncertain", "flagged", "TP", "FP", "FN", "TN")
+
+
+@dataclass(frozen=True)
+class Triage:
+    """Scores and truth of the images of a run.
+
+    Attributes:
+        ids: sample ids ``[n]``
+        scores: float64 array ``[n]``
+        truth: ``normal``, ``anomalous`` or ``unknown``, array ``[n]``
+        defects: kind of defect or None, ``[n]``
+    """
+
+    ids: NDArray[np.str_]
+    scores: NDArray[np.float64]
+    truth: NDArray[np.str_]
+    defects: Sequence[str | None]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the truth of an image is known."""
+        return bool((self.truth != UNKNOWN).any())
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Lowest and highest score."""
+        return float(self.scores.min()), float(self.scores.max())
+
+    def flagged(self, threshold: float) -> int:
+        """Number of images above a threshold."""
+        return int((self.scores > threshold).sum())
+
+    def confusion(self, threshold: float) -> Confusion:
+        """The images whose truth is known, by outcome at a threshold."""
+        known = self.truth != UNKNOWN
+        return confusion(self.scores[known] > threshold, self.truth[known] == ANOMALOUS)
+
+    def histogram(self) -> tuple[NDArray[np.float64], dict[str, NDArray[np.int64]]]:
+        """Numbers of images by score and truth.
+
+        Returns:
+            edges ``[BINS + 1]`` and, by truth that occurs, counts ``[BINS]``
+        """
+        low, high = self.range
+        edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+        return edges, {
+            truth: np.histogram(self.scores[self.truth == truth], edges)[0]
+            for truth in (NORMAL, ANOMALOUS, UNKNOWN)
+            if (self.truth == truth).any()
+        }
+
+    def between(self, low: float, high: float) -> list[str]:
+        """Ids of the images with scores from ``low`` to ``high``, highest first."""
+        return self._ordered((self.scores >= low) & (self.scores <= high))
+
+    def choose(self, choice: str, threshold: float) -> list[str]:
+        """Ids of images, in the order in which one would look at them.
+
+        Args:
+            choice: ``highest`` scores; ``uncertain``, those nearest to the threshold; ``flagged``, or those with an
+                outcome: ``TP``, ``FP``, ``FN``, ``TN``. Highest scores first, but for the uncertain ones
+            threshold: the threshold
+
+        Raises:
+            ValueError: if there is no such choice
+        """
+        if choice not in CHOICES:
+            raise ValueError(f"There is no choice {choice!r}; use one of {list(CHOICES)}")
+        above = self.scores > threshold
+        if choice == "highest":
+            return self._ordered(np.ones(len(self), bool))[:SHOWN]
+        if choice == "uncertain":
+            order = np.argsort(np.abs(self.scores - threshold), kind="stable")[:SHOWN]
+            return [str(id) for id in self.ids[order]]
+        if choice == "flagged":
+            return self._ordered(above)
+        wanted = ANOMALOUS if choice in ("TP", "FN") else NORMAL
+        return self._ordered((self.truth == wanted) & (above == (choice[1] == "P")))
+
+    def rates(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None:
+        """False-positive rate, recall and precision for each threshold at which one of them changes.
+
+        Returns:
+            thresholds, descending, and the three rates, ``[k]`` each; at most :data:`POINTS` of them. None if the truth
+            of normal or of defective images is unknown
+        """
+        known = self.truth != UNKNOWN
+        counts = count_scores(self.scores[known], self.truth[known] == ANOMALOUS)
+        if not counts.both_classes:
+            return None
+        fpr, recall = (rates[1:] for rates in counts.rates())
+        # An image is flagged above a threshold: it lies between two scores
+        below = np.append(counts.scores[1:], counts.scores[-1] - 1e-6)
+        kept = np.unique(np.linspace(0, len(below) - 1, min(POINTS, len(below))).round().astype(int))
+        thresholds = (counts.scores + below) / 2
+        return thresholds[kept], fpr[kept], recall[kept], metrics.precision_of(counts)[kept]
+
+    def by_defect(self, threshold: float) -> list[dict[str, Any]]:
+        """Rows ``defect``, ``images``, ``flagged``, ``recall`` and ``auroc`` (against all normal images)."""
+        normal = self.scores[self.truth == NORMAL]
+        rows = []
+        for defect in sorted({name for name in self.defects if name and name.lower() not in NORMAL_NAMES}):
+            own = self.scores[np.array([name == defect for name in self.defects])]
+            flagged = int((own > threshold).sum())
+            counts = count_scores(np.concatenate([normal, own]), np.arange(len(normal) + len(own)) >= len(normal))
+            rows.append(
+                {
+                    "defect": defect,
+                    "images": len(own),
+                    "flagged": flagged,
+                    "recall": flagged / len(own),
+                    "auroc": metrics.auroc(counts),
+                }
+            )
+        return rows
+
+    def of_defect(self, defect: str) -> list[str]:
+        """Ids of the images with a kind of defect, highest score first."""
+        return self._ordered(np.array([name == defect for name in self.defects]))
+
+    def _ordered(self, chosen: NDArray[np.bool_]) -> list[str]:
+        places = np.flatnonzero(chosen)
+        return [str(id) for id in self.ids[places[np.argsort(-self.scores[places], kind="stable")]]]
+
+
+def read_triage(samples: Samples, run: Run) -> Triage:
+    """Reads scores and truth of the samples that a run scored.
+
+    The truth is that of the run's latest evaluation, else the field ``defect`` (``good`` is normal), else unknown.
+
+    Args:
+        samples: the samples
+        run: the run
+    """
+    scored = samples.exists(run.field("score"))
+    schema = samples.get_field_schema()
+    root = samples._root_dataset
+    evaluations = [k for k in list_evaluations(root) if root.get_run_info(k).config.evaluated == run.key]
+    has_defects = "defect" in schema and "defect.label" in samples.get_field_schema(flat=True)
+    paths = ["id", run.field("score")]
+    paths += ["defect.label"] if has_defects else []
+    paths += [f"{evaluation_field(key, 'truth')}.label" for key in evaluations[-1:]]
+    ids, scores, *labels = scored.values(paths)
+    defects: list[str | None] = labels.pop(0) if has_defects else [None] * len(ids)
+    judged: list[str | None] = labels[0] if labels else [None] * len(ids)
+    truth = [label or _by_defect(defect) for label, defect in zip(judged, defects, strict=True)]
+    return Triage(np.array(ids, str), np.array(scores, np.float64), np.array(truth, str), defects)
+
+
+def second_opinions(samples: Samples, key: str, other: str | None = None, max_images: int = SHOWN) -> fo.DatasetView:
+    """The samples at which a second person should look first.
+
+    Those on which two runs disagree come first, the clearest disagreement leading; then those whose scores are nearest
+    to the threshold.
+
+    Args:
+        samples: the samples
+        key: the run's key
+        other (None): key of a second run to compare with
+        max_images (60): samples at most
+
+    Returns:
+        a view in this order
+
+    Raises:
+        ValueError: if there is no such run, or ``max_images`` is no number of images
+    """
+    if max_images < 1:
+        raise ValueError(f"max_images must be from 1 on, got {max_images}")
+    first, above = _margins(samples, key)
+    order = sorted(first, key=lambda id: abs(above[id]))
+    if other is not None:
+        _, beside = _margins(samples, other)
+        clear = {id: abs(above[id] - beside[id]) for id in order if id in beside and above[id] * beside[id] < 0}
+        order = sorted(clear, key=lambda id: -clear[id]) + [id for id in order if id not in clear]
+    view: fo.DatasetView = samples.select(order[:max_images], ordered=True)
+    return view
+
+
+def _margins(samples: Samples, key: str) -> tuple[list[str], dict[str, float]]:
+    """Ids of a run's samples, and how far above its threshold they lie, in standard deviations of its scores."""
+    run = load_run(samples, key)
+    ids, scores = samples.exists(run.field("score")).values(["id", run.field("score")])
+    values = np.array(scores, np.float64)
+    margins = values - run.thresholds.image
+    margins[margins == 0] = -1e-12  # flagged is what lies above the threshold
+    spread = max(float(values.std()), 1e-12) if len(values) else 1.0
+    return ids, dict(zip(ids, (margins / spread).tolist(), strict=True))
+
+
+def _by_defect(defect: str | None) -> str:
+    if defect is None:
+        return UNKNOWN
+    return NORMAL if defect.lower() in NORMAL_NAMES or defect == GOOD else ANOMALOUS

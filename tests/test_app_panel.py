@@ -1,0 +1,282 @@
+"""The triage panel in a real browser: from an empty dataset to decisions.
+
+With the variable ``SEGAD_PICTURES`` set, the pictures of docs/app.md are made anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import pytest
+from fiftyone import ViewField as F
+
+import fiftyone_segad as segad
+from conftest import ROOT
+from fiftyone_segad.operators import execution
+from fiftyone_segad.triage import Triage, read_triage
+from test_app import CHROMIUM, MINUTE
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
+
+NAME = "segad-panel-test"
+PORT = 5394
+
+
+@pytest.fixture(scope="module")
+def dataset(sample_category: Path) -> Iterator[fo.Dataset]:
+    made = segad.load_mvtec(sample_category, name=NAME, persistent=True)
+    yield made
+    made.delete()
+
+
+@pytest.fixture(scope="module")
+def page(dataset: fo.Dataset) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    session = fo.launch_app(dataset, remote=True, port=PORT)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic"],
+        )
+        tab = browser.new_page(viewport={"width": 1280, "height": 1000})
+        tab.set_default_timeout(MINUTE)
+        open_panel(tab)
+        yield tab
+        browser.close()
+    session.close()
+
+
+def picture(page: Any, name: str) -> None:
+    """Keeps a picture for the documents, if it was asked for."""
+    if "SEGAD_PICTURES" in os.environ:
+        (ROOT / "docs" / "app").mkdir(exist_ok=True)
+        page.screenshot(path=ROOT / "docs" / "app" / f"{name}.jpg", type="jpeg", quality=60)
+
+
+def open_panel(tab: Any) -> None:
+    tab.goto(f"http://localhost:{PORT}/datasets/{NAME}")
+    tab.wait_for_selector('[data-cy="fo-grid"]')
+    tab.wait_for_timeout(3000)
+    if tab.get_by_text("Dismiss").count():  # an advertisement that covers the grid
+        tab.get_by_text("Dismiss").first.click()
+    tab.locator('[data-cy="new-panel-btn"]').first.click()
+    tab.get_by_text("Anomaly triage").first.click()
+
+
+@pytest.fixture(scope="module")
+def triage(page: Any, dataset: fo.Dataset) -> Triage:
+    """A run that the panel shows after a reload."""
+    page.get_by_text("No run yet").wait_for()
+    page.get_by_role("button", name="Compute anomalies").click()
+    page.get_by_text("images will be scored: about").wait_for()
+    picture(page, "1-compute")
+    page.get_by_role("button", name="Execute").first.click()
+    page.get_by_text("Images scored").first.wait_for(timeout=5 * MINUTE)
+    close_result(page)
+    page.get_by_text("images by").wait_for()  # the panel has stayed open, and shows the run
+    page.wait_for_timeout(5000)
+    picture(page, "2-scores")
+    dataset.reload()
+    scores = sorted(dataset.values("segad_score"))
+    segad.set_threshold(dataset, "segad", (scores[-5] + scores[-6]) / 2)  # five are flagged
+    page.reload()
+    page.get_by_role("button", name="5 flagged").wait_for()
+    return read_triage(dataset, segad.load_run(dataset, "segad"))
+
+
+def close_result(page: Any) -> None:
+    page.get_by_role("button", name="Done").or_(page.get_by_role("button", name="Close")).first.click()
+    page.locator(".MuiDialog-container").wait_for(state="detached")
+
+
+def counts(page: Any) -> dict[str, int]:
+    """The numbers on the panel's buttons."""
+    found = {}
+    for words in ("flagged", "hits", "false alarms", "misses", "good passed"):
+        text = page.get_by_role("button", name=re.compile(rf"^[\d,]+ {words}$")).first.inner_text()
+        found[words] = int(text.split()[0].replace(",", ""))
+    return found
+
+
+def wait_for_counts(page: Any, expected: dict[str, int]) -> None:
+    """Buttons are drawn one after the other."""
+    for _ in range(60):
+        if counts(page) == expected:
+            return
+        page.wait_for_timeout(500)
+    assert counts(page) == expected
+
+
+def expected(triage: Triage, threshold: float) -> dict[str, int]:
+    matrix = triage.confusion(threshold)
+    return {
+        "flagged": triage.flagged(threshold),
+        "hits": matrix.tp,
+        "false alarms": matrix.fp,
+        "misses": matrix.fn,
+        "good passed": matrix.tn,
+    }
+
+
+def test_counts_are_those_of_the_run(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+    threshold = segad.load_run(dataset, "segad").thresholds.image
+    wait_for_counts(page, expected(triage, threshold))
+    assert counts(page)["flagged"] == 5
+
+
+def test_a_count_sets_the_grid(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+    page.get_by_role("button", name="5 flagged").click()
+    page.get_by_text("5 samples").first.wait_for()
+    misses = counts(page)["misses"]
+    page.get_by_role("button", name=f"{misses} misses").click()
+    page.get_by_text(f"{misses} samples").first.wait_for()
+    page.get_by_role("button", name="All").click()
+    page.get_by_text(f"{len(dataset)} samples").first.wait_for()
+
+
+def test_the_slider_counts_without_writing(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+    before = segad.load_run(dataset, "segad").thresholds.image
+    slider = page.locator(".MuiSlider-root").last.bounding_box()
+    page.mouse.click(slider["x"] + 0.3 * slider["width"], slider["y"] + slider["height"] / 2)
+    page.get_by_role("button", name=re.compile("^Apply")).wait_for()
+    page.wait_for_timeout(3000)  # other events may still be answered
+    moved = float(page.locator('input[type="range"]').last.input_value())
+    assert moved < before
+    wait_for_counts(page, expected(triage, moved))
+    assert counts(page)["flagged"] > 5
+    assert segad.load_run(dataset, "segad").thresholds.image == before
+    picture(page, "3-threshold")
+    page.get_by_role("button", name="Back").click()
+    page.get_by_role("button", name="5 flagged").wait_for()
+
+
+def test_why_shows_crops_of_the_sample_and_of_normal_images(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+    page.get_by_role("button", name="Highest").click()
+    page.get_by_text("Select", exact=True).first.wait_for(state="attached")  # the view has as many samples as before
+    page.wait_for_timeout(5000)
+    tile = page.locator('[data-cy="fo-grid"] canvas').first.bounding_box()
+    page.mouse.move(tile["x"] + 40, tile["y"] + 40)
+    page.wait_for_timeout(500)
+    page.mouse.click(tile["x"] + 18, tile["y"] + 18)  # the box that selects it
+    page.wait_for_timeout(1000)
+    page.get_by_role("button", name="Why is it anomalous?").click()
+    page.get_by_text("its worst segments").wait_for()
+    highest = dataset[triage.choose("highest", 0)[0]]
+    assert page.get_by_text(Path(highest.filepath).name).count()
+    assert page.locator('img[src^="data:image/jpeg"]').count() >= 8  # of up to three segments, with three neighbours
+    (score,) = {text for text in page.get_by_text(re.compile("^score")).all_inner_texts()[:1]}
+    worst = segad.explain_sample(dataset, "segad", highest.id, max_segments=1)[0].score
+    assert score == f"score {worst:.2f}"
+    page.locator('img[src^="data:image/jpeg"]').last.scroll_into_view_if_needed()
+    picture(page, "4-why")
+
+
+def test_apply_writes_the_threshold(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+    slider = page.locator(".MuiSlider-root").last.bounding_box()
+    page.mouse.click(slider["x"] + 0.5 * slider["width"], slider["y"] + slider["height"] / 2)
+    page.get_by_role("button", name=re.compile("^Apply")).wait_for()
+    page.wait_for_timeout(3000)
+    flagged = counts(page)["flagged"]
+    assert flagged > 5
+    page.get_by_role("button", name=re.compile("^Apply")).click()
+    page.get_by_text("Images scored").first.wait_for()
+    close_result(page)
+    dataset.reload()
+    assert len(dataset.match(F("segad_pred.label") == "anomalous")) == flagged
+    page.get_by_role("button", name=re.compile("^Apply")).wait_for(state="detached")
+
+
+def test_regions_and_groups_open_in_the_grid(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+    dataset.reload()
+    page.get_by_role("button", name="Regions").click()
+    page.get_by_text(f"{len(dataset.to_patches('segad_regions'))} patches").first.wait_for()
+    page.get_by_role("button", name="By defect").click()
+    page.get_by_text("GroupBy").first.wait_for(state="attached")  # the bar may be too narrow for it
+    page.get_by_role("button", name="All").click()
+    page.get_by_text(f"{len(dataset)} samples").first.wait_for()
+
+
+def test_a_kind_of_defect_opens_in_the_grid(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+    row = page.get_by_role("row").filter(has_text="scratch")
+    assert row.inner_text().split()[1] == str(len(dataset.match(F("defect.label") == "scratch")))
+    row.get_by_role("button").last.click()
+    page.get_by_text(f"{len(dataset.match(F('defect.label') == 'scratch'))} samples").first.wait_for()
+    page.get_by_role("button", name="All").click()
+    page.get_by_text(f"{len(dataset)} samples").first.wait_for()
+
+
+def test_a_point_of_a_curve_moves_the_threshold(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+    page.get_by_text("Curves", exact=True).click()
+    page.locator(".scatterlayer .point").first.wait_for()
+    page.locator(".scatterlayer .trace").first.locator(".point").nth(2).click(force=True)
+    rates = triage.rates()
+    assert rates is not None
+    page.get_by_role("button", name=f"{triage.flagged(rates[0][2])} flagged").wait_for()
+    page.get_by_text(f"{triage.flagged(rates[0][2])} samples").first.wait_for()
+    page.get_by_role("button", name="Back").click()
+    page.get_by_role("button", name="Apply").wait_for(state="detached")
+
+
+def test_segments_are_plotted_and_open_as_patches(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+    page.get_by_text("Segments", exact=True).click()
+    page.get_by_role("button", name="Plot the segments").click()
+    page.get_by_text("Key of the plot").first.wait_for(timeout=5 * MINUTE)
+    close_result(page)
+    page.locator(".scatterlayer .point").first.wait_for()
+    dataset.reload()
+    assert dataset.has_brain_run("segad_plot")
+    points = len(dataset.load_brain_results("segad_plot").points)
+    assert points == dataset.count("segad_segments.detections")
+    picture(page, "5-segments")
+    page.locator(".scatterlayer .point").nth(3).click(force=True)
+    page.get_by_text("1 patch").first.wait_for()
+    page.get_by_role("button", name="All").click()
+
+
+def test_a_reload_keeps_the_tab_and_the_run(page: Any, triage: Triage) -> None:
+    page.reload()
+    page.get_by_text("draw around several").wait_for()
+    page.get_by_text("Scores", exact=True).click()
+    page.get_by_text("Threshold", exact=True).wait_for()
+
+
+def test_what_runs_and_what_failed_is_shown_in_every_tab(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+    """Another process works on the dataset; two pages look on, and one of them cancels."""
+    other = page.context.browser.new_page(viewport={"width": 1280, "height": 1000})
+    other.set_default_timeout(MINUTE)
+    open_panel(other)
+    ended = threading.Event()
+
+    def work() -> None:
+        watch = execution._Watch(str(dataset._doc.id), "elsewhere")
+        bar = fo.ProgressBar(total=200, start_msg="", quiet=True)
+        try:
+            with watch, bar:
+                while not ended.wait(0.6):
+                    bar.update()
+                    watch.report(bar, lambda share, label: None)
+        except segad.RunCancelled:
+            ended.set()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        for tab in (page, other):
+            tab.get_by_text("Running 'elsewhere': ").wait_for()
+        other.get_by_role("button", name="Cancel elsewhere").click()
+        for tab in (page, other):
+            tab.get_by_text("'elsewhere' did not end: Cancelled").wait_for()
+    finally:
+        ended.set()
+        worker.join()
+    page.get_by_role("button", name="Dismiss").click()
+    page.get_by_text("did not end").wait_for(state="detached")
+    other.get_by_text("did not end").wait_for(state="detached")
+    other.close()

@@ -1,0 +1,97 @@
+"""The review from the App: what is selected, marked, learnt and undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import pytest
+from fiftyone.operators.executor import ExecutionError
+
+import fiftyone_segad as segad
+
+PLUGIN = "@segad/anomaly"
+
+
+@pytest.fixture
+def dataset(dataset_of: Any, pictures: list[Path]) -> Iterator[fo.Dataset]:
+    made = dataset_of(pictures)
+    segad.compute_segment_anomalies(made, reference=made.limit(4), segments="grid:3", threshold="quantile:0.8")
+    yield made
+    segad.delete_run(made, "segad")
+
+
+def run(name: str, dataset: fo.Dataset, view: Any = None, params: dict[str, Any] | None = None, **state: Any) -> Any:
+    request = {"dataset": dataset, "view": view, "params": params or {}, **state}
+    execution = foo.execute_operator(f"{PLUGIN}/{name}", request)
+    execution.raise_exceptions()
+    dataset.reload()
+    return execution.result
+
+
+def test_selected_samples_are_marked_with_the_reason(dataset: fo.Dataset) -> None:
+    ids = dataset.limit(2).values("id")
+    result = run("mark_normal", dataset, params={"why": "dust"}, selected=ids)
+    assert (result["changed"], result["marks"]) == (2, 2)
+    marks = segad.list_marks(dataset, "segad")
+    assert ({mark.sample_id for mark in marks}, {mark.why for mark in marks}) == (set(ids), {"dust"})
+
+
+def test_selected_patches_are_marked(dataset: fo.Dataset) -> None:
+    patches = dataset.to_patches("segad_segments")
+    chosen = patches.limit(3).values("id")
+    assert run("mark_anomalous", dataset, patches, selected=chosen)["changed"] == 3
+    assert {mark.kind for mark in segad.list_marks(dataset, "segad")} == {"segment"}
+
+
+def test_selected_labels_of_an_open_sample_are_marked(dataset: fo.Dataset) -> None:
+    sample = dataset.last()
+    label = sample.segad_segments.detections[4]
+    selected = [{"label_id": label.id, "sample_id": sample.id, "field": "segad_segments"}]
+    run("mark_normal", dataset, selected_labels=selected, current_sample=sample.id)
+    (mark,) = segad.list_marks(dataset, "segad")
+    assert mark.box == pytest.approx(label.bounding_box)
+
+
+def test_the_open_sample_is_marked_when_nothing_is_selected(dataset: fo.Dataset) -> None:
+    run("mark_normal", dataset, current_sample=dataset.last().id)
+    assert [mark.sample_id for mark in segad.list_marks(dataset, "segad")] == [dataset.last().id]
+
+
+def test_rescore_unmark_and_undo(dataset: fo.Dataset) -> None:
+    odd = dataset.sort_by("segad_score", reverse=True).first()
+    assert odd.segad_pred.label == "anomalous"
+    run("mark_normal", dataset, selected=[odd.id])
+    result = run("rescore", dataset)
+    assert (result["marked"], result["cleared"], result["ids"]) == (1, 1, [odd.id])
+    assert run("unmark", dataset, selected=[odd.id])["changed"] == 1
+    assert run("undo_review", dataset)["marks"] == 1
+    assert run("undo_review", dataset)["marks"] == 0
+    assert run("undo_review", dataset)["changed"] == 0
+    assert run("rescore", dataset)["raised"] == 1
+
+
+@pytest.mark.parametrize("name", ["mark_normal", "mark_anomalous", "unmark"])
+def test_nothing_selected_is_told(dataset: fo.Dataset, name: str) -> None:
+    with pytest.raises((ExecutionError, ValueError), match=r"nothing|Select samples or patches"):
+        run(name, dataset)
+
+
+def test_labels_of_several_fields_are_refused(dataset: fo.Dataset) -> None:
+    sample = dataset.last()
+    labels = [
+        {"label_id": sample[field].detections[0].id, "sample_id": sample.id, "field": field}
+        for field in ("segad_segments", "segad_regions")
+    ]
+    with pytest.raises((ExecutionError, ValueError), match=r"nothing|several fields"):
+        run("mark_normal", dataset, selected_labels=labels)
+
+
+def test_a_run_that_cannot_learn_is_told_in_the_form(dataset: fo.Dataset) -> None:
+    segad.compute_segment_anomalies(dataset, key="later", method="unlabeled", segments="grid:3")
+    with pytest.raises((ExecutionError, ValueError), match="method"):
+        run("rescore", dataset, params={"key": "later"})
+    segad.delete_run(dataset, "later")
