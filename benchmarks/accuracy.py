@@ -20,19 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fiftyone_segad import metrics
-from fiftyone_segad.maps import anomaly_map
-from fiftyone_segad.metrics import PixelCounts
-from fiftyone_segad.runs import Run
+from fiftyone_segad.scoring import bank
 from fiftyone_segad.store import RunStore
-from fiftyone_segad.truth import Truth
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FOLDERS = (DATA / "screw", DATA / "magnetic_tile")
@@ -47,11 +42,16 @@ ROWS: dict[str, dict[str, Any]] = {
     "reference/efficientnet, defects=large": {"method": "reference", "embedder": "efficientnet", "defects": "large"},
     "reference/efficientnet, rotations=4": {"method": "reference", "embedder": "efficientnet", "rotations": 4},
     "reference/fastdup+efficientnet": {"method": "reference", "embedder": "fastdup+efficientnet"},
-    "unlabeled/efficientnet": {"method": "unlabeled", "embedder": "efficientnet"},
+    "unlabeled/efficientnet": {"method": "unlabeled", "embedder": "auto"},
+    "reference/efficientnet, exact search": {"method": "reference", "embedder": "auto"},
+    "unlabeled/efficientnet, exact search": {"method": "unlabeled", "embedder": "auto"},
 }
 """Arguments of compute_segment_anomalies by name of the row, in the order of the table."""
 
-OPTIONAL = ("reference/efficientnet, rotations=4",)
+EXACT = tuple(name for name in ROWS if name.endswith("exact search"))
+"""Rows whose banks are searched exhaustively, to see what the index costs; they take long."""
+
+OPTIONAL = ("reference/efficientnet, rotations=4", *EXACT)
 """Rows that are measured only if they are named."""
 
 LEGEND = """Image AUROC, average precision and best F1 are of images; pixel AUROC, pixel F1 and AUPRO (overlap by region
@@ -61,12 +61,6 @@ test split; "unlabeled" was given train and test together, without labels. Secon
 compute_segment_anomalies, database and files included, by all images that it read (scored and normal ones); "in use" is
 the share of it that went to decoding, model and search. Bank rows are the features kept at the finest level, before a
 coreset. Peak MiB is that of the process."""
-
-SEED = 0
-IMAGE_DRAWS = 1000
-PIXEL_DRAWS = 200
-BINS = 2000
-"""Bins of the pixel scores in the bootstrap; the figures themselves are those of evaluate_anomalies."""
 
 COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "run": lambda row: row["run"],
@@ -139,10 +133,11 @@ def measure(folder: Path, name: str) -> dict[str, Any]:
 
     import fiftyone_segad as segad
     from fiftyone_segad.threads import usable_cores
-    from fiftyone_segad.truth import read_truth
 
     fo.config.show_progress_bars = False
     asked = ROWS[name]
+    if name in EXACT:
+        bank.EXACT_ROWS = sys.maxsize
     dataset = segad.load_mvtec(folder)
     try:
         test, normals = dataset.match(F("split") == "test"), dataset.match(F("split") == "train")
@@ -163,7 +158,7 @@ def measure(folder: Path, name: str) -> dict[str, Any]:
             "normals": run.normals,
             "skipped": len(run.skipped),
             **results.metrics(),
-            "intervals": intervals(run, results.outcomes, read_truth(test, "defect_mask")),
+            "intervals": results.intervals(),
             "threshold": run.thresholds.image,
             "threshold_rule": run.thresholds.rule,
             "wall_seconds": wall,
@@ -183,40 +178,6 @@ def bank_rows(store: RunStore) -> int | None:
     """Features kept of the images to compare with, at the finest level; None if there is no bank."""
     totals = [np.array([len(rows) for rows in image.rows]) for image in store.bank]
     return int(np.sum(totals, axis=0).max()) if totals else None
-
-
-def intervals(run: Run, outcomes: dict[str, str], truths: dict[str, Truth]) -> dict[str, list[float]]:
-    """Bootstrap intervals of image AUROC, pixel AUROC and AUPRO 0.3; none where a class is absent."""
-    records = [record for record in run.store.scores if record.id in outcomes]
-    defective = np.array([outcomes[record.id] in ("TP", "FN") for record in records])
-    if defective.all() or not defective.any():
-        return {}
-    scores = np.array([record.image_score for record in records])
-    low = float(min(record.scores.min() for record in records))
-    high = float(max(record.scores.max() for record in records))
-    counts = []
-    for record in records:
-        counts.append(PixelCounts(low, high, BINS))
-        counts[-1].add(anomaly_map(record.segments, record.scores), truths[record.id].read(record.segments.size))
-    random = np.random.default_rng(SEED)
-    drawn = [metrics.count_scores(scores[i], defective[i]) for i in draws(defective, IMAGE_DRAWS, random)]
-    merged = [PixelCounts.merge(low, high, [counts[k] for k in i]) for i in draws(defective, PIXEL_DRAWS, random)]
-    return {
-        "image_auroc": bounds([metrics.auroc(each) for each in drawn]),
-        "pixel_auroc": bounds([metrics.auroc(each.pixels()) for each in merged]),
-        "aupro_30": bounds([metrics.partial_area(each.overlap(), 0.3) for each in merged]),
-    }
-
-
-def draws(defective: NDArray[np.bool_], count: int, random: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Indices of images drawn with replacement, as many good and as many defective ones as there are."""
-    classes = [np.flatnonzero(defective), np.flatnonzero(~defective)]
-    return [np.concatenate([random.choice(each, len(each)) for each in classes]) for _ in range(count)]
-
-
-def bounds(values: Sequence[float | None]) -> list[float]:
-    """The 2.5th and 97.5th percentile."""
-    return [float(bound) for bound in np.percentile(np.array(values, np.float64), [2.5, 97.5])]
 
 
 def tables(figures: Figures) -> str:
