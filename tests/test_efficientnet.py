@@ -72,7 +72,7 @@ def stages() -> tuple[NDArray[np.uint8], list[NDArray[np.float32]]]:
 
 def test_stages_equal_those_of_pytorch(stages: tuple[NDArray[np.uint8], list[NDArray[np.float32]]]) -> None:
     images, expected = stages
-    found = outputs_of(build_network(read_weights(weights_file(2)), range(7)), images)
+    found = outputs_of(build_network(read_weights(weights_file(2)), dict.fromkeys(range(7), 1)), images)
     assert [each.shape[1] for each in expected] == [128, 64, 32, 16, 16, 8, 8]
     assert len(found) == 7
     for one, other in zip(found, expected, strict=True):
@@ -85,9 +85,9 @@ def test_pooled_stages_are_averages_of_what_there_is(
 ) -> None:
     torch = pytest.importorskip("torch")
     images, expected = stages
-    found = outputs_of(build_network(read_weights(weights_file(2)), [6, 3], pooling=3), images)
-    average = torch.nn.AvgPool2d(3, 1, 1, count_include_pad=False)
-    for one, stage in zip(found, (6, 3), strict=True):
+    found = outputs_of(build_network(read_weights(weights_file(2)), {6: 5, 3: 3}), images)
+    for one, (stage, side) in zip(found, ((6, 5), (3, 3)), strict=True):
+        average = torch.nn.AvgPool2d(side, 1, side // 2, count_include_pad=False)
         pooled = average(torch.from_numpy(expected[stage].transpose(0, 3, 1, 2).copy())).numpy()
         np.testing.assert_allclose(one, pooled.transpose(0, 2, 3, 1), atol=1e-5 * np.abs(pooled).max())
 
@@ -144,11 +144,11 @@ def test_patches_cover_the_image_at_three_strides(embedder: EfficientNetEmbedder
         assert covered.all()
 
 
-def test_features_are_at_the_place_of_their_boxes(small: EfficientNetEmbedder) -> None:
+def test_features_are_at_the_place_of_their_boxes(embedder: EfficientNetEmbedder) -> None:
     image = picture(256, 192)
     changed = image.copy()
     changed[96:112, 200:216] = (255, 0, 255)  # the centre at 0.8125 and 0.5417 of the sides
-    for before, after in zip(small.patches(image), small.patches(changed), strict=True):
+    for before, after in zip(embedder.patches(image), embedder.patches(changed), strict=True):
         moved = np.linalg.norm(after.features - before.features, axis=1)
         x0, y0, x1, y1 = before.segments.boxes[moved.argmax()]
         assert x0 <= 208 <= x1 and y0 <= 104 <= y1

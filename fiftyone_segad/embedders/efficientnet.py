@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,14 @@ VARIANT = 2
 INPUT_SIZE = 512
 POOLING = 3
 
-LEVELS: dict[int, tuple[int, ...]] = {8: (2, 4), 16: (3, 5), 32: (6,)}
+LEVELS: dict[int, tuple[int, ...]] = {8: (2, 4), 16: (3, 4, 5), 32: (6,)}
 """By stride in pixels of the network's input: the stages whose outputs are joined."""
+
+WEIGHTS = {8: 1.0, 16: 2.0, 32: 1.0}
+"""Shares of the strides in the fused score. The middle one is good at small and at large defects alike."""
+
+_WIDENED = {6: 2}
+"""What is added to the pooling of a stage: the coarsest looks for what is odd over a large area."""
 
 COMPONENTS = 64
 """Principal components of a level's features that are compared."""
@@ -55,7 +61,7 @@ class EfficientNetEmbedder(Embedder):
             cost that grows with its square
         levels: strides to use, of 8, 16 and 32. Small strides find small defects, large ones those of
             texture, shape and large areas
-        pooling: side of the square of patches that are averaged, odd; 1 for none
+        pooling: side of the square of patches that are averaged, odd; 1 for none. At a stride of 32 it is larger by 2
         batch_size: has no effect: one image goes through the network at a time
 
     Raises:
@@ -84,19 +90,21 @@ class EfficientNetEmbedder(Embedder):
         self.input_size = input_size
         self._strides = tuple(sorted(levels))
         self.levels = tuple(
-            Level(f"stride {s}", components=COMPONENTS, whiten=s in WHITENED, positional=True) for s in self._strides
+            Level(f"stride {s}", WEIGHTS[s], components=COMPONENTS, whiten=s in WHITENED, positional=True)
+            for s in self._strides
         )
         file = weights_file(variant)
         digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
-        self.identity = f"efficientnet-lite{variant}-{digest}-{input_size}-{self._strides}-pool{pooling}"
+        self._taps = {stage: pooling + _WIDENED.get(stage, 0) for stride in self._strides for stage in LEVELS[stride]}
+        stages = "-".join(f"{stride}{LEVELS[stride]}" for stride in self._strides)
+        self.identity = f"efficientnet-lite{variant}-{digest}-{input_size}-{stages}-pool{tuple(self._taps.values())}"
         import onnxruntime  # here, so that the package imports in no time
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = usable_cores()
         # Threads that wait actively take the cores from the search, which follows each image
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._taps = sorted({stage for stride in self._strides for stage in LEVELS[stride]})
-        network = build_network(read_weights(file), self._taps, pooling)
+        network = build_network(read_weights(file), self._taps)
         self._session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
 
     def patches(self, image: NDArray[np.uint8]) -> list[Patches]:
@@ -138,18 +146,17 @@ def weights_file(variant: int = VARIANT) -> Path:
     return files[0]
 
 
-def build_network(weights: dict[str, NDArray[Any]], stages: Sequence[int], pooling: int = 1) -> bytes:
+def build_network(weights: dict[str, NDArray[Any]], stages: Mapping[int, int]) -> bytes:
     """Builds the network as an ONNX model, batch norms folded into the convolutions.
 
     The input ``image`` is uint8 RGB ``[n, height, width, 3]``, sides multiples of 32; the outputs are the float32
-    maps ``[n, rows, columns, d]`` of the given stages (0 to 6), averaged over ``pooling x pooling``.
+    maps ``[n, rows, columns, d]`` of the given stages (0 to 6), each averaged over a square of patches.
 
     Args:
         weights: tensors by their names in the package ``efficientnet_lite_pytorch``
-        stages: stages whose last block is an output
-        pooling: side of the average, odd
+        stages: the stages whose last block is an output, in the order of the outputs, with the odd side of the square
     """
-    return _Network(weights).model(stages, pooling)
+    return _Network(weights).model(stages)
 
 
 class _Network:
@@ -163,15 +170,15 @@ class _Network:
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
 
-    def model(self, stages: Sequence[int], pooling: int) -> bytes:
+    def model(self, stages: Mapping[int, int]) -> bytes:
         from onnx import TensorProto
 
         outputs = []
         last = self._stages(max(stages))
-        for stage in stages:
+        for stage, side in stages.items():
             x = last[stage]
-            if pooling > 1:
-                sides: dict[str, Any] = {"kernel_shape": [pooling] * 2, "pads": [pooling // 2] * 4}
+            if side > 1:
+                sides: dict[str, Any] = {"kernel_shape": [side] * 2, "pads": [side // 2] * 4}
                 x = self._node("AveragePool", [x], count_include_pad=0, **sides)
             name = self._node("Transpose", [x], name=f"stage{stage}", perm=[0, 2, 3, 1])
             axes = ["n", f"rows{stage}", f"columns{stage}", f"d{stage}"]
