@@ -3,14 +3,13 @@
     python benchmarks/coreset.py [FOLDER ...] [--random 2]
 
 For each folder in MVTec layout `select_coreset` puts the training images in order, and the test images are compared
-with the first k of them, and with k at random. The features of an image are computed once. The table goes to coreset.md
-beside this file.
+with the first k of them, and with k at random. The features of an image are computed once. The tables go to coreset.md
+beside this file; those of folders that are not measured stay in it.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import random
 import statistics
@@ -21,20 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-import numpy as np
+from _remembering import forget, remember
 from fiftyone import ViewField as F
-from numpy.typing import NDArray
 
 import fiftyone_segad as segad
-from fiftyone_segad import embedders
-from fiftyone_segad.embedders import Patches
-from fiftyone_segad.embedders.efficientnet import INPUT_SIZE, EfficientNetEmbedder
+from fiftyone_segad.embedders.efficientnet import INPUT_SIZE
 from fiftyone_segad.threads import usable_cores
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 TABLE = Path(__file__).with_suffix(".md")
 
-COUNTS = {"screw": (10, 25, 50), "magnetic_tile": (25, 50)}
+COUNTS = {"screw": (10, 25, 50), "magnetic_tile": (25, 50, 200)}
 """Numbers of normal images by folder; all of them come last."""
 
 INPUT_SIZES = {"magnetic_tile": 256}
@@ -47,18 +43,6 @@ LEGEND = """Image AUROC / pixel AUROC / AUPRO of the test images, compared with 
 there is nothing to choose."""
 
 
-class Remembering(EfficientNetEmbedder):
-    """The default embedder, but the features of an image are computed once."""
-
-    known: dict[bytes, list[Patches]] = {}  # noqa: RUF012 - shared by all runs of this process
-
-    def patches(self, image: NDArray[np.uint8]) -> list[Patches]:
-        name = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
-        if name not in self.known:
-            self.known[name] = super().patches(image)
-        return self.known[name]
-
-
 def main() -> None:
     """Prints the table and writes it to the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -66,19 +50,18 @@ def main() -> None:
     parser.add_argument("--random", type=int, default=2, help="random choices of each number")
     arguments = parser.parse_args()
     fo.config.show_progress_bars = False
-    embedders.EMBEDDERS["efficientnet"] = Remembering
-    parts = [
-        "# Choosing normal images",
-        "Made by `python benchmarks/coreset.py`.",
-        LEGEND,
-    ]
+    remember()
     for folder in arguments.folders:
         start = time.perf_counter()
-        parts.append(table(folder.resolve(), arguments.random))
-        parts.append(f"{time.perf_counter() - start:.0f} s on {usable_cores()} cores for all of it.")
-        print("\n\n".join(parts[-2:]) + "\n", flush=True)
-        Remembering.known.clear()
-    TABLE.write_text("\n\n".join(parts) + "\n")
+        section = table(folder.resolve(), arguments.random)
+        section += f"\n\n{time.perf_counter() - start:.0f} s on {usable_cores()} cores for all of it."
+        print(section + "\n", flush=True)
+        known = TABLE.read_text().strip().split("\n\n## ")[1:] if TABLE.is_file() else []
+        sections = {each.splitlines()[0]: f"## {each}" for each in known}
+        sections[folder.name] = section
+        parts = ["# Choosing normal images", "Made by `python benchmarks/coreset.py`.", LEGEND, *sections.values()]
+        TABLE.write_text("\n\n".join(parts) + "\n")
+        forget()
 
 
 def table(folder: Path, times: int) -> str:

@@ -14,6 +14,7 @@ from .datasets import IMAGE_SUFFIXES
 from .errors import ImageError
 from .fields import ANOMALOUS, NORMAL
 from .images import read_header
+from .review import SAMPLE, Mark, list_marks
 from .runs import Run
 from .truth import GOOD, NORMAL_NAMES, Truth, read_truth
 
@@ -40,6 +41,7 @@ class Decision:
         split: what its sample has as ``split``, or None
         score: its score in the run, or None
         tags: its tags
+        marks: what people said of it in reviews of the run, oldest first
     """
 
     id: str
@@ -54,6 +56,7 @@ class Decision:
     split: str | None
     score: float | None
     tags: list[str]
+    marks: list[Mark]
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Decisions:
     Args:
         samples: the samples
         gt_field: field of ground truth as in :func:`~fiftyone_segad.truth.read_truth`; None for none
-        run: a run whose predictions stand for what is not known otherwise, or None
+        run: a run whose predictions stand for what is not known otherwise, and whose marks are reviews; or None
         decision_field: field of reviews that say ``normal`` or ``anomalous``, or None: a text, or a Classification
 
     Raises:
@@ -104,6 +107,9 @@ class Decisions:
         self._predictions = column(None if run is None else f"{run.field('pred')}.label")
         self._scores = column(None if run is None else run.field("score"))
         self._masks: dict[str, Truth] = {} if run is None else read_truth(samples, run.field("mask"))
+        self._marks: dict[str, list[Mark]] = {}
+        for mark in [] if run is None else list_marks(samples, run.key):
+            self._marks.setdefault(mark.sample_id, []).append(mark)
 
     def of(self, id: str) -> Decision | Undecided:
         """What is known of a sample; reads its masks."""
@@ -113,15 +119,14 @@ class Decisions:
         try:
             size = read_header(filepath).size
             truth = self._truths[id].read(size) if id in self._truths else None
-            anomalous, decided_by = self._decide(id, truth)
+            anomalous, decided_by = self._decide(id, truth, size)
             if anomalous is None:
                 return Undecided(
                     id, filepath, "Nothing says whether it is normal: no review, ground truth or prediction"
                 )
-            mask, mask_field = (truth, self._gt_field) if truth is not None else (None, None)
-            if anomalous and mask is None and id in self._masks:
-                mask = self._masks[id].read(size)
-                mask_field = self._mask_field if mask is not None else None
+            mask, mask_field = truth, self._gt_field
+            if anomalous and truth is None:
+                mask, mask_field = self._predicted(id, size), self._mask_field
         except ImageError as error:
             return Undecided(id, filepath, str(error))
         defect = self._defects[id]
@@ -134,20 +139,40 @@ class Decisions:
             decided_by=decided_by,
             defect=named if anomalous else GOOD,
             mask=mask if anomalous else None,
-            mask_field=mask_field if anomalous else None,
+            mask_field=mask_field if anomalous and mask is not None else None,
             category=_text(self._categories[id]),
             split=_text(self._splits[id]),
             score=self._scores[id],  # type: ignore[arg-type]
             tags=list(self._tags[id] or []),  # type: ignore[call-overload]
+            marks=self._marks.get(id, []),
         )
 
-    def _decide(self, id: str, truth: NDArray[np.bool_] | None) -> tuple[bool | None, str]:
+    def _predicted(self, id: str, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """The predicted mask without what is marked as normal and with what is marked as anomalous; None if empty."""
+        mask = self._masks[id].read(size) if id in self._masks else None
+        parts = [mark for mark in self._marks.get(id, []) if mark.kind != SAMPLE]
+        if not parts:
+            return mask
+        corrected = np.zeros(size[::-1], bool) if mask is None else mask.copy()
+        for mark in parts:  # a later one counts where two overlap
+            box = mark.pixels(size)
+            if mark.label == NORMAL:
+                corrected[box] = False
+            elif not corrected[box].any():  # nothing says where in the box it is
+                corrected[box] = True
+        return corrected if corrected.any() else None
+
+    def _decide(self, id: str, truth: NDArray[np.bool_] | None, size: tuple[int, int]) -> tuple[bool | None, str]:
         """Whether a sample is anomalous, and what says so."""
         review = str(self._reviews[id] or "").strip().lower()
         if review:
             if review not in (ANOMALOUS, *NORMAL_NAMES):
                 raise ImageError(f"Its review is {review!r}; it must be '{NORMAL}' or '{ANOMALOUS}'")
             return review == ANOMALOUS, REVIEW
+        # A mark of the whole image says what it is, one of a part that is anomalous says so of the image
+        telling = [mark for mark in self._marks.get(id, []) if mark.kind == SAMPLE or mark.label == ANOMALOUS]
+        if telling:
+            return telling[-1].label == ANOMALOUS, REVIEW
         if truth is not None:
             return True, TRUTH
         defect = _text(self._defects[id])
@@ -156,6 +181,8 @@ class Decisions:
         if id in self._truths and self._truths[id].source is not None:
             return False, TRUTH
         if self._predictions[id] is not None:
+            if self._predictions[id] == ANOMALOUS and id in self._marks and self._predicted(id, size) is None:
+                return False, REVIEW  # all that was predicted is marked as normal
             return self._predictions[id] == ANOMALOUS, PREDICTION
         return None, ""
 

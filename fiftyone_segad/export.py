@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import uuid
@@ -24,9 +25,12 @@ from .images import read_header
 from .inputs import check_collection
 from .maps import connected_regions
 from .mvtec_folder import MvtecFolder
-from .runs import dataset_folder, load_run
+from .review import list_marks
+from .runs import dataset_folder, list_runs, load_run
 from .store import read_json, write_json
 from .truth import GT_FIELD, Truth, read_truth, segmentation_fields, truth_fields
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 FORMAT = "fiftyone_segad export"
@@ -78,20 +82,21 @@ def export_curated(
 ) -> CuratedExport:
     """Exports images with what was decided on them, as an MVTec folder or in any format of FiftyOne.
 
-    Whether an image is normal is decided by its review, else by its ground truth (a mask with a defect, or the defect
-    type in ``defect``), else by the run's prediction. Its mask is the ground truth, else the one that the run
-    predicted. The folder holds ``train/good``, ``validation/good``, ``test/<defect>`` and
+    Whether an image is normal is decided by its review (``decision_field``, else the marks of the run), else by its
+    ground truth (a mask with a defect, or the defect type in ``defect``), else by the run's prediction. Its mask is the
+    ground truth, else the one that the run predicted, without what was marked as normal and with what was marked as
+    anomalous. The folder holds ``train/good``, ``validation/good``, ``test/<defect>`` and
     ``ground_truth/<defect>/<name>_mask.png``, in a folder a category if the samples have a ``category``;
     :func:`~fiftyone_segad.datasets.load_mvtec` loads it back with the same images, masks, splits and defect types.
     Normal images stay in their split, anomalous ones go to ``test``, which is where MVTec has them. ``manifest.json``
-    says of each image what was decided, by what, and from which field its mask is.
+    says of each image what was decided, by what, from which field its mask is, and who marked what, when and why.
 
     The folder appears whole or not at all. The samples and their files are not changed.
 
     Args:
         samples: the samples
         folder: the folder to make
-        key (None): a run whose predictions stand in where there is no ground truth
+        key (None): a run whose marks are reviews, and whose predictions stand in where there is no ground truth
         gt_field (None): field of masks, be it ground truth or what came back from annotation: Segmentation,
             Detections, Detection, Polylines or Polyline. By default ``defect_mask`` if there is one
         decision_field (None): field of reviews, text or Classification: ``normal`` or ``anomalous``
@@ -117,6 +122,8 @@ def export_curated(
     if gt_field is None and GT_FIELD in truth_fields(dataset):
         gt_field = GT_FIELD
     run = None if key is None else load_run(dataset, key)
+    if key is None and (unused := [each for each in list_runs(dataset) if list_marks(samples, each)]):
+        logger.warning("The marks of %s are not used; pass key='%s' to export by them", unused, unused[-1])
     decisions = Decisions(samples, gt_field, run, decision_field)
     target = check_folder(folder, overwrite, _files(samples, gt_field))
     target.parent.mkdir(parents=True, exist_ok=True)

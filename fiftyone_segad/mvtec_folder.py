@@ -82,6 +82,17 @@ class MvtecFolder:
                 "mask_from": decision.mask_field,
                 "score": decision.score,
                 "tags": decision.tags,
+                "marks": [
+                    {
+                        "label": mark.label,
+                        "kind": mark.kind,
+                        "box": list(mark.box),
+                        "by": mark.by,
+                        "at": mark.at.isoformat(),
+                        "why": mark.why,
+                    }
+                    for mark in decision.marks
+                ],
             }
         )
 

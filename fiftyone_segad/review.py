@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from math import ceil
+from math import ceil, floor
 from typing import Any
 
 import fiftyone as fo
@@ -38,11 +38,15 @@ MarkedImages = list[tuple[JobImage, list[tuple[float, ...]]]]
 
 logger = logging.getLogger(__name__)
 
+SAMPLE, REGION, SEGMENT = "sample", "region", "segment"
+"""Kinds of marks."""
+
 UNDOABLE = 50
 """Actions that can be undone."""
 
 _DESCRIPTION = "What people decided: normal or anomalous; by, at (UTC), why, kind (sample, region or segment)"
 _GREEN, _MAGENTA = "#00c853", "#d500f9"
+_ROUNDING = 1e-6
 _WHOLE = [0.0, 0.0, 1.0, 1.0]
 
 
@@ -71,6 +75,13 @@ class Mark:
     why: str
     id: str
     action: str
+
+    def pixels(self, size: tuple[int, int]) -> tuple[slice, slice]:
+        """Rows and columns of the box in an image of ``size`` (width, height); pixels that it cuts are in it."""
+        (x, y, w, h), (width, height) = self.box, size
+        # A box from pixels to shares of the image and back must not gain a row by rounding
+        columns = slice(floor(x * width + _ROUNDING), ceil((x + w) * width - _ROUNDING))
+        return slice(floor(y * height + _ROUNDING), ceil((y + h) * height - _ROUNDING)), columns
 
 
 def mark_normal(samples: Samples, key: str, why: str = "", by: str | None = None) -> list[Mark]:
@@ -114,7 +125,8 @@ def mark_anomalous(samples: Samples, key: str, why: str = "", by: str | None = N
 
 def on_defects_text(wrong: list[Mark]) -> str:
     """Says that marks lie on defects."""
-    return f"{len(wrong)} marks call normal what the ground truth calls a defect: the next rescore() learns to miss it."
+    marks = "1 mark calls" if len(wrong) == 1 else f"{len(wrong)} marks call"
+    return f"{marks} normal what the ground truth calls a defect: the next rescore() learns to miss it."
 
 
 def marks_on_defects(samples: Samples, marks: Iterable[Mark], gt_field: str = GT_FIELD) -> list[Mark]:
@@ -135,15 +147,12 @@ def marks_on_defects(samples: Samples, marks: Iterable[Mark], gt_field: str = GT
     found = []
     for mark in normal:
         try:
-            width, height = read_header(paths[mark.sample_id]).size
-            mask = truths[mark.sample_id].read((width, height))
+            size = read_header(paths[mark.sample_id]).size
+            mask = truths[mark.sample_id].read(size)
         except (SegadError, ValueError):
             continue
-        if mask is not None:
-            x, y, w, h = mark.box
-            rows = slice(int(y * height), ceil((y + h) * height))
-            if mask[rows, int(x * width) : ceil((x + w) * width)].any():
-                found.append(mark)
+        if mask is not None and mask[mark.pixels(size)].any():
+            found.append(mark)
     return found
 
 
@@ -283,11 +292,11 @@ def _chosen(samples: Samples, key: str) -> dict[str, list[_Chosen]]:
     if not isinstance(samples, fop.PatchesView):
         if isinstance(samples, fop.EvaluationPatchesView):
             raise ValueError("Patches of an evaluation cannot be marked; use patches of a field of Detections")
-        return {id: [_Chosen(_WHOLE, "sample")] for id in samples.values("id")}
+        return {id: [_Chosen(_WHOLE, SAMPLE)] for id in samples.values("id")}
     field = samples.patches_field
     if samples._root_dataset.get_field(field).document_type is not fol.Detections:
         raise ValueError(f"Patches of '{field}' have no boxes; use patches of a field of Detections")
-    kind = "segment" if field == f"{key}_segments" else "region"
+    kind = SEGMENT if field == f"{key}_segments" else REGION
     chosen: dict[str, list[_Chosen]] = {}
     for id, box in zip(*samples.values(["sample_id", f"{field}.bounding_box"]), strict=True):
         chosen.setdefault(str(id), []).append(_Chosen(list(box), kind))

@@ -443,3 +443,79 @@ def test_the_operator(dataset: fo.Dataset, tmp_path: Path) -> None:
         with pytest.raises((ExecutionError, ValueError), match=reason):
             run(**params).raise_exceptions()
     assert run(folder=str(tmp_path / "coco"), format="COCODetectionDataset").result["images"] == len(dataset)
+
+
+BLOCKS = ((slice(10, 20), slice(10, 30)), (slice(50, 60), slice(40, 60)))
+"""Rows and columns of what the run of the fixture below predicted in images of 96 x 80 px."""
+
+
+@pytest.fixture
+def reviewed(dataset_of: Callable[..., fo.Dataset], pictures: list[Path], tmp_path: Path) -> Iterator[fo.Dataset]:
+    """Six images without truth; a run calls all but the first anomalous and predicted both blocks in each."""
+    made = dataset_of(pictures)
+    run = segad.compute_segment_anomalies(made, reference=made.limit(4), segments="grid:2")
+    predicted, nothing = np.zeros((80, 96), np.uint8), np.zeros((80, 96), np.uint8)
+    for block in BLOCKS:
+        predicted[block] = 255
+    Image.fromarray(predicted).save(tmp_path / "blocks.png")
+    Image.fromarray(nothing).save(tmp_path / "nothing.png")
+    labels, masks = ["normal"] + ["anomalous"] * 5, ["nothing.png"] + ["blocks.png"] * 5
+    made.set_values(run.field("pred"), [fo.Classification(label=label) for label in labels])
+    made.set_values(run.field("mask"), [fo.Segmentation(mask_path=str(tmp_path / name)) for name in masks])
+    boxes = [fo.Detection(label="x", bounding_box=[c.start / 96, r.start / 80, (c.stop - c.start) / 96, 10 / 80])
+             for r, c in BLOCKS]  # fmt: skip
+    made.set_values("boxes", [fo.Detections(detections=[box.copy() for box in boxes]) for _ in pictures])
+    yield made
+    segad.delete_run(made, "segad")
+
+
+@pytest.mark.usefixtures("colour_embedder")
+def test_marks_are_reviews(reviewed: fo.Dataset, tmp_path: Path) -> None:
+    """By image: a part of a normal one is defective; a part of the prediction is not; nothing of it is; the whole
+    image is not; it is after all; and nobody looked."""
+    samples = list(reviewed)
+    first, second = ([s.boxes.detections[i].id for s in samples] for i in (0, 1))
+    patches = reviewed.to_patches("boxes")
+    segad.mark_anomalous(patches.select([first[0]]), "segad", why="a dent", by="ada")
+    segad.mark_normal(patches.select([first[1]]), "segad")
+    segad.mark_normal(patches.select([first[2], second[2]]), "segad", why="glue")
+    segad.mark_anomalous(patches.select([first[3]]), "segad")
+    segad.mark_normal(reviewed.select(samples[3].id), "segad", why="looked again")
+    segad.mark_normal(patches.select([first[4], second[4]]), "segad")
+    segad.mark_anomalous(reviewed.select(samples[4].id), "segad")
+    done = segad.export_curated(reviewed, tmp_path / "out", key="segad")
+    entries = {entry["id"]: entry for entry in manifest(tmp_path / "out")["images"]}
+    found = [entries[sample.id] for sample in samples]
+    assert [(entry["decision"], entry["decided_by"]) for entry in found] == [
+        ("anomalous", "review"),
+        ("anomalous", "prediction"),
+        ("normal", "review"),
+        ("normal", "review"),
+        ("anomalous", "review"),
+        ("anomalous", "prediction"),
+    ]
+    for entry, blocks in ((found[0], BLOCKS[:1]), (found[1], BLOCKS[1:]), (found[5], BLOCKS)):
+        expected = np.zeros((80, 96), bool)
+        for block in blocks:
+            expected[block] = True
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / entry["mask"])) > 0, expected)
+    assert done.without_mask == [samples[4].id], "all that was predicted is said to be normal, and yet it is defective"
+    (mark,) = found[0]["marks"]
+    assert (mark["label"], mark["kind"], mark["by"], mark["why"]) == ("anomalous", "region", "ada", "a dent")
+    assert mark["box"] == pytest.approx([10 / 96, 10 / 80, 20 / 96, 10 / 80])
+    assert mark["at"].endswith("+00:00")
+    assert [each["why"] for each in found[3]["marks"]] == ["", "looked again"]
+    assert found[5]["marks"] == []
+
+
+@pytest.mark.usefixtures("colour_embedder")
+def test_marks_that_are_not_used_are_told(
+    reviewed: fo.Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reviewed.set_values("defect", [fo.Classification(label="good")] * 6)
+    segad.mark_anomalous(reviewed.limit(1), "segad")
+    with caplog.at_level("WARNING"):
+        done = segad.export_curated(reviewed, tmp_path / "out")
+    assert done.counts == {"train/good": 6}
+    assert "pass key='segad'" in caplog.text
+    assert segad.export_curated(reviewed, tmp_path / "more", key="segad").counts == {"train/good": 5, "test/defect": 1}

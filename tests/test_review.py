@@ -149,5 +149,5 @@ def test_a_mark_on_a_defect_warns_and_stays(dataset: fo.Dataset, caplog: pytest.
         segad.mark_anomalous(patches.select_by("boxes.id", [on.id]), "segad")
         assert not caplog.records, "it is said to be a defect"
         segad.mark_normal(patches.select_by("boxes.id", [on.id]), "segad")
-    assert "1 marks call normal what the ground truth calls a defect" in caplog.text
+    assert "1 mark calls normal what the ground truth calls a defect" in caplog.text
     assert len(segad.list_marks(dataset, "segad", "normal")) == 2

@@ -11,6 +11,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..export import NORMAL_SPLITS, check_folder, export_curated
+from ..review import list_marks
 from ..runs import list_runs
 from ..truth import GT_FIELD
 from . import execution, forms
@@ -123,20 +124,22 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         "Ground truth, or what came back from annotation",
         GT_FIELD if GT_FIELD in truths else (truths or [_NONE])[0],
     )
+    runs = list_runs(dataset)
+    reviewed = [key for key in runs if list_marks(dataset, key)]
     forms.choose(
         inputs,
         "key",
-        [_NONE, *list_runs(dataset)],
-        "Predictions",
-        "Run that stands in for images without review and ground truth, and for masks that are not there",
-        _NONE,
+        [_NONE, *runs],
+        "Run",
+        "Its marks are reviews; its predictions stand in where there is neither review nor ground truth",
+        reviewed[-1] if reviewed else _NONE,
     )
     forms.choose(
         inputs,
         "decision_field",
         [_NONE, *_reviews(dataset)],
         "Reviews",
-        "Field that says 'normal' or 'anomalous'; it comes before ground truth and predictions",
+        "Field that says 'normal' or 'anomalous'; it comes before marks, ground truth and predictions",
         _NONE,
     )
     forms.choose(
