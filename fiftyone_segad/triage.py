@@ -202,14 +202,24 @@ def second_opinions(samples: Samples, key: str, other: str | None = None, max_im
     """
     if max_images < 1:
         raise ValueError(f"max_images must be from 1 on, got {max_images}")
-    first, above = _margins(samples, key)
-    order = sorted(first, key=lambda id: abs(above[id]))
-    if other is not None:
-        _, beside = _margins(samples, other)
-        clear = {id: abs(above[id] - beside[id]) for id in order if id in beside and above[id] * beside[id] < 0}
-        order = sorted(clear, key=lambda id: -clear[id]) + [id for id in order if id not in clear]
-    view: fo.DatasetView = samples.select(order[:max_images], ordered=True)
+    ids, above = _margins(samples, key)
+    order = sorted(ids, key=lambda id: abs(above[id]))
+    first = [] if other is None else disagreements(samples, key, other)
+    queue = list(dict.fromkeys([*first, *order]))
+    view: fo.DatasetView = samples.select(queue[:max_images], ordered=True)
     return view
+
+
+def disagreements(samples: Samples, key: str, other: str) -> list[str]:
+    """Ids of the samples that one of two runs calls anomalous and the other normal, the clearest first.
+
+    Raises:
+        ValueError: if there is no such run
+    """
+    ids, above = _margins(samples, key)
+    _, beside = _margins(samples, other)
+    clear = {id: abs(above[id] - beside[id]) for id in ids if id in beside and above[id] * beside[id] < 0}
+    return sorted(clear, key=lambda id: -clear[id])
 
 
 def _margins(samples: Samples, key: str) -> tuple[list[str], dict[str, float]]:

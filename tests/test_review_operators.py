@@ -12,6 +12,7 @@ import pytest
 from fiftyone.operators.executor import ExecutionError
 
 import fiftyone_segad as segad
+from conftest import form
 
 PLUGIN = "@segad/anomaly"
 
@@ -95,3 +96,23 @@ def test_a_run_that_cannot_learn_is_told_in_the_form(dataset: fo.Dataset) -> Non
     with pytest.raises((ExecutionError, ValueError), match="method"):
         run("rescore", dataset, params={"key": "later"})
     segad.delete_run(dataset, "later")
+
+
+def test_second_opinions_begin_with_what_two_runs_disagree_on(dataset: fo.Dataset) -> None:
+    scores = dict(zip(*dataset.values(["id", "segad_score"]), strict=True))
+    order = sorted(scores, key=lambda id: scores[id])
+    strict = segad.load_run(dataset, "segad").thresholds.image
+    assert scores[order[-2]] <= strict < scores[order[-1]]
+    lenient = (scores[order[1]] + scores[order[2]]) / 2  # flags the upper four
+    options: dict[str, Any] = {"reference": dataset.limit(4), "segments": "grid:3", "threshold": lenient}
+    segad.compute_segment_anomalies(dataset, key="lenient", **options)
+    result = run("second_opinions", dataset, params={"key": "segad", "other": "lenient"})
+    assert (result["shown"], result["disagree"]) == (6, 3)
+    assert set(result["ids"][:3]) == set(order[2:5])
+    alone = run("second_opinions", dataset, params={"key": "segad", "max_images": 2})
+    assert alone["ids"] == sorted(order, key=lambda id: abs(scores[id] - strict))[:2]
+    assert "other" in form("second_opinions", dataset, key="segad")
+    segad.delete_run(dataset, "lenient")
+    assert "other" not in form("second_opinions", dataset), "with a single run there is none to compare with"
+    with pytest.raises((ExecutionError, ValueError), match="max_images"):
+        run("second_opinions", dataset, params={"max_images": 0})

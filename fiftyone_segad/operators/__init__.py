@@ -16,6 +16,7 @@ from .rescore import Rescore
 from .review import MarkAnomalous, MarkNormal, UndoReview, Unmark
 from .save_bank import SaveBank
 from .score_new import ScoreNew
+from .second_opinions import SecondOpinions
 from .select_coreset import SelectCoreset
 from .set_threshold import SetThreshold
 from .show_trial import ShowTrial
@@ -36,6 +37,7 @@ OPERATORS = (
     Unmark,
     UndoReview,
     Rescore,
+    SecondOpinions,
     SelectCoreset,
     SaveBank,
     ExportCurated,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
+from ..runs import list_runs
 from ..triage import Triage
 from .activity import Handler
 
@@ -43,6 +44,9 @@ def add_views(
     row = panel.h_stack("views", gap=1)
     row.btn("highest", label="Highest", icon="arrow_upward", on_click=show, params={"choice": "highest"})
     row.btn("uncertain", label="Uncertain", icon="help", on_click=show, params={"choice": "uncertain"})
+    if len(list_runs(ctx.dataset)) > 1:
+        second = f"{URI}second_opinions"
+        row.btn("second", label="Second opinion", icon="groups", on_click=second, prompt=True)
     row = panel.h_stack("more_views", gap=1)
     row.btn("regions", label="Regions", icon="crop", on_click=show_regions)
     if "defect.label" in ctx.dataset.get_field_schema(flat=True):
