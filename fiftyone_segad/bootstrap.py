@@ -7,15 +7,54 @@ batch of parts, no interval tells.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from .image_result import ImageResult
+
+INTERVAL_NAMES = ("image_auroc", "image_ap", "pixel_auroc", "aupro_30", "aupro_05")
+"""Metrics that have bootstrap intervals."""
 
 DRAWS = 1000
 LEVEL = 0.95
 
 _BLOCK = 100
+
+
+def draw_figures(images: Sequence[ImageResult], draws: int = DRAWS, seed: int = 0) -> dict[str, NDArray[np.float64]]:
+    """The metrics of images that were drawn at random.
+
+    Args:
+        images: what was measured of each image
+        draws: number of draws, 1 or more
+        seed: seed of the draws
+
+    Returns:
+        float64 arrays ``[draws]`` in [0, 1] by :data:`INTERVAL_NAMES`; empty if a class is absent
+
+    Raises:
+        ValueError: if ``draws`` is no such number
+    """
+    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
+        raise ValueError(f"draws={draws!r} must be a whole number from 1 on")
+    defective = np.array([image.defective for image in images], bool)
+    if defective.all() or not defective.any():
+        return {}
+    scores = np.array([image.score for image in images])
+    normal = np.stack([image.normal for image in images])
+    nothing = np.zeros_like(images[0].normal)
+    positive = np.stack([nothing if image.positive is None else image.positive for image in images])
+    overlap = np.stack([nothing if image.overlap is None else image.overlap for image in images])
+    parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in INTERVAL_NAMES}
+    for weights in draw_weights(defective, draws, seed):
+        parts["image_auroc"].append(weighted_auroc(scores, defective, weights))
+        parts["image_ap"].append(weighted_average_precision(scores, defective, weights))
+        parts["pixel_auroc"].append(weighted_partial_areas(normal, positive, weights, 1))
+        parts["aupro_30"].append(weighted_partial_areas(normal, overlap, weights, 0.3))
+        parts["aupro_05"].append(weighted_partial_areas(normal, overlap, weights, 0.05))
+    return {name: np.concatenate(values) for name, values in parts.items()}
 
 
 def draw_weights(defective: NDArray[np.bool_], draws: int = DRAWS, seed: int = 0) -> Iterator[NDArray[np.float64]]:

@@ -14,7 +14,9 @@ from tabulate import tabulate
 from . import bootstrap
 from .errors import RunError
 from .evaluate import evaluate_anomalies
-from .results import METRIC_NAMES, AnomalyResults
+from .inputs import check_collection
+from .metric_names import METRIC_NAMES
+from .results import AnomalyResults
 from .runs import load_run
 from .text_report import format_metric
 from .truth import GT_FIELD
@@ -182,8 +184,7 @@ def compare_runs(
     """
     if isinstance(keys, str) or len(keys) < 2 or len(set(keys)) < len(keys):
         raise ValueError(f"keys={keys!r} must name at least two different runs")
-    if len(samples) == 0:
-        raise ValueError("samples is an empty view; check its filters")
+    check_collection(samples, "samples")
     ids = set(samples.values("id"))
     common = ids.intersection(*(load_run(samples, key).store.scores.ids() for key in keys))
     if not common:

@@ -18,6 +18,7 @@ from .errors import ImageError, RunError
 from .evaluations import FALSE_ALARM, HIT, MISS, EvaluationWriter
 from .fields import predicted_mask
 from .image_result import ImageResult
+from .inputs import check_collection
 from .maps import Region, anomaly_map, label_regions, regions_of
 from .metrics import Confusion, count_scores
 from .pixel_counts import Bins, PixelCounts
@@ -27,7 +28,7 @@ from .runs import Run, check_eval_key, load_run
 from .store import ImageScores, RunStore
 from .threads import batches, usable_cores
 from .thresholds import Thresholds
-from .truth import GOOD, GT_FIELD, NO_TRUTH, Truth, read_truth, truth_warnings
+from .truth import GOOD, GT_FIELD, NO_TRUTH, Truth, check_truth_field, read_truth, truth_warnings
 
 _T = TypeVar("_T")
 
@@ -65,10 +66,9 @@ def evaluate_anomalies(
         ValueError: if the run, the field or the view is wrong, before any work
         RunError: if none of the samples was scored by the run
     """
-    if len(samples) == 0:
-        raise ValueError("samples is an empty view; check its filters")
+    dataset = check_collection(samples, "samples")
     run = load_run(samples, key)
-    dataset = samples._root_dataset
+    check_truth_field(dataset, gt_field)
     if eval_key is not None:
         check_eval_key(dataset, eval_key, overwrite)
     truths = read_truth(samples, gt_field)

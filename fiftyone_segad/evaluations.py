@@ -17,7 +17,8 @@ from PIL import Image
 from .fields import ANOMALOUS, NORMAL, detection, set_colours, zero_mask
 from .image_result import ImageResult
 from .maps import Region
-from .results import METRIC_NAMES, AnomalyResults
+from .metric_names import METRICS
+from .results import AnomalyResults
 from .runs import (
     EVALUATION_FIELDS,
     PLUGIN,
@@ -56,6 +57,9 @@ _DESCRIPTIONS = {
     "f1": "F1 (Dice) of predicted mask and ground truth; empty if both are",
     "aupimo": "Pixel recall at false-positive rates of normal images from 1e-5 to 1e-4; defective images only",
 }
+
+_FIFTYONES = ("precision", "recall")
+"""Metrics that evaluations of FiftyOne have under the same names: the panel would show them twice."""
 
 _OUTCOMES = {"hit": "TP", "false alarm": "FP", "miss": "FN"}
 
@@ -191,9 +195,9 @@ class EvaluationWriter:
             progress=False,
         )
         known.custom_metrics = {
-            f"{PLUGIN}/{name}": {"key": name, "value": value, "label": name, "lower_is_better": name == "fpr"}
-            for name, value in figures.items()
-            if value is not None and name in METRIC_NAMES
+            f"{PLUGIN}/{name}": {"key": name, "value": figures[name], "label": title, "lower_is_better": name == "fpr"}
+            for name, (title, _) in METRICS.items()
+            if figures[name] is not None and name not in _FIFTYONES
         }
         known.save()
         if groups is None:  # FiftyOne fixes the groups of all fields, which would outlast the evaluation

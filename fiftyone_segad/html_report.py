@@ -12,42 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__, plots
+from .metric_names import METRICS
 from .pictures import short_name
 from .report_page import escape, page, paragraph, plot, section, table
 from .results import AnomalyResults
 from .text_report import format_metric, why_missing
-from .thumbnails import Thumbnails, draw_thumbnails, false_alarms, misses, names_of, root_dataset
-
-METRICS = {
-    "image_auroc": ("Image AUROC", "Chance that a defective image scores higher than a normal one; 0.5 is guessing."),
-    "image_ap": ("Image AP", "Average precision: mean over all recalls, with the images sorted by score."),
-    "image_f1max": ("Image F1, best", "F1 of images at the threshold that is best for it, which has seen the truth."),
-    "pixel_auroc": (
-        "Pixel AUROC",
-        "The same as for images, of pixels; close to 1 with ease, as most pixels are far from any defect.",
-    ),
-    "pixel_ap": ("Pixel AP", "Average precision of pixels; low where defects are small."),
-    "pixel_f1max": ("Pixel F1, best", "F1 of pixels at the threshold that is best for it, which has seen the truth."),
-    "aupro_30": (
-        "AUPRO up to 0.3",
-        "Covered share of each defect, small ones counting as much as large ones, averaged over false-positive rates "
-        "of pixels up to 0.3.",
-    ),
-    "aupro_05": ("AUPRO up to 0.05", "The same up to a rate of 0.05, which is nearer to use."),
-    "aupimo": (
-        "AUPIMO",
-        "Covered share of the defects at pixel rates from 1e-5 to 1e-4 on normal images: with next to no false alarms.",
-    ),
-    "recall": ("Recall", "Share of the defective images that are flagged at the threshold."),
-    "precision": ("Precision", "Share of the flagged images that are defective."),
-    "fpr": ("False-alarm rate", "Share of the normal images that are flagged."),
-    "image_f1": ("Image F1", "Harmonic mean of precision and recall at the threshold."),
-    "pixel_f1": ("Pixel F1", "F1 (Dice) of the predicted masks, pixel by pixel."),
-    "region_recall": ("Region recall", "Share of the defects that a predicted region meets."),
-    "region_precision": ("Region precision", "Share of the predicted regions that meet a defect."),
-    "region_f1": ("Region F1", "Harmonic mean of region precision and region recall."),
-}
-"""Metrics in the order of the report: name and explanation."""
+from .thumbnails import SHOWN, Thumbnails, draw_thumbnails, facts_of, false_alarms, misses, names_of, root_dataset
 
 _COLUMNS = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30", "aupro_05", "aupimo", "recall", "fpr")
 
@@ -194,7 +164,11 @@ def _plots(results: AnomalyResults) -> str:
 
 
 def _figures(results: AnomalyResults, total: dict[str, Any], bounds: dict[str, tuple[float, float]]) -> str:
-    rows = [(name, format_metric(total[key]), _interval(bounds, key), why) for key, (name, why) in METRICS.items()]
+    rows = [
+        (title, format_metric(total[key]), _interval(bounds, key), why)
+        for key, (title, why) in METRICS.items()
+        if not key.startswith("n_")
+    ]
     missing = why_missing(total)
     return section(
         "All figures",
@@ -276,9 +250,8 @@ def _grid(results: AnomalyResults, title: str, says: str, empty: str, ids: Seque
 
 
 def _card(results: AnomalyResults, thumbnails: Thumbnails) -> str:
-    image = results.images[thumbnails.id]
     pictures = []
-    for shown in ("image", "anomaly map", "mask"):
+    for shown in SHOWN:
         data = thumbnails.pictures.get(shown)
         if data is None:
             pictures.append(f'<div class="gone">no {shown}</div>')
@@ -286,15 +259,10 @@ def _card(results: AnomalyResults, thumbnails: Thumbnails) -> str:
             source = base64.b64encode(data).decode()
             alt = escape(f"{shown} of {thumbnails.name}")
             pictures.append(f'<img alt="{alt}" src="data:image/jpeg;base64,{source}">')
-    facts = [f"score {image.score:.4g}", f"threshold {results.threshold:.4g}"]
-    if thumbnails.p_value is not None:
-        facts.append(f"p-value {thumbnails.p_value:.3g}")
-    if image.defective:
-        facts.insert(0, " / ".join(part for part in image.group if part))
     problems = "".join(f"<br>{escape(text)}" for text in _readable(results, thumbnails.problems))
     return (
         f'<figure class="card"><div class="trio">{"".join(pictures)}</div><figcaption><b>{escape(thumbnails.name)}</b>'
-        f"<br><span>{escape(' · '.join(facts))}{problems}</span></figcaption></figure>"
+        f"<br><span>{escape(facts_of(results, thumbnails))}{problems}</span></figcaption></figure>"
     )
 
 

@@ -24,7 +24,10 @@ def check_collection(samples: Any, name: str) -> fo.Dataset:
         raise ValueError(f"{name} must be a FiftyOne dataset or view, got {type(samples).__name__}")
     dataset: fo.Dataset = samples._root_dataset
     if isinstance(samples, (fop.PatchesView, fop.EvaluationPatchesView)):
-        raise ValueError(f"{name} is a view of patches; pass samples, and the patches' field as segments=...")
+        raise ValueError(
+            f"{name} is a view of patches; pass samples. Where segments are to be scored, segments=... takes the "
+            "patches' field"
+        )
     if samples.media_type == fom.GROUP:
         raise ValueError(f"{name} is grouped; pass one slice of it, e.g. dataset.select_group_slices('...')")
     if len(samples) == 0:

@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
+from .metric_names import METRICS
 from .metrics import AUPRO_LIMITS
 from .results import AnomalyResults
 from .text_report import format_metric
@@ -151,8 +152,8 @@ def defects(results: AnomalyResults, rows: Sequence[dict[str, Any]] | None = Non
         names.append("<b>all</b>")
     titles = {
         "recall": "<b>Recall at the threshold</b>",
-        "image_auroc": "<b>Image AUROC</b>",
-        "aupro_30": "<b>AUPRO</b>",
+        "image_auroc": f"<b>{METRICS['image_auroc'][0]}</b>",
+        "aupro_30": f"<b>{METRICS['aupro_30'][0]}</b>",
     }
     figure = make_subplots(rows=1, cols=3, shared_yaxes=True, subplot_titles=list(titles.values()))
     labels = [f"{name} ({row['n_anomalous']})" for name, row in zip(names, shown, strict=True)]

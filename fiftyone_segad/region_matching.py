@@ -48,11 +48,16 @@ class RegionCounts:
 
     @property
     def f1(self) -> float | None:
-        """Harmonic mean of precision and recall, in [0, 1]; None if there are no regions at all."""
-        if self.precision is None and self.recall is None:
+        """Harmonic mean of precision and recall, in [0, 1]; 0 if nothing matches, None if there are no regions at all.
+
+        Counts of one size may hold only one side of a match, a defect of this size that a larger region found: then
+        one of the two does not exist while the other is above 0, and there is no mean (None).
+        """
+        if not (self.true or self.found):
+            return 0.0 if self.false or self.missed else None
+        if self.precision is None or self.recall is None:
             return None
-        precision, recall = self.precision or 0.0, self.recall or 0.0
-        return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+        return 2 * self.precision * self.recall / (self.precision + self.recall)
 
 
 def size_of(area: int) -> str:

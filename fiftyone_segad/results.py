@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from . import bootstrap, metrics
 from .aupimo import BOUNDS, aupimo, pimo_weights
 from .image_result import ImageResult
+from .metric_names import METRIC_NAMES
 from .metrics import Confusion, ScoreCounts, count_scores
 from .pixel_counts import Bins, PixelCounts
 from .region_matching import SIZES, RegionCounts
@@ -25,32 +26,7 @@ if TYPE_CHECKING:
 
     from .runs import Run
 
-METRIC_NAMES = (
-    "image_auroc",
-    "image_ap",
-    "image_f1max",
-    "pixel_auroc",
-    "pixel_ap",
-    "pixel_f1max",
-    "aupro_30",
-    "aupro_05",
-    "aupimo",
-    "precision",
-    "recall",
-    "fpr",
-    "image_f1",
-    "pixel_f1",
-    "region_precision",
-    "region_recall",
-    "region_f1",
-    "n_normal",
-    "n_anomalous",
-)
-
 OUTCOMES = ("TP", "FP", "FN", "TN")
-
-INTERVAL_NAMES = ("image_auroc", "image_ap", "pixel_auroc", "aupro_30", "aupro_05")
-"""Metrics that have bootstrap intervals."""
 
 _NO_REGIONS = RegionCounts()
 
@@ -113,8 +89,8 @@ class AnomalyResults:
         """Computes the metrics.
 
         Args:
-            defect (None): one kind of defect against all normal images, instead of all kinds
-            category (None): one category only
+            defect (None): one of :attr:`defects` against all normal images, instead of all kinds
+            category (None): one of :attr:`categories` only
 
         Returns:
             a dict of figures in [0, 1], None where one does not exist because a class is absent:
@@ -133,6 +109,9 @@ class AnomalyResults:
             - ``n_normal``, ``n_anomalous``: numbers of images
 
             ``image_f1max`` and ``pixel_f1max`` are at their best thresholds, which have seen the truth
+
+        Raises:
+            ValueError: if there is no such kind of defect or category
         """
         images, counts = self._chosen(defect, category)
         by_score, pixels, by_region = self._image_counts(images), counts.pixels(), counts.by_region()
@@ -163,39 +142,36 @@ class AnomalyResults:
         }
 
     def intervals(self, draws: int = bootstrap.DRAWS, seed: int = 0) -> dict[str, tuple[float, float]]:
-        """95 % bootstrap intervals of :data:`INTERVAL_NAMES`; empty where a class is absent.
+        """95 % bootstrap intervals of :data:`~fiftyone_segad.bootstrap.INTERVAL_NAMES`; empty where a class is absent.
 
         Pixel AUROC and AUPRO are taken from some hundred thresholds, which moves the bounds by about .001.
 
         Args:
-            draws (1000): number of draws
+            draws (1000): number of draws, 1 or more
             seed (0): seed of the draws
+
+        Returns:
+            lower and upper end in [0, 1] by name
+
+        Raises:
+            ValueError: if ``draws`` is no such number
         """
         drawn = self.bootstrap(draws, seed)
         return {name: bootstrap.interval(values) for name, values in drawn.items()}
 
     def bootstrap(self, draws: int = bootstrap.DRAWS, seed: int = 0) -> dict[str, NDArray[np.float64]]:
-        """The values of :data:`INTERVAL_NAMES` for each draw; the same draws for the same images and seed."""
-        images = [self.images[id] for id in sorted(self.images)]
-        defective = np.array([image.defective for image in images], bool)
-        if defective.all() or not defective.any():
-            return {}
-        scores = np.array([image.score for image in images])
-        normal = np.stack([image.normal for image in images])
-        nothing = np.zeros_like(images[0].normal)
-        positive = np.stack([nothing if image.positive is None else image.positive for image in images])
-        overlap = np.stack([nothing if image.overlap is None else image.overlap for image in images])
-        parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in INTERVAL_NAMES}
-        for weights in bootstrap.draw_weights(defective, draws, seed):
-            parts["image_auroc"].append(bootstrap.weighted_auroc(scores, defective, weights))
-            parts["image_ap"].append(bootstrap.weighted_average_precision(scores, defective, weights))
-            parts["pixel_auroc"].append(bootstrap.weighted_partial_areas(normal, positive, weights, 1))
-            parts["aupro_30"].append(bootstrap.weighted_partial_areas(normal, overlap, weights, 0.3))
-            parts["aupro_05"].append(bootstrap.weighted_partial_areas(normal, overlap, weights, 0.05))
-        return {name: np.concatenate(values) for name, values in parts.items()}
+        """The values ``[draws]`` that :meth:`intervals` is made of; the same draws for the same images and seed."""
+        return bootstrap.draw_figures([self.images[id] for id in sorted(self.images)], draws, seed)
 
     def regions(self) -> list[dict[str, Any]]:
-        """Region-level figures by size: rows with ``size``, ``found``, ``missed``, ``true``, ``false`` and rates."""
+        """Compares regions of the run's masks with those of the ground truth, by size.
+
+        Returns:
+            a row for each of :data:`~fiftyone_segad.region_matching.SIZES` and for ``all``, with ``size``; numbers of
+            regions of the ground truth by their own size, ``found`` and ``missed``; numbers of predicted regions by
+            theirs, ``true`` and ``false``; and ``precision``, ``recall`` and ``f1`` in [0, 1], None where one does not
+            exist
+        """
         by_size = {
             size: sum((image.regions.get(size, _NO_REGIONS) for image in self.images.values()), _NO_REGIONS)
             for size in SIZES
@@ -239,13 +215,13 @@ class AnomalyResults:
         Args:
             name: ``roc`` (images), ``pixel_roc``, ``pro`` (per-region overlap), all over the false-positive rate; or
                 ``pr`` (precision over recall, images)
-            category (None): one category only
+            category (None): one of :attr:`categories` only
 
         Returns:
-            x and y, float arrays ``[k]``; empty if a class is absent
+            x and y, float arrays ``[k]`` in [0, 1]; empty if a class is absent
 
         Raises:
-            ValueError: if there is no such curve
+            ValueError: if there is no such curve or category
         """
         images, pixels = self._chosen(None, category)
         curves: dict[str, Callable[[], ScoreCounts]] = {
@@ -305,6 +281,24 @@ class AnomalyResults:
 
         return plots.defects(self)
 
+    def plot_worst(self, outcome: str = "FP", max_images: int = 12) -> go.Figure:
+        """The worst false alarms or misses with their maps and masks, as a plotly figure.
+
+        Args:
+            outcome ("FP"): ``FP``, normal images that were flagged, highest score first; or ``FN``, defective ones
+                that were not, largest defect first
+            max_images (12): images at most
+
+        Returns:
+            a figure whose points have the samples' ids as ``customdata``
+
+        Raises:
+            ValueError: if ``outcome`` is neither, or ``max_images`` is no number of images
+        """
+        from .gallery import gallery
+
+        return gallery(self, outcome, max_images)
+
     def save_report(self, path: str | Path, max_images: int = 12) -> Path:
         """Saves all of this as one HTML file for people without FiftyOne; it needs no network and no other file.
 
@@ -328,6 +322,10 @@ class AnomalyResults:
         return self.report()
 
     def _chosen(self, defect: str | None, category: str | None) -> tuple[list[ImageResult], PixelCounts]:
+        for name, value, known in (("defect", defect, self.defects), ("category", category, self.categories)):
+            if value is not None and value not in known:
+                raise ValueError(f"{name}={value!r} is not among the evaluated images; there are {known}")
+
         def fits(group: tuple[str, str]) -> bool:
             return category in (None, group[0]) and (group[1] == GOOD or defect in (None, group[1]))
 

@@ -194,6 +194,15 @@ def list_evaluations(dataset: Samples) -> list[str]:
     return [key for key in root.list_runs() if _is_evaluation(root.get_run_info(key).config)]
 
 
+def written_fields(dataset: Samples) -> dict[str, str]:
+    """Names of the fields that runs and evaluations of this package write, each with what wrote it."""
+    found = {field_name(key, name): f"run '{key}'" for key in list_runs(dataset) for name in FIELD_NAMES}
+    found |= {review_field(key): f"the review of run '{key}'" for key in list_runs(dataset)}
+    for key in list_evaluations(dataset):
+        found |= {evaluation_field(key, name): f"evaluation '{key}'" for name in EVALUATION_FIELDS}
+    return found
+
+
 def load_run(dataset: Samples, key: str) -> Run:
     """Loads a run.
 
@@ -298,8 +307,10 @@ def delete_evaluation(dataset: Samples, eval_key: str, keep_pending: bool = Fals
     if eval_key not in list_evaluations(root):
         return
     config = root.get_run_info(eval_key).config
-    if root.has_evaluation(eval_key):
-        root.delete_evaluation(eval_key)  # with the field of this name
+    truth = evaluation_field(eval_key, "truth")
+    for known in root.list_evaluations():  # FiftyOne's part may have another name by now: its panel can rename it
+        if known == eval_key or getattr(root.get_evaluation_info(known).config, "gt_field", None) == truth:
+            root.delete_evaluation(known)  # with the field of this name
     if not keep_pending:
         delete_evaluation_fields(root, eval_key, pending=True)
     delete_evaluation_fields(root, eval_key)

@@ -8,7 +8,8 @@ from typing import Any
 from tabulate import tabulate
 
 from .image_result import ImageResult
-from .results import METRIC_NAMES, AnomalyResults
+from .metric_names import METRIC_NAMES
+from .results import AnomalyResults
 
 
 def text_report(results: AnomalyResults, intervals: bool = True) -> str:

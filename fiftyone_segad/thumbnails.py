@@ -27,6 +27,9 @@ from .truth import Truth, read_truth
 SIDE = 320
 """Longest side of a thumbnail in pixels."""
 
+SHOWN = ("image", "anomaly map", "mask")
+"""What is drawn of each image."""
+
 _QUALITY = 82
 
 
@@ -38,7 +41,7 @@ class Thumbnails:
         id: the sample's id
         name: its file and the folder of it
         p_value: share of the normal images that score as high, None if it is not known
-        pictures: JPEG files by what they show: ``image``, ``anomaly map``, ``mask``
+        pictures: JPEG files by what they show, of :data:`SHOWN`
         problems: why pictures are missing
     """
 
@@ -84,6 +87,16 @@ def draw_thumbnails(results: AnomalyResults, ids: Sequence[str]) -> list[Thumbna
             thumbnails.problems.append("The sample is not in the dataset any more")
         made.append(thumbnails)
     return made
+
+
+def facts_of(results: AnomalyResults, thumbnails: Thumbnails) -> str:
+    """What stands below the pictures: kind of defect, score, threshold and p-value."""
+    image = results.images[thumbnails.id]
+    facts = [" / ".join(part for part in image.group if part)] if image.defective else []
+    facts += [f"score {image.score:.4g}", f"threshold {results.threshold:.4g}"]
+    if thumbnails.p_value is not None:
+        facts.append(f"p-value {thumbnails.p_value:.3g}")
+    return " · ".join(facts)
 
 
 def names_of(results: AnomalyResults, ids: Sequence[str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .errors import ImageError
 from .images import read_mask_values
+from .runs import written_fields
 
 GOOD = "good"
 """Defect type of normal images, as in MVTec AD."""
@@ -101,8 +102,7 @@ def read_truth(samples: Samples, gt_field: str) -> dict[str, Truth]:
         found = getattr(kind, "__name__", type(schema[gt_field]).__name__) if gt_field in schema else "absent"
         raise ValueError(
             f"gt_field={gt_field!r} is not a Segmentation field of '{samples._root_dataset.name}', nor one of "
-            f"Detections, Detection, Polylines or Polyline: it is {found}; fields that can be ground truth: "
-            f"{truth_fields(samples)}"
+            f"Detections, Detection, Polylines or Polyline: it is {found}; {_choices(samples)}"
         )
     ids = samples.values("id")
     sources = _READERS[kind](samples, gt_field, kind, [f"in '{gt_field}' of sample {id}" for id in ids])
@@ -112,6 +112,20 @@ def read_truth(samples: Samples, gt_field: str) -> dict[str, Truth]:
         id: Truth(source, defect, category, certain)
         for id, source, defect, category, certain in zip(ids, sources, defects, categories, known, strict=True)
     }
+
+
+def check_truth_field(samples: Samples, gt_field: str) -> None:
+    """Refuses a field that a run or an evaluation of this package wrote: predictions judged by predictions look right.
+
+    Raises:
+        ValueError: if it is such a field
+    """
+    writer = written_fields(samples).get(gt_field)
+    if writer is not None:
+        raise ValueError(
+            f"gt_field={gt_field!r} was written by {writer}, so it is no ground truth; {_choices(samples)}. If a "
+            f"person has corrected it, clone_sample_field({gt_field!r}, 'truth') makes it one"
+        )
 
 
 def segmentation_fields(samples: Samples) -> list[str]:
@@ -330,6 +344,11 @@ def _known(
     # A field of defect types that nobody uses says nothing: there, what has no mask is normal
     unused = dataset.count(path) == 0 and dataset.count(gt_field) > 0
     return [True] * len(known) if unused else known
+
+
+def _choices(samples: Samples) -> str:
+    written = written_fields(samples)
+    return f"fields that can be ground truth: {[name for name in truth_fields(samples) if name not in written]}"
 
 
 def _is_normal(name: str | None) -> bool:

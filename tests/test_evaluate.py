@@ -14,9 +14,10 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 import fiftyone_segad as segad
 from fiftyone_segad import bootstrap
+from fiftyone_segad.bootstrap import INTERVAL_NAMES
 from fiftyone_segad.evaluate import _bins
 from fiftyone_segad.maps import anomaly_map
-from fiftyone_segad.results import INTERVAL_NAMES, METRIC_NAMES
+from fiftyone_segad.metric_names import METRIC_NAMES
 from fiftyone_segad.truth import NO_TRUTH
 
 pytestmark = pytest.mark.usefixtures("colour_embedder")
@@ -307,10 +308,31 @@ def test_an_evaluation_is_kept_and_removed_with_its_run(dataset: fo.Dataset) -> 
 def test_wrong_input(dataset: fo.Dataset) -> None:
     with pytest.raises(ValueError, match=r"no run 'absent'; its runs are \['segad'\]"):
         segad.evaluate_anomalies(dataset, key="absent")
-    with pytest.raises(ValueError, match="gt_field='segad_map' is not a Segmentation field"):
-        segad.evaluate_anomalies(dataset, gt_field="segad_map")
+    with pytest.raises(ValueError, match="gt_field='filepath' is not a Segmentation field"):
+        segad.evaluate_anomalies(dataset, gt_field="filepath")
     with pytest.raises(ValueError, match="empty view"):
         segad.evaluate_anomalies(dataset.match_tags("absent"))
+    with pytest.raises(ValueError, match="samples must be a FiftyOne dataset or view, got str"):
+        segad.evaluate_anomalies("segad")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="samples is a view of patches; pass samples"):
+        segad.evaluate_anomalies(dataset.to_patches("segad_segments"))
+    results = segad.evaluate_anomalies(dataset)
+    with pytest.raises(ValueError, match="draws=0 must be a whole number from 1 on"):
+        results.intervals(0)
+
+
+def test_what_a_run_or_an_evaluation_wrote_is_no_ground_truth(dataset: fo.Dataset) -> None:
+    segad.evaluate_anomalies(dataset, eval_key="checked")
+    for name, writer in (
+        ("segad_mask", "run 'segad'"),
+        ("segad_regions", "run 'segad'"),
+        ("checked_errors", "evaluation 'checked'"),
+    ):
+        message = rf"gt_field='{name}' was written by {writer}.*that can be ground truth: \['defect_mask'\]"
+        with pytest.raises(ValueError, match=message):
+            segad.evaluate_anomalies(dataset, gt_field=name)
+    dataset.clone_sample_field("segad_mask", "corrected")
+    assert segad.evaluate_anomalies(dataset, gt_field="corrected").metrics()["pixel_f1"] in (1, None)
 
 
 def test_the_threshold_with_the_best_f1(dataset: fo.Dataset) -> None:

@@ -218,8 +218,14 @@ def test_fiftyone_knows_the_evaluation(dataset: fo.Dataset) -> None:
     figures = known.metrics()
     assert (figures["accuracy"], figures["precision"], figures["recall"]) == (6 / 8, 1 / 2, 1 / 2)
     ours = {name: value for name, value in results.metrics().items() if value is not None}
-    assert {entry["key"]: entry["value"] for entry in known.custom_metrics.values()} == ours
     assert {name: figures[name] for name in ours} == ours
+    shown = {entry["key"]: entry["value"] for entry in known.custom_metrics.values()}
+    del ours["precision"], ours["recall"]  # which the panel shows anyway
+    assert shown == ours
+    labels = {entry["key"]: entry["label"] for entry in known.custom_metrics.values()}
+    assert labels["aupro_30"] == "AUPRO up to 0.3"
+    assert "truth seen" in labels["image_f1max"], "an upper bound is not taken for what one will get"
+    assert len(set(labels.values())) == len(labels)
     assert [entry["key"] for entry in known.custom_metrics.values() if entry["lower_is_better"]] == ["fpr"]
     assert all({"key", "value", "label", "lower_is_better"} == set(entry) for entry in known.custom_metrics.values())
     assert dataset.load_evaluation_view("checked").values("id") == dataset.values("id")
@@ -294,7 +300,7 @@ def test_overwrite(dataset: fo.Dataset) -> None:
         dataset.get_run_info("checked").config.errors
     ]
     assert dataset.list_evaluations() == ["checked"]
-    assert dataset.load_evaluation_results("checked").custom_metrics["fiftyone_segad/recall"]["value"] == 1 / 2
+    assert dataset.load_evaluation_results("checked").metrics()["recall"] == 1 / 2
     assert dataset.get_run_info("checked").config.metrics == results.metrics()
     paths = [entry["path"] for entry in dataset.app_config.color_scheme.fields]
     assert paths.count("checked_regions") == paths.count("checked_errors") == 1
@@ -329,6 +335,16 @@ def test_deleted_from_outside(dataset: fo.Dataset) -> None:
     segad.delete_run(dataset, "segad")
     assert not [name for name in dataset.get_field_schema() if name.startswith("checked")]
     assert not dataset_folder(dataset).exists()
+
+
+def test_delete_run_finds_an_evaluation_that_the_app_renamed(dataset: fo.Dataset) -> None:
+    before = set(dataset.get_field_schema())
+    segad.evaluate_anomalies(dataset, eval_key="checked")
+    dataset.rename_evaluation("checked", "final")
+    assert dataset.load_evaluation_results("final").confusion_matrix().tolist() == [[5, 1], [1, 1]]
+    segad.delete_run(dataset, "segad")
+    assert dataset.list_evaluations() == []
+    assert set(dataset.get_field_schema()) == {name for name in before if not name.startswith("segad_")}
 
 
 @pytest.mark.parametrize("own_scheme", [False, True])

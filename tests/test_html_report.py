@@ -19,8 +19,9 @@ from PIL import Image
 
 import fiftyone_segad as segad
 from fiftyone_segad import html_report
-from fiftyone_segad.html_report import METRICS, hide_paths
-from fiftyone_segad.results import METRIC_NAMES, AnomalyResults
+from fiftyone_segad.html_report import hide_paths
+from fiftyone_segad.metric_names import METRICS
+from fiftyone_segad.results import AnomalyResults
 from fiftyone_segad.thumbnails import SIDE, draw_thumbnails, misses
 from test_plots import results_of
 
@@ -117,7 +118,7 @@ def test_the_report_holds_what_was_found(dataset: fo.Dataset, tmp_path: Path) ->
     for part in (dataset.name, "segad", "reference", "efficientnet", segad.__version__, "defect_mask"):
         assert part in page.text
     figures, bounds = results.metrics(), results.intervals()
-    for name, (title, why) in METRICS.items():
+    for name, (title, why) in list(METRICS.items())[:-2]:  # without the numbers of images
         row = page.texts.index(title, page.texts.index("what it says"))
         assert page.texts[row + 1] == ("-" if figures[name] is None else f"{figures[name]:.3f}")
         if name in bounds:
@@ -127,10 +128,6 @@ def test_the_report_holds_what_was_found(dataset: fo.Dataset, tmp_path: Path) ->
     assert "Regions by size" in page.text
     assert "No misses at this threshold." in page.text
     assert "Worst false alarms (4)" in page.text
-
-
-def test_every_metric_is_explained() -> None:
-    assert set(METRICS) == {name for name in METRIC_NAMES if not name.startswith("n_")}
 
 
 def test_nothing_is_loaded_from_anywhere(dataset: fo.Dataset, tmp_path: Path) -> None:

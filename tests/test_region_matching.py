@@ -124,6 +124,9 @@ def test_rates() -> None:
         pytest.param(RegionCounts(false=3), 0, None, 0, id="no defects"),
         pytest.param(RegionCounts(missed=1, false=1), 0, 0, 0, id="nothing matches"),
         pytest.param(RegionCounts(found=2, true=1), 1, 1, 1, id="all match"),
+        pytest.param(RegionCounts(found=1, missed=3), None, 1 / 4, None, id="found by regions of another size"),
+        pytest.param(RegionCounts(true=1, false=3), 1 / 4, None, None, id="true by defects of another size"),
+        pytest.param(RegionCounts(found=1, false=1), 0, 1, 0, id="found by another size, beside a false alarm"),
     ],
 )
 def test_rates_of_what_is_absent(

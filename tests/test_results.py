@@ -20,17 +20,14 @@ from sklearn.metrics import (
 )
 
 from fiftyone_segad import bootstrap
+from fiftyone_segad.bootstrap import INTERVAL_NAMES
 from fiftyone_segad.image_result import ImageResult
 from fiftyone_segad.maps import label_regions
+from fiftyone_segad.metric_names import METRIC_NAMES
 from fiftyone_segad.metrics import confusion
 from fiftyone_segad.pixel_counts import Bins, PixelCounts
 from fiftyone_segad.region_matching import RegionCounts
-from fiftyone_segad.results import (
-    INTERVAL_NAMES,
-    METRIC_NAMES,
-    AnomalyResults,
-    resolution_warning,
-)
+from fiftyone_segad.results import AnomalyResults, resolution_warning
 from fiftyone_segad.text_report import format_metric
 
 BINS = Bins(0, 1, 65)
@@ -251,6 +248,19 @@ def test_a_kind_of_defect_that_is_absent_has_no_figures() -> None:
     metrics = results_of(pictures()).metrics("scratch", "nut")
     assert (metrics["n_normal"], metrics["n_anomalous"], metrics["image_auroc"]) == (5, 0, None)
     assert metrics["fpr"] is not None
+
+
+def test_names_that_nothing_has_are_refused() -> None:
+    results = results_of(pictures())
+    for defect, category, message in (
+        ("scrach", None, rf"defect='scrach' is not among the evaluated images; there are \{results.defects}"),
+        ("good", None, "defect='good' is not among"),
+        (None, "screw", r"category='screw' is not among .* there are \['bolt', 'nut'\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            results.metrics(defect, category)
+    with pytest.raises(ValueError, match="category='screw' is not among"):
+        results.curve("roc", "screw")
 
 
 def test_aupimo_is_measured_on_the_normal_images_of_the_same_product() -> None:

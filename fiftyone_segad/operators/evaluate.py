@@ -9,7 +9,8 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..evaluate import evaluate_anomalies
-from ..results import METRIC_NAMES, AnomalyResults
+from ..metric_names import METRIC_NAMES
+from ..results import AnomalyResults
 from ..runs import check_eval_key
 from ..text_report import format_metric
 from ..truth import GT_FIELD
