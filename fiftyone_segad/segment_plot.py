@@ -25,6 +25,9 @@ METHODS = ("tsne", "pca", "umap")
 
 MAX_IMAGES = 200
 
+Points = tuple[NDArray[np.float64], list[str], list[float]]
+"""Places ``[n, 2]``, ids and scores of segments."""
+
 
 def visualize_segments(
     samples: Samples,
@@ -98,7 +101,7 @@ def visualize_segments(
     )
 
 
-def segment_points(dataset: fo.Dataset, key: str) -> tuple[NDArray[np.float64], list[str], list[float]] | None:
+def segment_points(dataset: fo.Dataset, key: str) -> Points | None:
     """What :func:`visualize_segments` stored: points ``[n, 2]``, ids of the segments and their scores; None if nothing
     is stored, or segments have changed since."""
     if not dataset.has_brain_run(plot_key(key)):

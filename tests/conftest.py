@@ -92,10 +92,10 @@ def shared(name: str) -> Path:
 @pytest.fixture(scope="session")
 def sample_category(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The category 'brick' of the sample dataset, with few training images."""
-    import make_sample_dataset
+    from fiftyone_segad.sample_data import make_category
 
     root = tmp_path_factory.mktemp("sample")
-    make_sample_dataset.make_category(root / "brick", "brick")
+    make_category(root / "brick", "brick")
     for extra in sorted((root / "brick/train/good").iterdir())[10:]:
         extra.unlink()
     return root / "brick"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -34,7 +33,6 @@ DEFECT_LABELS = {
     "large": "large: coarse patches only (calmer maps; misses small defects)",
 }
 
-_OPENING = 2.0  # seconds
 _LARGEST_GRID = 10
 _MOST_ROTATIONS = 16
 _DELEGATE_FROM = 200  # images; from there on it takes minutes
@@ -94,6 +92,7 @@ class ComputeSegmentAnomalies(foo.Operator):
                 "scored": run.scored,
                 "flagged": len(flagged(dataset, run)),
                 "threshold": run.thresholds.image,
+                "above": f"{run.thresholds.image:.4g}",
                 "skipped": len(run.skipped),
                 "messages": "\n\n".join(
                     [*run.warnings, *(f"{entry['filepath']}: {entry['reason']}" for entry in run.skipped[:10])]
@@ -102,14 +101,9 @@ class ComputeSegmentAnomalies(foo.Operator):
 
         def after(result: dict[str, Any]) -> Iterator[Any]:
             run = load_run(dataset, request.key)
-            yield ctx.ops.open_dataset(dataset.name)  # a reload would not show the new colours
-            time.sleep(_OPENING)  # it closes all panels and shows the usual fields, a moment after it was asked for
-            if ctx.spaces is not None:
-                yield ctx.ops.set_spaces(spaces=ctx.spaces)
-                time.sleep(_OPENING)
-            yield ctx.ops.set_view(samples.exists(run.field("score")).sort_by(run.field("score"), reverse=True))
             shown = ["score", "pred", *(["segments"] if request.method == "within_image" else ["map"])]
-            yield ctx.ops.set_active_fields([run.field(name) for name in shown])
+            view = samples.exists(run.field("score")).sort_by(run.field("score"), reverse=True)
+            yield from execution.show(ctx, dataset, view, [run.field(name) for name in shown])
 
         return execution.execute(ctx, request.key, work, _outputs, after)
 
@@ -185,7 +179,14 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object, images: int) ->
     methods = types.RadioGroup()
     for method in METHODS:
         methods.add_choice(method, label=METHOD_LABELS[method])
-    inputs.enum("method", methods.values(), default="reference", label="Method", view=methods)
+    inputs.enum(
+        "method",
+        methods.values(),
+        default="reference",
+        label="Method",
+        description="What each segment of an image is compared with",
+        view=methods,
+    )
     method = params.get("method", "reference")
     if method == "within_image":
         inputs.int(
@@ -242,7 +243,14 @@ def _add_comparison(ctx: foo.ExecutionContext, inputs: types.Object, method: str
     defects = types.RadioGroup()
     for name in DEFECTS:
         defects.add_choice(name, label=DEFECT_LABELS[name])
-    inputs.enum("defects", defects.values(), default="any", label="Defects", view=defects)
+    inputs.enum(
+        "defects",
+        defects.values(),
+        default="any",
+        label="Defects",
+        description="The size of the patches that are compared",
+        view=defects,
+    )
     segments = inputs.str(
         "segments",
         label="Segments",
@@ -284,10 +292,13 @@ def _outputs(result: dict[str, Any]) -> types.Property:
     form = types.Object()
     form.int("scored", label="Images scored")
     form.int("flagged", label="Anomalous")
-    form.float("threshold", label="Threshold of the image score")
+    form.str("above", label="Those with scores above")
     if result.get("skipped"):
         form.int("skipped", label=f"Images skipped (tag {result['key']}_skipped)")
     if result.get("messages"):
         form.str("messages", label="Please note", view=types.MarkdownView())
-    label = f"Run '{result.get('key')}' is done. Next: look at the highest scores, or evaluate the run"
-    return types.Property(form, view=types.View(label=label))
+    label = (
+        f"Run '{result.get('key')}' is done; the grid shows the highest scores first. Next: move its threshold in the "
+        "panel 'Anomaly triage' (+ beside the grid's tab), or evaluate it"
+    )
+    return forms.told(form, label)

@@ -56,4 +56,4 @@ class DeleteCuration(foo.Operator):
         """The result."""
         form = types.Object()
         form.str("deleted", label="Curation deleted")
-        return types.Property(form, view=types.View(label="Done"))
+        return forms.told(form, "Nothing of it is left")

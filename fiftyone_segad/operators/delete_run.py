@@ -54,4 +54,4 @@ class DeleteRun(foo.Operator):
         """The result."""
         form = types.Object()
         form.str("deleted", label="Run deleted")
-        return types.Property(form, view=types.View(label="Done"))
+        return forms.told(form, "Nothing of it is left. Next: compute another run, or go on with those that are there")

@@ -60,7 +60,7 @@ class EvaluateAnomalies(foo.Operator):
                 overwrite=bool(params.get("overwrite", False)),
                 progress=progress,
             )
-            return _result(results)
+            return {**_result(results), "eval_key": forms.text(params, "eval_key") or ""}
 
         def after(result: dict[str, Any]) -> Iterator[Any]:
             if params.get("eval_key"):
@@ -97,4 +97,12 @@ def _outputs(result: dict[str, Any]) -> types.Property:
     form.list("rows", row, label="Per defect type", view=table)
     if result.get("messages"):
         form.str("messages", label="Please note", view=types.MarkdownView())
-    return types.Property(form, view=types.View(label="Evaluation"))
+    return forms.told(form, _next(result))
+
+
+def _next(result: dict[str, Any]) -> str:
+    if result.get("eval_key"):
+        return f"Next: open '{result['eval_key']}' in the panel 'Model Evaluation', or the curves in 'Anomaly triage'"
+    return (
+        "Next: look at misses and false alarms in the panel 'Anomaly triage'; an evaluation key would keep the result"
+    )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
@@ -74,6 +75,19 @@ def execute(
         with watch:
             return work(lambda bar: watch.report(bar, lambda share, label: ctx.set_progress(share, label)))
     return _live(ctx, watch, work, outputs, after)
+
+
+def show(ctx: foo.ExecutionContext, dataset: fo.Dataset, view: Any, fields: list[str]) -> Iterator[Any]:
+    """Triggers by which the App shows new fields of a dataset in their colours.
+
+    A reload alone leaves the colours as they were; opening the dataset anew would bring them, and close all panels.
+    """
+    yield ctx.ops.reload_dataset()
+    scheme = dataset.app_config.color_scheme
+    if scheme is not None:
+        yield ctx.trigger("set_color_scheme", {"fields": scheme.fields or []})
+    yield ctx.ops.set_view(view)
+    yield ctx.ops.set_active_fields(fields)
 
 
 def dataset_id(ctx: foo.ExecutionContext) -> str:
@@ -204,8 +218,9 @@ def in_app(ctx: foo.ExecutionContext) -> bool:
 
 def _error_form() -> types.Property:
     form = types.Object()
-    form.str("error", label="Nothing was changed")
-    return types.Property(form, view=types.View(label="It did not work"))
+    form.view("failed", types.Error(label="It did not work; nothing was changed"))
+    form.str("error", label="Why")
+    return types.Property(form)
 
 
 def _values(prefix: str) -> dict[str, Any]:

@@ -187,4 +187,4 @@ def _outputs(result: dict[str, Any]) -> types.Property:
     if result.get("messages"):
         form.str("messages", label="Please note", view=types.MarkdownView())
     label = "Exported. Next: 'Load an MVTec folder' on another machine, or train on it; manifest.json has the decisions"
-    return types.Property(form, view=types.View(label=label))
+    return forms.told(form, label)

@@ -123,4 +123,4 @@ def _outputs(result: dict[str, Any]) -> types.Property:
         label = f"Next: filter by {result['key']}_leak and move these groups to one side, for results on them flatter"
     else:
         label = "Next: open the groups, and keep one image of each"
-    return types.Property(form, view=types.View(label=label))
+    return forms.told(form, label)

@@ -40,6 +40,13 @@ def stop(inputs: types.Object, name: str, label: str, description: str = "") -> 
     prop.invalid = True
 
 
+def told(form: types.Object, text: str) -> types.Property:
+    """Ends the form of a result with what to do next, where it is seen: the App shows no title above the result of an
+    operator that has shown its progress."""
+    form.view("next", types.Notice(label=text))
+    return types.Property(form, view=types.View(label="Done"))
+
+
 def choose(
     inputs: types.Object, name: str, values: list[str], label: str, description: str, default: str | None = None
 ) -> None:

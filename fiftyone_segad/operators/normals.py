@@ -19,6 +19,13 @@ SOURCES = {
     "field value": "A value of a field, such as defect = good",
 }
 
+_HELP = {
+    "split": "Those of its images whose defect is 'good', or all of them where no field 'defect' says it",
+    "tag": "The tag of normal images",
+    "saved view": "It holds normal images only",
+    "field value": "The value of normal images",
+}
+
 _MOST_VALUES = 200
 """Values of a field that are offered; fields with more are not categories."""
 
@@ -39,18 +46,32 @@ def add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
     choices = types.RadioGroup()
     for source in offers:
         choices.add_choice(source, label=SOURCES[source])
-    inputs.enum("normals", choices.values(), default=default, label="What is normal", view=choices)
+    inputs.enum(
+        "normals",
+        choices.values(),
+        default=default,
+        label="What is normal",
+        description="The images that show no defect; others are compared with them",
+        view=choices,
+    )
     source = ctx.params.get("normals") or default
     if source not in offers:
         return
     if source == "field value":
-        forms.choose(inputs, "normals_field", sorted(offers[source]), "Field", "", _first_field(offers[source]))
+        forms.choose(
+            inputs,
+            "normals_field",
+            sorted(offers[source]),
+            "Field",
+            "One of its values says that an image is normal",
+            _first_field(offers[source]),
+        )
         field = ctx.params.get("normals_field") or _first_field(offers[source])
         values = offers[source].get(field, [])
     else:
         values = offers[source]
     first = _first_value(values)
-    forms.choose(inputs, "normals_value", values, source.capitalize(), "", first)
+    forms.choose(inputs, "normals_value", values, source.capitalize(), _HELP[source], first)
     try:
         count = len(select(dataset, {**ctx.params, "normals": source, "normals_value": _value(ctx, values, first)}))
     except ValueError:

@@ -91,4 +91,4 @@ def _outputs(result: dict[str, Any]) -> types.Property:
         form.int("lost", label="Defects among those that are gone: undo their marks, or the tool learns to miss them")
         form.str("lost_files", label="The first of them", view=types.MarkdownView())
     label = f"Run '{result.get('key')}' is rescored. The grid shows the alarms that are gone"
-    return types.Property(form, view=types.View(label=label))
+    return forms.told(form, label)

@@ -68,7 +68,7 @@ class _Review(foo.Operator):
         form.int("marks", label="Marks of the run")
         if ctx.results.get("warning"):
             form.str("warning", label="Please note", view=types.MarkdownView())
-        return types.Property(form, view=types.View(label="Done. Next: 'Anomalies: rescore' learns what is normal"))
+        return forms.told(form, "Next: 'Anomalies: rescore' learns what is normal")
 
 
 class _Mark(_Review):

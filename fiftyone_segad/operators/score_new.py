@@ -68,16 +68,16 @@ class ScoreNew(foo.Operator):
                 "ids": new,
                 "flagged": len(flagged(dataset.select(new), run)),
                 "threshold": run.thresholds.image,
+                "above": f"{run.thresholds.image:.4g}",
                 "skipped": len(skipped),
                 "messages": "\n".join(f"{entry['filepath']}: {entry['reason']}" for entry in skipped[:10]),
             }
 
         def after(result: dict[str, Any]) -> Iterator[Any]:
             run = load_run(dataset, key)
-            yield ctx.ops.open_dataset(dataset.name)  # a reload would not show new colours
-            if result["ids"]:
-                yield ctx.ops.set_view(dataset.select(result["ids"]).sort_by(run.field("score"), reverse=True))
-            yield ctx.ops.set_active_fields([run.field(name) for name in ("score", "pred", "map")])
+            new = dataset.select(result["ids"]).sort_by(run.field("score"), reverse=True)
+            fields = [run.field(name) for name in ("score", "pred", "map")]
+            yield from execution.show(ctx, dataset, new if result["ids"] else ctx.view, fields)
 
         return execution.execute(ctx, f"new images of {key}", work, _outputs, after)
 
@@ -140,7 +140,7 @@ def _outputs(result: dict[str, Any]) -> types.Property:
     form = types.Object()
     form.int("new", label="New images scored")
     form.int("flagged", label="Anomalous among them")
-    form.float("threshold", label="Threshold of the image score, as before")
+    form.str("above", label="Those with scores above, as before")
     if result.get("skipped"):
         form.int("skipped", label=f"Images skipped (tag {result['key']}_skipped)")
     if result.get("messages"):
@@ -148,4 +148,4 @@ def _outputs(result: dict[str, Any]) -> types.Property:
     label = "Next: look at the highest scores among the new images"
     if not result.get("new"):
         label = "There was nothing new to score. Clear the view's filters if you expected something"
-    return types.Property(form, view=types.View(label=label))
+    return forms.told(form, label)

@@ -93,4 +93,4 @@ def _outputs(result: dict[str, Any]) -> types.Property:
     label = (
         "Next: look whether the first of them are normal, since what is odd is chosen early; then use the tag as normal"
     )
-    return types.Property(form, view=types.View(label=label))
+    return forms.told(form, label)

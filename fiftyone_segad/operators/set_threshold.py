@@ -71,6 +71,7 @@ class SetThreshold(foo.Operator):
             return {
                 "key": key,
                 "threshold": run.thresholds.image,
+                "above": f"{run.thresholds.image:.4g}",
                 "rule": run.thresholds.rule,
                 "scored": run.scored,
                 "flagged_before": before,
@@ -152,6 +153,6 @@ def _outputs(result: dict[str, Any]) -> types.Property:
     form.int("flagged", label="Anomalous")
     form.int("flagged_before", label="Before")
     form.int("scored", label="Images scored")
-    form.float("threshold", label="Threshold of the image score")
+    form.str("above", label="Those with scores above")
     label = f"Run '{result.get('key')}' now follows '{result.get('rule')}'. Next: look at what is flagged"
-    return types.Property(form, view=types.View(label=label))
+    return forms.told(form, label)

@@ -68,4 +68,4 @@ def _outputs(result: dict[str, Any]) -> types.Property:
     form = types.Object()
     form.int("segments", label="Segments")
     form.str("plot", label="Key of the plot in the Embeddings panel")
-    return types.Property(form, view=types.View(label="Plotted. Next: look at it in the panel 'Anomaly triage'"))
+    return forms.told(form, "Next: look at it in the panel 'Anomaly triage'")

@@ -18,48 +18,66 @@ from ..explain import Box, explain_sample
 from ..images import read_image
 
 _SIDE = 160  # pixels of a crop
+_SHOWN = "104px"
+"""Its side in the panel: four beside each other fit in half of a page of 1280 px."""
 _AROUND = 0.12
 """Side of a crop at least, as a share of the image's shorter side: a patch alone does not tell where it is."""
 
 
-def explained(dataset: fo.Dataset, key: str, sample_id: str) -> dict[str, Any]:
-    """The explanation of a sample as plain values with pictures.
+def explained(dataset: fo.Dataset, key: str, sample_id: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The explanation of a sample as plain values.
 
     Returns:
-        ``{"sample_id", "name", "segments": [{"crops": [{"image", "label", "filepath"}, ...]}, ...]}``; the first crop
-        of a segment is the sample's own
+        ``{"sample_id", "name", "segments": [[{"label", "filepath"}, ...], ...]}``, in which the first crop of a segment
+        is the sample's own, and the pictures by their place in the panel. These are apart, for the App sends the
+        panel's state along with each event
 
     Raises:
         ValueError, SegadError: as :func:`~fiftyone_segad.explain.explain_sample`
     """
     filepath = dataset[sample_id].filepath
-    rows = []
+    segments: list[list[dict[str, str]]] = []
+    pictures = {}
     for segment in explain_sample(dataset, key, sample_id):
-        crops = [_crop(filepath, segment.box, f"score {segment.score:.2f}")]
-        crops += [_crop(near.filepath, near.box, f"distance {near.distance:.2f}") for near in segment.neighbours]
-        rows.append({"crops": [crop for crop in crops if crop is not None]})
-    return {"sample_id": sample_id, "name": Path(filepath).name, "segments": rows}
+        parts: list[tuple[str, Box | None, str]] = [(filepath, segment.box, f"score {segment.score:.2f}")]
+        parts += [(near.filepath, near.box, f"distance {near.distance:.2f}") for near in segment.neighbours]
+        row: list[dict[str, str]] = []
+        for path, box, label in parts:
+            picture = _crop(path, box)
+            if picture is not None:
+                pictures[f"{_row(len(segments))}.{_place(len(row))}"] = picture
+                row.append({"label": label, "filepath": path})
+        segments.append(row)
+    return {"sample_id": sample_id, "name": Path(filepath).name, "segments": segments}, pictures
 
 
 def add(panel: types.Object, why: dict[str, Any], on_click: Callable[[foo.ExecutionContext], None]) -> None:
     """Adds an explanation to a panel; a click on a crop hands on the file of its image."""
     title = f"**{why['name']}**: its worst segments, and the most similar ones it was compared with"
     panel.md(title, name="why_title")
-    for i, segment in enumerate(why["segments"]):
-        row = panel.h_stack(f"segment{i}", gap=1)
-        for j, crop in enumerate(segment["crops"]):
+    for i, crops in enumerate(why["segments"]):
+        row = panel.h_stack(_row(i), gap=1)
+        for j, crop in enumerate(crops):
             view = types.ImageView(
-                height="110px",
-                width="110px",
+                height=_SHOWN,
+                width=_SHOWN,
                 alt=crop["label"],
                 label=crop["label"],
                 operator=on_click,
                 params={"filepath": crop["filepath"]},
             )
-            row.view(f"crop{i}_{j}", view, default=crop["image"])
+            row.view(_place(j), view)
 
 
-def _crop(filepath: str, box: Box | None, label: str) -> dict[str, str] | None:
+def _row(index: int) -> str:
+    return f"segment{index}"
+
+
+def _place(index: int) -> str:
+    return f"crop{index}"
+
+
+def _crop(filepath: str, box: Box | None) -> str | None:
     try:
         image = Image.fromarray(read_image(filepath))
     except ImageError:
@@ -69,8 +87,7 @@ def _crop(filepath: str, box: Box | None, label: str) -> dict[str, str] | None:
     image.thumbnail((_SIDE, _SIDE))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return {"image": f"data:image/jpeg;base64,{data}", "label": label, "filepath": filepath}
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _framed(image: Image.Image, box: Box) -> Image.Image:

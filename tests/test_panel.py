@@ -1,0 +1,236 @@
+"""The triage panel without a browser: what its events draw, also when they overtake each other."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import numpy as np
+import pytest
+from fiftyone.operators.executor import ExecutionContext, Executor
+
+import fiftyone_segad as segad
+from conftest import PLUGIN
+
+URI = f"{PLUGIN}/anomaly_triage"
+
+
+@pytest.fixture
+def dataset(
+    dataset_of: Callable[..., fo.Dataset],
+    pictures: list[Path],
+    colour_embedder: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> fo.Dataset:
+    monkeypatch.setitem(module("embedders").EMBEDDERS, "efficientnet", colour_embedder)
+    defects = [fo.Classification(label="good")] * 5 + [fo.Classification(label="spot")]
+    made = dataset_of(pictures, defect=defects)
+    segad.compute_segment_anomalies(made, reference=made.limit(4), threshold="quantile:0.8")
+    return made
+
+
+class Page:
+    """A page of the App as far as the panel knows of it: its state, what it was sent, and what it shows."""
+
+    def __init__(self, dataset: fo.Dataset) -> None:
+        self.dataset = dataset
+        self.state: dict[str, Any] = {}
+        self.data: dict[str, Any] = {}
+        self.drawn: dict[str, Any] = {}
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.send("on_load")
+
+    def ask(self, method: str, **params: Any) -> list[tuple[str, dict[str, Any]]]:
+        """What the panel answers to an event."""
+        request = {
+            "dataset_name": self.dataset.name,
+            "view": params.pop("view", []),
+            "selected": params.pop("selected", []),
+            # As it would come from the browser
+            "params": {
+                "__method__": method,
+                "panel_id": "1",
+                "panel_state": json.loads(json.dumps(self.state)),
+                **params,
+            },
+        }
+        context = ExecutionContext(request, operator_uri=URI, executor=Executor())
+        foo.get_operator(URI).execute(context)
+        answer = context.executor.to_json()["requests"]
+        return [(each["operator_uri"].split("/")[-1], each["params"]) for each in answer]
+
+    def take(self, answer: list[tuple[str, dict[str, Any]]]) -> None:
+        """Does what an answer says, as the App does."""
+        for name, params in answer:
+            if name == "patch_panel_state":
+                self.state.update(params["state"])
+            elif name == "patch_panel_data":
+                self.data.update(params["data"])
+            elif name == "show_panel_output":
+                self.drawn = params["output"]["type"]["properties"]
+        self.requests = answer
+
+    def send(self, method: str, **params: Any) -> None:
+        self.take(self.ask(method, **params))
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.requests]
+
+    @property
+    def slider(self) -> str:
+        (name,) = (name for name in self.drawn if name.startswith("slider_"))
+        return name
+
+    def button(self, row: str, name: str) -> str:
+        return self.drawn[row]["type"]["properties"][name]["view"]["label"]
+
+    def move(self, value: float) -> None:
+        """What the App does first: it sets the state."""
+        self.state[self.slider] = value
+
+
+def module(name: str) -> Any:
+    """A module of the plugin's copy of the package."""
+    package = type(foo.get_operator(URI)).__module__.rsplit(".", 2)[0]
+    return sys.modules[f"{package}.{name}"]
+
+
+def test_a_page_opens_on_the_run(dataset: fo.Dataset) -> None:
+    page = Page(dataset)
+    run = segad.load_run(dataset, "segad")
+    assert (page.state["run"], page.state["tab"]) == ("segad", "scores")
+    assert page.state[page.slider] == run.thresholds.image
+    assert "default" not in {name for name, value in page.drawn[page.slider].items() if value is not None}
+    assert page.button("counts", "flagged") == "1 flagged"
+    assert "apply_row" not in page.drawn
+    assert sum(sum(bars["y"]) for bars in page.data["histogram"]) == 6
+
+
+def test_a_moved_slider_is_counted_and_kept(dataset: fo.Dataset) -> None:
+    page = Page(dataset)
+    lowest = min(dataset.values("segad_score"))
+    page.move(lowest)
+    page.send("move_threshold", value=lowest)
+    assert page.button("counts", "flagged") == "5 flagged"
+    assert page.button("apply_row", "apply") == f"Apply {lowest:.4g}"
+    assert [row["flagged"] for row in page.data["defects"]] == [1]
+    again = Page(dataset)  # a reload
+    assert again.state[again.slider] == lowest
+    assert again.button("counts", "flagged") == "5 flagged"
+    page.send("reset_threshold")
+    assert "apply_row" not in page.drawn
+    assert page.button("counts", "flagged") == "1 flagged"
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("poll", {}),
+        ("on_change_view", {}),
+        ("choose_tab", {"value": "scores"}),  # the App says it when it draws the tabs
+        ("show", {"choice": "highest"}),
+        ("show_all", {}),
+    ],
+)
+def test_what_changes_nothing_in_the_panel_draws_nothing(
+    dataset: fo.Dataset, method: str, params: dict[str, Any]
+) -> None:
+    """Its answer could come after that of a later event, and show again what was there before it."""
+    page = Page(dataset)
+    page.send(method, **params)
+    assert "show_panel_output" not in page.names()
+    assert not [params for name, params in page.requests if name == "patch_panel_state"]
+
+
+def test_a_slow_answer_draws_what_the_slider_was_moved_to_meanwhile(
+    dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Page(dataset)
+    lowest = min(dataset.values("segad_score"))
+    sample = dataset.first()
+
+    def explained(*args: Any) -> tuple[dict[str, Any], dict[str, str]]:
+        page.move(lowest)
+        page.send("move_threshold", value=lowest)
+        return {"sample_id": sample.id, "name": "0.png", "segments": []}, {}
+
+    monkeypatch.setattr(module("panels.crops"), "explained", explained)
+    page.send("explain", selected=[sample.id])
+    assert page.button("counts", "flagged") == "5 flagged"
+    assert "apply_row" in page.drawn
+    assert page.state[page.slider] == lowest
+    assert "why_title" in page.drawn
+
+
+def test_pages_do_not_move_each_other(dataset: fo.Dataset) -> None:
+    one, two = Page(dataset), Page(dataset)
+    lowest = min(dataset.values("segad_score"))
+    one.move(lowest)
+    one.send("move_threshold", value=lowest)
+    two.send("explain", selected=[dataset.first().id])
+    assert one.button("counts", "flagged") == "5 flagged"
+    assert two.button("counts", "flagged") == "1 flagged"
+
+
+def test_a_threshold_that_another_page_applies_is_shown(dataset: fo.Dataset) -> None:
+    page = Page(dataset)
+    page.move(0.0)
+    page.send("move_threshold", value=0.0)
+    middle = float(np.median(dataset.values("segad_score")))
+    segad.set_threshold(dataset, "segad", middle)
+    page.send("poll")
+    assert page.state[page.slider] == middle
+    assert page.button("counts", "flagged") == "3 flagged"
+    assert "apply_row" not in page.drawn, "what was chosen beside the threshold before counts no more"
+
+
+def test_pictures_are_not_part_of_the_state(dataset: fo.Dataset) -> None:
+    """The App sends the state along with each event, with every move of the slider."""
+    page = Page(dataset)
+    page.send("explain", selected=[dataset.last().id])
+    pictures = [value for value in page.data.values() if isinstance(value, str)]
+    assert pictures
+    assert all(value.startswith("data:image/jpeg;base64,") for value in pictures)
+    assert "base64" not in json.dumps(page.state)
+    assert page.drawn["segment0"]["type"]["properties"]["crop0"]["view"]["label"].startswith("score")
+
+
+def test_nothing_chosen_to_explain_is_told(dataset: fo.Dataset) -> None:
+    page = Page(dataset)
+    page.send("explain")
+    (message,) = (params["message"] for name, params in page.requests if name == "notify")
+    assert "select one" in message
+
+
+def test_a_run_without_its_folder_is_told(dataset: fo.Dataset) -> None:
+    import shutil
+
+    shutil.rmtree(segad.load_run(dataset, "segad").folder)
+    page = Page(dataset)
+    assert "is gone" in page.drawn["error"]["view"]["label"]
+    assert "counts" not in page.drawn
+
+
+def test_without_a_run_the_next_step_is_offered(dataset_of: Any, pictures: list[Path]) -> None:
+    page = Page(dataset_of(pictures))
+    assert page.button("next", "compute") == "Compute anomalies"
+    assert page.drawn["next"]["type"]["properties"]["compute"]["view"]["prompt"]
+
+
+def test_what_failed_is_shown_until_dismissed(dataset: fo.Dataset) -> None:
+    page = Page(dataset)
+    execution = module("operators.execution")
+    with pytest.raises(ValueError, match="out of paper"), execution._Watch(str(dataset._doc.id), "other"):
+        page.send("poll")
+        assert "Running 'other'" in page.drawn["progress0"]["view"]["label"]
+        raise ValueError("out of paper")
+    page.send("poll")
+    assert "progress0" not in page.drawn
+    assert "out of paper" in page.drawn["failed0"]["view"]["label"]
+    page.send("dismiss", name="other")
+    assert "failed0" not in page.drawn
