@@ -204,7 +204,11 @@ def set_threshold(
     dataset = samples._root_dataset
     present = set(dataset.values("id"))
     calibration = calibrated(dataset, run.store, run.method, rule, present, gt_field)
-    changed = replace(run, thresholds=calibration.thresholds, masks=masks_name())
+    # What was said of the threshold before holds no more; that of the highest F1 says nothing, and needs the truth
+    before = parse_threshold(run.thresholds.rule)
+    said = calibrated(dataset, run.store, run.method, before, present).warnings if before.kind != "f1" else []
+    kept = [warning for warning in run.warnings if warning not in (*said, *calibration.warnings)]
+    changed = replace(run, thresholds=calibration.thresholds, masks=masks_name(), warnings=kept + calibration.warnings)
     with fou.ProgressBar(total=run.scored, progress=progress, iters_str="images") as bar:
         records = records_of(run.store, present)
         write_fields(dataset, changed, records, calibration.scores, THRESHOLD_FIELDS, bar.update)

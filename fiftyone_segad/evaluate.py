@@ -279,15 +279,25 @@ def _bins(store: RunStore) -> tuple[Bins, NDArray[np.int64]]:
 
 def _warnings(results: AnomalyResults, truths: dict[str, Truth]) -> list[str]:
     warnings = truth_warnings(truths.values())
-    unmarked = [
-        image.id
-        for image in results.images.values()
-        if not image.defective and truths[image.id].defect not in (None, GOOD)
-    ]
+    images = results.images.values()
+    unmarked = [image.id for image in images if not image.defective and truths[image.id].defect not in (None, GOOD)]
     if unmarked:
         warnings.append(
             f"{len(unmarked)} samples have a defect type but no or an empty mask, and count as normal; "
             f"the first is {unmarked[0]}"
+        )
+    marked = [image.id for image in images if image.defective and truths[image.id].defect == GOOD]
+    if marked:
+        warnings.append(
+            f"{len(marked)} samples are called '{GOOD}' but their ground truth marks a defect, and count as "
+            f"anomalous; the first is {marked[0]}"
+        )
+    whole = [image.id for image in images if image.pixels.fp + image.pixels.tn == 0]
+    if whole:
+        warnings.append(
+            f"{len(whole)} samples are defective in every pixel by '{results.gt_field}'; if a value other than 0 is "
+            f"normal there, name it: dataset.mask_targets['{results.gt_field}'] = {{1: 'background', 2: 'defect'}}; "
+            f"dataset.save(). The first is {whole[0]}"
         )
     if results.excluded:
         first = results.excluded[0]

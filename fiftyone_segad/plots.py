@@ -18,7 +18,7 @@ from plotly.subplots import make_subplots
 from .metric_names import METRICS
 from .metrics import AUPRO_LIMITS
 from .results import AnomalyResults
-from .text_report import format_metric
+from .text_report import format_metric, format_threshold
 
 NORMAL_COLOUR = "#3b8ede"
 ANOMALOUS_COLOUR = "#e06a10"
@@ -127,12 +127,12 @@ def scores(results: AnomalyResults) -> go.Figure:
     figure.update_layout(barmode="overlay", legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
     _dress(figure, height=340)
     figure.update_xaxes(title_text="image score")
-    figure.update_yaxes(title_text="images")
+    figure.update_yaxes(title_text="images", range=[0, tallest * 1.15])  # the threshold's name stands above the bars
     if tallest >= _LOG_FROM:
         figure.update_yaxes(
             type="log", range=[np.log10(0.5), np.log10(tallest * 1.3)], dtick=1, title_text="images (log)"
         )
-    _draw_threshold(figure, edges, threshold, f"threshold {threshold:.4g} ({html.escape(results.threshold_rule)})")
+    _draw_threshold(figure, edges, threshold, f"threshold {html.escape(format_threshold(results))}")
     return figure
 
 

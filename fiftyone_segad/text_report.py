@@ -25,9 +25,8 @@ def text_report(results: AnomalyResults, intervals: bool = True) -> str:
     shown += [name for name in METRIC_NAMES if not name.startswith(("n_", "region_"))]
     lines = [_table(rows, shown)]
     lines.append(
-        f"precision, recall, fpr and image_f1 are of images with a score above {results.threshold:.4g} "
-        f"({results.threshold_rule}), pixel_f1 of the run's masks; f1max is at the best threshold, which has seen "
-        "the truth."
+        f"precision, recall, fpr and image_f1 are of images with a score above {format_threshold(results)}, pixel_f1 "
+        "of the run's masks; f1max is at the best threshold, which has seen the truth."
     )
     if any(count.regions for count in results.groups.values()) or any(map(_has_mask, results.images.values())):
         lines += ["", "Regions by size (area up to 32 x 32, up to 96 x 96, larger):"]
@@ -59,6 +58,15 @@ def why_missing(metrics: Mapping[str, Any]) -> str:
 def format_metric(value: Any) -> str:
     """A metric as tables show it; one that does not exist is a dash."""
     return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def format_threshold(results: AnomalyResults) -> str:
+    """The threshold with the rule that it follows, unless it was given as a number."""
+    try:
+        float(results.threshold_rule)
+    except ValueError:
+        return f"{results.threshold:.4g} ({results.threshold_rule})"
+    return f"{results.threshold:.4g}"
 
 
 def _table(rows: Iterable[Mapping[str, Any]], columns: list[str]) -> str:

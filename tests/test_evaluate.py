@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -240,6 +241,24 @@ def test_a_defect_type_of_a_masked_image_is_never_good(dataset: fo.Dataset) -> N
     results = segad.evaluate_anomalies(dataset)
     assert results.defects == ["defect"]
     assert (results.metrics()["n_normal"], results.metrics()["n_anomalous"]) == (5, 1)
+    said = f"1 samples are called 'good' but their ground truth marks a defect.*the first is {dataset.last().id}"
+    assert re.search(said, "\n".join(results.warnings))
+
+
+def test_masks_whose_background_is_a_class(dataset: fo.Dataset) -> None:
+    by_zero = segad.evaluate_anomalies(dataset)
+    masks = [fo.Segmentation(mask=np.where(square() & (index == 5), 2, 1).astype(np.uint8)) for index in range(6)]
+    dataset.set_values("classes", masks)
+    (warning,) = segad.evaluate_anomalies(dataset, gt_field="classes").warnings  # no normal pixels for AUPIMO's
+    assert warning.startswith("6 samples are defective in every pixel by 'classes'")
+    assert warning.endswith(f"The first is {dataset.first().id}")
+    advice = re.search(r"name it: (.*); dataset.save\(\)", warning)
+    assert advice is not None
+    exec(advice[1], {"dataset": dataset})
+    dataset.save()
+    again = segad.evaluate_anomalies(dataset, gt_field="classes")
+    assert again.warnings == by_zero.warnings
+    assert again.metrics() == by_zero.metrics()
 
 
 def test_intervals_of_a_run(dataset: fo.Dataset) -> None:
@@ -344,6 +363,17 @@ def test_the_threshold_with_the_best_f1(dataset: fo.Dataset) -> None:
     truth = square()
     f1 = 2 * (predicted & truth).sum() / (predicted.sum() + truth.sum())
     assert f1 == pytest.approx(metrics["pixel_f1max"], abs=0.02)
+
+
+def test_warnings_of_a_threshold_do_not_outlast_it(dataset: fo.Dataset) -> None:
+    strict = segad.load_run(dataset, "segad").warnings
+    few = [warning for warning in strict if "cannot support" in warning or "score of a single normal" in warning]
+    assert len(few) == 2, "four normal images for fpr:0.01"
+    assert segad.set_threshold(dataset, "segad", 0.5).warnings == [each for each in strict if each not in few]
+    assert not set(few) & set(segad.evaluate_anomalies(dataset).run.warnings)  # type: ignore[union-attr]
+    segad.set_threshold(dataset, "segad", "f1")
+    again = segad.set_threshold(dataset, "segad", "fpr:0.01").warnings
+    assert sorted(again) == sorted(strict)
 
 
 def test_the_contact_sheet_shows_map_mask_and_truth(dataset: fo.Dataset, tmp_path: Path) -> None:

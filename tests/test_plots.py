@@ -179,6 +179,12 @@ def test_no_bar_of_the_scores_is_on_both_sides_of_the_threshold() -> None:
     assert "threshold 5.5 (fpr:0.01)" in texts(figure)
 
 
+def test_the_name_of_the_threshold_is_above_the_bars() -> None:
+    figure = plots.scores(random_results()[0])
+    tallest = max(max(trace.y) for trace in figure.data)
+    assert figure.layout.yaxis.range[1] > 1.1 * tallest
+
+
 def test_bars_of_few_images_stay_visible_beside_those_of_many() -> None:
     many = results_of([1.0] * 500 + [9.0], [False] * 500 + [True])
     axis = plots.scores(many).layout.yaxis
