@@ -68,6 +68,7 @@ def calibrate(
     if rule.kind == "fpr" and thresholds.image == normal_scores.max():
         highest = max(store.normals, key=lambda record: record.image_score)
         warnings.append(f"The threshold is the score of a single normal image; look whether it is one: {highest.id}")
+    warnings += _doubts(store, present) if method == "reference" else []
     if method == "within_image":  # its masks are the outlier segments, whatever the image threshold
         thresholds = replace(thresholds, pixel=None)
     background = normal_pixels if normal_pixels.size else _pixels(records_of(store, present))
@@ -75,6 +76,21 @@ def calibrate(
     high = max(float(np.quantile(image_scores, 0.99)), thresholds.image)
     known = normal_scores if normal_scores.size else image_scores
     return Calibration(thresholds, known, (low, max(high, low + 1e-6)), warnings)
+
+
+def _doubts(store: RunStore, present: set[str]) -> list[str]:
+    """Says so if most images are, all over, clearly farther from the normal ones than these are from each other."""
+    normals = [float(np.median(record.scores)) for record in store.normals]
+    images = [float(np.median(record.scores)) for record in records_of(store, present)]
+    if len(normals) < 2 or not images:
+        return []
+    highest = max(normals)
+    if np.median(images) <= highest + max(highest - float(np.median(normals)), 0.5 * highest):
+        return []
+    return [
+        "Most images are unlike the normal ones all over, not in single places: do these show the same product, from "
+        "the same camera, at the same scale? If so, add normal images that look like them"
+    ]
 
 
 def records_of(store: RunStore, present: set[str]) -> Iterable[ImageScores]:

@@ -43,9 +43,7 @@ def fitted_levels(job: Job, images: list[JobImage]) -> Levels:
     if levels.needs_fit:
         sample = choose(images, FIT_IMAGES, job.seed)
         job.stage("fitting the components of the features")
-        skipped = len(job.skipped)
-        fitted = [embedded.patches for embedded in job.embed(sample, advance=lambda count: None)]
-        del job.skipped[skipped:]  # they are met again, and noted then
+        fitted = [embedded.patches for embedded in job.embed(sample, advance=lambda count: None, met_again=True)]
         if not fitted:
             fitted = [embedded.patches for embedded in job.embed(images, advance=lambda count: None)]
         if not fitted:

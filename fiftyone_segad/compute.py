@@ -336,6 +336,11 @@ def _warnings(images: list[JobImage], normals: list[JobImage]) -> list[str]:
             "Every scored image is also a normal image; each was compared with the others only, so that the scores "
             "tell which normals are odd, not how well defects are found"
         ]
+    if len(normals) == 1:
+        return [
+            "A single normal image does not show how normal images vary: scores say little of what is usual, and the "
+            "threshold is no false-alarm share. Add normal images"
+        ]
     return []
 
 

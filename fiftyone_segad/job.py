@@ -127,8 +127,16 @@ class Job:
         """The levels of the run, with what the store knows of them."""
         return Levels(self.embedder.levels if self.chosen else GIVEN, self.store.levels())
 
-    def embed(self, images: list[JobImage], advance: Advance | None = None) -> Iterator[Embedded]:
-        """Yields the images that can be used; the others are noted in ``skipped``."""
+    def embed(
+        self, images: list[JobImage], advance: Advance | None = None, met_again: bool = False
+    ) -> Iterator[Embedded]:
+        """Yields the images that can be used; the others are noted in ``skipped``.
+
+        Args:
+            images: the images
+            advance: what to call instead of :attr:`advance`
+            met_again: whether another pass meets the same images, and notes those that cannot be used
+        """
         decoded = read_ahead([image.path for image in images], self.workers)
         for image in images:
             with self.clock("decode"):
@@ -138,7 +146,8 @@ class Job:
                     raise pixels
                 yield Embedded(image, pixels, self.patches(image, pixels))
             except (ImageError, ValueError) as error:
-                self.skip(image, str(error))
+                if not met_again:
+                    self.skip(image, str(error))
             (advance or self.advance)(1)
 
     def patches(self, image: JobImage, pixels: NDArray[np.uint8]) -> list[Patches]:

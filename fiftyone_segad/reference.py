@@ -169,7 +169,7 @@ def _advise_rotations(job: Job, levels: Levels, images: list[JobImage], score: S
         return
     upright = {record.id: record.image_score for record in job.store.normals}
     turned = []
-    for embedded in job.embed(choose(images, _TURNED, job.seed + 1), advance=lambda count: None):
+    for embedded in job.embed(choose(images, _TURNED, job.seed + 1), advance=lambda count: None, met_again=True):
         patches = job.patches(embedded.image, turn_image(embedded.pixels, 90))
         segments = [level.segments for level in patches]
         _, scores = levels.fuse(score(levels.rows(patches), segments, embedded.image.path))

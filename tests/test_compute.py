@@ -369,3 +369,29 @@ def test_a_clone_does_not_delete_the_files_of_its_source(dataset: fo.Dataset) ->
     clone.delete()
     assert Path(run.folder).is_dir()
     assert os.path.exists(dataset.last().segad_map.map_path)
+
+
+@pytest.mark.usefixtures("colour_embedder")
+def test_says_when_the_images_are_of_another_product(
+    dataset_of: Callable[..., fo.Dataset], pictures: list[Path], tmp_path: Path
+) -> None:
+    foreign = []
+    for index, colour in enumerate([(250, 10, 10), (10, 240, 20), (0, 20, 250)]):
+        foreign.append(tmp_path / f"foreign{index}.png")
+        Image.new("RGB", (96, 80), colour).save(foreign[-1])
+    dataset = dataset_of([*pictures, *foreign])
+    normals = dataset.limit(5)
+    same = segad.compute_segment_anomalies(dataset.skip(5).limit(1), key="same", reference=normals)
+    other = segad.compute_segment_anomalies(dataset.skip(6), key="other", reference=normals)
+    assert not any("unlike the normal ones" in warning for warning in same.warnings)
+    assert any("unlike the normal ones" in warning for warning in other.warnings)
+
+
+@pytest.mark.usefixtures("colour_embedder")
+def test_says_what_a_single_normal_image_cannot_tell(
+    dataset_of: Callable[..., fo.Dataset], pictures: list[Path]
+) -> None:
+    dataset = dataset_of(pictures)
+    run = segad.compute_segment_anomalies(dataset.skip(1), key="segad", reference=dataset.limit(1))
+    assert run.thresholds.rule == "quantile:0.95" and run.scored == 5
+    assert any("single normal image does not show how normal images vary" in warning for warning in run.warnings)

@@ -268,3 +268,13 @@ def test_images_that_components_were_fitted_to_do_not_calibrate(
     assert len(image_scores(many)) == 12 and min(image_scores(many).values()) > 0.1, (
         "all are scored, without themselves"
     )
+
+
+def test_a_normal_image_that_cannot_be_read_is_named_once(
+    make: Callable[..., Job], save: Callable[..., list[JobImage]]
+) -> None:
+    normals = save([striped(i) for i in range(5)], "normal", ids=False)
+    Path(normals[2].path).write_bytes(b"no image")
+    job = make(save([dented(9)], "image"), normals)
+    run_job(job)
+    assert [entry["id"] for entry in job.skipped] == [normals[2].path]

@@ -189,4 +189,6 @@ def import_or_explain(name: str, command: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingDependencyError(f"{name} cannot be imported ({error}). Install it with: {command}") from None
+        missing = error.name or name
+        remedy = command if missing.partition(".")[0] == name else f"pip install {missing.partition('.')[0]}"
+        raise MissingDependencyError(f"{name} cannot be imported ({error}). Install it with: {remedy}") from None
