@@ -6,6 +6,7 @@ Knows nothing of FiftyOne.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,6 +21,7 @@ from .scoring.coreset import greedy_coreset
 from .scoring.fusion import LevelScores
 from .segments import Segments
 from .store import PART_SIZE, ImageFeatures, ImageScores, ScoreParts
+from .threads import batches
 
 CALIBRATION_IMAGES = 500
 """Normal images that are scored without themselves, for scales and thresholds, at most."""
@@ -117,13 +119,15 @@ def score_held_out(
     job.stage("scoring each of them without itself")
     parts = [job.store.held_out(level) for level in range(len(levels.levels))]
     done = set.intersection(*(part.ids() for part in parts))
+    missing = set(job.store.bank.paths()) - done
+    job.advance(len(done))
     with flushed(*parts):
-        for image in images():
-            if image.path not in done:
+        for image in images() if missing else ():
+            if image.path in missing:
                 scored = score(own_rows(image), image.segments, image.path)
                 for part, each in zip(parts, scored, strict=True):
                     part.add(_record(image.path, each))
-            job.advance(1)
+                job.advance(1)
     by_path: dict[str, list[LevelScores]] = {}
     for part in parts:
         for record in part:
@@ -188,12 +192,18 @@ def score_images(
 def score_kept(job: Job, levels: Levels, images: list[JobImage], marked: Rows | None) -> list[JobImage]:
     """Scores the images whose features and distances are kept; returns the others."""
     wanted = {image.id for image in images}
-    for image in job.store.features if wanted else ():
-        if image.path in wanted:
-            wanted.remove(image.path)
-            scored = list(zip(image.segments, image.distances, strict=True))
-            job.add(job.store.scores, image.path, *levels.fuse(nearer(scored, own_rows(image), marked)))
-            job.advance(1)
+
+    def scored(image: ImageFeatures) -> tuple[str, LevelScores]:
+        found = list(zip(image.segments, image.distances, strict=True))
+        return image.path, levels.fuse(nearer(found, own_rows(image), marked))
+
+    kept = (image for image in job.store.features if image.path in wanted) if wanted else iter(())
+    with ThreadPoolExecutor(job.workers, thread_name_prefix="segad-scores") as threads:
+        for batch in batches(kept, PART_SIZE):
+            for id, (segments, scores) in threads.map(scored, batch):
+                wanted.discard(id)
+                job.add(job.store.scores, id, segments, scores)
+                job.advance(1)
     return [image for image in images if image.id in wanted]
 
 

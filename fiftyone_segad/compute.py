@@ -322,8 +322,8 @@ def _readable(store: RunStore) -> bool:
         for _ in store.bank:
             pass
         store.levels()
-        store.normals.ids()
-        store.scores.ids()
+        store.normals.check()
+        store.scores.check()
     except RunError as error:
         logger.warning("%s: the interrupted run starts afresh", error)
         return False

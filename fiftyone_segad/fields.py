@@ -144,20 +144,26 @@ class _Writer:
 
     def labels(self, record: ImageScores) -> dict[str, Any]:
         """The labels of the chosen fields."""
-        thresholds = self.run.thresholds
-        anomaly = anomaly_map(record.segments, record.scores)
-        mask = predicted_mask(record, anomaly, thresholds)
+        mask, regions = self._predicted(record)
         make: dict[str, Callable[[], Any]] = {
             "score": lambda: record.image_score,
             "pred": lambda: self._prediction(record.image_score),
             "map": lambda: self._heatmap(record),
-            "mask": lambda: self._mask(record.id, mask),
-            "segments": lambda: fo.Detections(detections=_segments(record, thresholds)),
-            "regions": lambda: fo.Detections(
-                detections=[detection(each, record.segments.size) for each in connected_regions(mask, anomaly)]
-            ),
+            "mask": lambda: self._mask(record, mask),
+            "segments": lambda: fo.Detections(detections=_segments(record, self.run.thresholds)),
+            "regions": lambda: fo.Detections(detections=[detection(each, record.segments.size) for each in regions]),
         }
         return {name: make[name]() for name in self.names}
+
+    def _predicted(self, record: ImageScores) -> tuple[NDArray[np.uint8] | None, list[Region]]:
+        """The predicted mask and its regions; None and none if it is empty."""
+        thresholds = self.run.thresholds
+        if thresholds.pixel is not None and record.image_score <= thresholds.image:
+            return None, []  # the score is the peak of the map, and no region reaches the threshold: no need to draw it
+        anomaly = anomaly_map(record.segments, record.scores)
+        mask = predicted_mask(record, anomaly, thresholds)
+        regions = connected_regions(mask, anomaly)
+        return (mask if regions else None), regions
 
     def _prediction(self, score: float) -> fo.Classification:
         p = float(p_values([score], self.calibration)[0])
@@ -175,12 +181,12 @@ class _Writer:
         Image.fromarray(np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)).save(file)
         return fo.Heatmap(map_path=str(file), range=[0, 255])
 
-    def _mask(self, id: str, mask: NDArray[np.uint8]) -> fo.Segmentation:
-        if mask.any():
-            file = self.masks / f"{id}.png"
-            Image.fromarray(mask).save(file)
-            return fo.Segmentation(mask_path=str(file))
-        return fo.Segmentation(mask_path=str(zero_mask(self.masks, mask.shape[1], mask.shape[0])))
+    def _mask(self, record: ImageScores, mask: NDArray[np.uint8] | None) -> fo.Segmentation:
+        if mask is None:
+            return fo.Segmentation(mask_path=str(zero_mask(self.masks, *record.segments.size)))
+        file = self.masks / f"{record.id}.png"
+        Image.fromarray(mask).save(file)
+        return fo.Segmentation(mask_path=str(file))
 
 
 def predicted_mask(record: ImageScores, anomaly: NDArray[np.floating], thresholds: Thresholds) -> NDArray[np.uint8]:

@@ -81,8 +81,8 @@ def interpolate(
         return np.zeros((len(y), len(x)), np.float32)
     blended: NDArray[np.float32]
     if segments.shape is not None:
-        down, across = _row_weights(segments.rows, y), _row_weights(segments.columns, x)
-        blended = np.asarray(down @ values.reshape(segments.shape) @ across.T, np.float32)
+        across = _along(segments.columns, x, values.reshape(segments.shape).T)
+        blended = _along(segments.rows, y, np.ascontiguousarray(across.T))
     else:
         blended = _blend_boxes(segments.boxes, values, x, y)
     return np.clip(blended, values.min(), values.max(), out=blended)  # rounding must not leave the scores' range
@@ -99,10 +99,9 @@ def anomaly_mask(anomaly: NDArray[np.floating], threshold: float, peak: float | 
     Returns:
         a uint8 array ``[height, width]`` of 255 on predicted pixels, else 0
     """
-    # In double precision, as image scores are compared, so that an image is flagged if and only if it has a mask
-    candidates = anomaly > np.float64(threshold)
+    candidates = _above(anomaly, threshold)
     if peak is not None:
-        seeds = anomaly > np.float64(peak)
+        seeds = _above(anomaly, peak)
         if not seeds.any():
             return np.zeros(anomaly.shape, np.uint8)
         labels, count = label_regions(candidates | seeds)
@@ -110,6 +109,15 @@ def anomaly_mask(anomaly: NDArray[np.floating], threshold: float, peak: float | 
         kept[labels[seeds]] = True
         candidates = kept[labels]
     return candidates.view(np.uint8) * np.uint8(255)
+
+
+def _above(anomaly: NDArray[np.floating], threshold: float) -> NDArray[np.bool_]:
+    """Where a map is above a threshold as in double precision, in which image scores are compared: an image is to be
+    flagged if and only if it has a mask."""
+    limit = anomaly.dtype.type(threshold)
+    if float(limit) > threshold:  # the next lower number: none of the map's precision lies between it and the threshold
+        limit = np.nextafter(limit, anomaly.dtype.type(-np.inf))
+    return anomaly > limit
 
 
 def segments_mask(segments: Segments, chosen: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -171,19 +179,31 @@ def _extent(array: NDArray[np.generic]) -> tuple[slice, slice] | None:
     return within, slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def _row_weights(intervals: NDArray[np.int64], points: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Weights ``[points, intervals]`` of each interval at each point along one axis; rows sum to 1."""
+def _along(
+    intervals: NDArray[np.int64], points: NDArray[np.float64], values: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Values at points along one axis.
+
+    Each point is computed by itself: a product of matrices would wait for other threads, and may round otherwise where
+    there are other points.
+
+    Args:
+        intervals: array ``[n, 2]``, starts and ends along the axis
+        points: array ``[p]``
+        values: array ``[n, m]``, those of the intervals
+
+    Returns:
+        array ``[p, m]``
+    """
     centres = intervals.mean(axis=1)
-    weights = np.zeros((len(points), len(centres)), np.float32)
-    each = np.arange(len(points))
     if not intervals_overlap(intervals):
-        weights[each, np.abs(points[:, None] - centres).argmin(axis=1)] = 1
-        return weights
+        return values[np.abs(points[:, None] - centres).argmin(axis=1)]
     left = np.clip(np.searchsorted(centres, points) - 1, 0, len(centres) - 2)
-    share = np.clip((points - centres[left]) / (centres[left + 1] - centres[left]), 0, 1)
-    weights[each, left] = 1 - share
-    weights[each, left + 1] += share
-    return weights
+    share = np.clip((points - centres[left]) / (centres[left + 1] - centres[left]), 0, 1).astype(np.float32)[:, None]
+    blended = values[left]
+    blended *= 1 - share
+    blended += values[left + 1] * share
+    return blended
 
 
 def _hann(intervals: NDArray[np.int64], points: NDArray[np.float64]) -> NDArray[np.float64]:

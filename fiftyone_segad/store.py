@@ -11,14 +11,18 @@
     <folder>/scores/          scores of the images of the run
     <folder>/maps/, masks-*/  PNG files that the label fields point to
 
-Every part is a ``.npz`` file without pickled objects, written under another name and then moved into place.
+Every part is a ``.npz`` file without pickled objects, written under another name and then moved into place. Features,
+which are most of it, are mapped into memory: what is not looked at is not held.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +34,8 @@ from numpy.typing import NDArray
 
 from .errors import RunError
 from .segments import Segments, from_intervals
+
+_LONGEST_HEADER = 2**16  # bytes, of an array in a file
 
 PART_SIZE = 32
 """Images a part: what a crash can lose, and what is held in memory."""
@@ -76,10 +82,16 @@ class ImageFeatures:
 
 
 class Parts:
-    """A sequence of dictionaries of arrays on disk, in the order in which they were added."""
+    """A sequence of dictionaries of arrays on disk, in the order in which they were added.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: their folder
+        mapped: whether they are mapped into memory instead of being read
+    """
+
+    def __init__(self, folder: Path, mapped: bool = False) -> None:
         self.folder = folder
+        self._read = map_arrays if mapped else read_arrays
 
     def append(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Adds a part; it appears whole or not at all."""
@@ -87,7 +99,20 @@ class Parts:
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
         for file in self._files():
-            yield read_arrays(file)
+            yield self._read(file)
+
+    def values(self, name: str) -> list[str]:
+        """The texts in one array of all parts; the others are not read."""
+        return [str(value) for file in self._files() for value in read_arrays(file, [name])[name]]
+
+    def check(self) -> None:
+        """Reads everything.
+
+        Raises:
+            RunError: if something is damaged
+        """
+        for file in self._files():
+            read_arrays(file)
 
     def size(self) -> int:
         """Bytes on disk."""
@@ -118,7 +143,15 @@ class ScoreParts:
 
     def ids(self) -> set[str]:
         """The ids of the images that are on disk."""
-        return {str(id) for part in self._parts for id in part["ids"]}
+        return set(self._parts.values("ids"))
+
+    def check(self) -> None:
+        """Reads everything.
+
+        Raises:
+            RunError: if something is damaged
+        """
+        self._parts.check()
 
     def __iter__(self) -> Iterator[ImageScores]:
         for part in self._parts:
@@ -129,7 +162,7 @@ class FeatureParts:
     """The :class:`ImageFeatures` of many images on disk; at most one part of them is in memory."""
 
     def __init__(self, folder: Path) -> None:
-        self._parts = Parts(folder)
+        self._parts = Parts(folder, mapped=True)
 
     def append(self, images: list[ImageFeatures]) -> None:
         """Adds images as one part."""
@@ -154,7 +187,7 @@ class FeatureParts:
 
     def paths(self) -> list[str]:
         """The files of the images that are on disk, in order."""
-        return [str(path) for part in self._parts for path in part["paths"]]
+        return self._parts.values("paths")
 
     def __iter__(self) -> Iterator[ImageFeatures]:
         for part in self._parts:
@@ -281,15 +314,55 @@ def write_arrays(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
     os.replace(partial, file)
 
 
-def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
-    """Reads a ``.npz`` file.
+def read_arrays(file: Path, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Reads a ``.npz`` file, or some of its arrays.
 
     Raises:
         RunError: if it is damaged
     """
+    with _explained(file), np.load(file, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in (arrays if names is None else names)}
+
+
+def map_arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file of :func:`write_arrays` where they lie on disk, read-only; their checksums are compared.
+
+    Raises:
+        RunError: if it is damaged
+    """
+    with _explained(file):
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+        content = np.memmap(file, np.uint8, "r")
+        return {member.filename.removesuffix(".npy"): _mapped(content, member) for member in members}
+
+
+def _mapped(content: NDArray[np.uint8], member: zipfile.ZipInfo) -> NDArray[Any]:
+    """The array in a member that is not compressed."""
+    # The local header ends with a name and an extra field, whose lengths stand at its end
+    lengths = content[member.header_offset + 26 : member.header_offset + 30].view("<u2")
+    start = member.header_offset + 30 + int(lengths.sum())
+    data = content[start : start + member.file_size]
+    if (
+        member.compress_type != zipfile.ZIP_STORED
+        or len(data) != member.file_size
+        or zlib.crc32(data.data) != member.CRC
+    ):
+        raise ValueError(f"the checksum of '{member.filename}' is not that of its content")
+    header = io.BytesIO(data[:_LONGEST_HEADER].tobytes())
+    np.lib.format.read_magic(header)
+    shape, by_columns, kind = np.lib.format.read_array_header_1_0(header)
+    if kind.hasobject:
+        raise ValueError(f"'{member.filename}' holds objects")
+    values: NDArray[Any] = data[header.tell() :].view(kind)
+    return values.reshape(shape[::-1]).T if by_columns else values.reshape(shape)
+
+
+@contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    """Says what to do where a file is damaged."""
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
+        yield
     except Exception as error:  # a damaged archive raises many types
         raise RunError(f"'{file}' is damaged ({error}); run again with overwrite=True") from error
 

@@ -172,6 +172,15 @@ def test_thresholds_are_not_rounded_to_single_precision() -> None:
     assert anomaly_mask(anomaly[:, :1], 0.0, 0.1).any() and not anomaly_mask(anomaly, 0.0, 0.7).any()
 
 
+def test_masks_are_those_of_double_precision() -> None:
+    random = np.random.default_rng(5)
+    anomaly = random.random((40, 50)).astype(np.float32)
+    values = anomaly.ravel()[:9].astype(np.float64)
+    for threshold in [*values, *np.nextafter(values, 1), *np.nextafter(values, 0), -np.inf, np.inf]:
+        expected = anomaly.astype(np.float64) > threshold
+        np.testing.assert_array_equal(anomaly_mask(anomaly, threshold) > 0, expected)
+
+
 def test_mask_of_chosen_segments() -> None:
     mask = segments_mask(grid((7, 5), 2), np.array([False, True, True, False]))
     expected = np.zeros((5, 7))

@@ -19,6 +19,7 @@ from fiftyone_segad.store import (
     Parts,
     RunStore,
     ScoreParts,
+    map_arrays,
     read_json,
     write_arrays,
     write_json,
@@ -245,6 +246,41 @@ def test_error_of_damaged_features(tmp_path: Path) -> None:
     for read in (parts.paths, lambda: list(parts)):
         with pytest.raises(RunError, match=r"part-000000\.npz' is damaged .* overwrite=True"):
             read()
+
+
+def test_a_changed_byte_of_features_is_noticed(tmp_path: Path) -> None:
+    """They are mapped into memory, and compared with their checksum all the same."""
+    parts = FeatureParts(tmp_path)
+    parts.append(FEATURES)
+    file = tmp_path / "part-000000.npz"
+    content = bytearray(file.read_bytes())
+    place = content.find(FEATURES[0].rows[0].tobytes())
+    assert place > 0, "arrays are stored as they are"
+    content[place + 5] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(RunError, match=r"'rows0\.npy' is not that of its content"):
+        list(parts)
+
+
+def test_features_are_mapped_and_read_only(tmp_path: Path) -> None:
+    FeatureParts(tmp_path).append(FEATURES)
+    for image in FeatureParts(tmp_path):
+        for rows in image.rows:
+            base: Any = rows
+            while isinstance(base.base, np.ndarray):
+                base = base.base
+            assert isinstance(base, np.memmap)
+            assert not rows.flags.writeable
+
+
+def test_arrays_by_columns_are_mapped_as_they_are(tmp_path: Path) -> None:
+    arrays = {"by columns": np.asfortranarray(np.arange(12.0).reshape(3, 4)), "none": np.zeros((0, 5), np.float16)}
+    write_arrays(tmp_path / "some.npz", arrays)
+    found = map_arrays(tmp_path / "some.npz")
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
 
 
 def test_levels_and_what_was_held_out_are_kept_apart(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ class Bank:
 
 
 def nearest_distances(queries: NDArray[np.floating], rows: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Euclidean distance of each query to the nearest of some rows, searched exhaustively.
+    """Euclidean distance of each query to the nearest of some rows, searched exhaustively, in the calling thread alone.
 
     Args:
         queries: array ``[n, d]``
@@ -196,7 +196,12 @@ def nearest_distances(queries: NDArray[np.floating], rows: NDArray[np.floating])
 
     if len(rows) == 0:
         return np.full(len(queries), np.inf, np.float32)
-    squares, _ = faiss.knn(np.ascontiguousarray(queries, np.float32), np.ascontiguousarray(rows, np.float32), 1)
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)  # of this thread: few rows are not worth waiting for others
+    try:
+        squares, _ = faiss.knn(np.ascontiguousarray(queries, np.float32), np.ascontiguousarray(rows, np.float32), 1)
+    finally:
+        faiss.omp_set_num_threads(threads)
     return np.sqrt(np.maximum(squares[:, 0], 0))
 
 
