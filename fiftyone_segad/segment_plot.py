@@ -101,14 +101,18 @@ def visualize_segments(
     )
 
 
+def has_plot(dataset: fo.Dataset, key: str) -> bool:
+    """Whether :func:`visualize_segments` has stored a plot of a run; one that is being computed does not count."""
+    name = plot_key(key)
+    return dataset.has_brain_run(name) and dataset.load_brain_results(name) is not None
+
+
 def segment_points(dataset: fo.Dataset, key: str) -> Points | None:
     """What :func:`visualize_segments` stored: points ``[n, 2]``, ids of the segments and their scores; None if nothing
     is stored, or segments have changed since."""
-    if not dataset.has_brain_run(plot_key(key)):
+    if not has_plot(dataset, key):
         return None
     results = dataset.load_brain_results(plot_key(key))
-    if results is None:  # it is being computed
-        return None
     path = f"{key}_segments.detections"
     ids, scores = dataset.select(results.sample_ids).values([f"{path}.id", f"{path}.anomaly_score"], unwind=True)
     by_id = dict(zip(ids, scores, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import fiftyone as fo
 import fiftyone.operators as foo
 import numpy as np
 import pytest
+from fiftyone.brain.internal.core.visualization import PCAVisualization
 from fiftyone.operators.executor import ExecutionContext, Executor
 
 import fiftyone_segad as segad
@@ -167,6 +169,45 @@ def test_a_slow_answer_draws_what_the_slider_was_moved_to_meanwhile(
     assert "why_title" in page.drawn
 
 
+def test_curves_have_the_overlap_of_the_latest_evaluation(dataset: fo.Dataset) -> None:
+    mask = np.zeros((80, 96), np.uint8)
+    mask[30:46, 40:56] = 255
+    dataset.add_sample_field("defect_mask", fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
+    dataset.set_values("defect_mask", [None] * 5 + [fo.Segmentation(mask=mask)])
+    page = Page(dataset)
+    page.state["tab"] = "curves"
+    page.send("choose_tab", value="curves")
+    assert "overlap" not in page.drawn
+    assert "evaluation key" in str(page.drawn["no_overlap"])
+    segad.evaluate_anomalies(dataset.skip(4), eval_key="part")
+    results = segad.evaluate_anomalies(dataset, eval_key="whole")
+    page.send("on_change_view")
+    (curve,) = page.data["overlap"]
+    assert (curve["x"][0], curve["x"][-1]) == (0, 0.3)
+    assert len(curve["x"]) <= 200
+    figures = results.metrics()
+    assert np.trapezoid(curve["y"], curve["x"]) / 0.3 == pytest.approx(figures["aupro_30"], abs=0.005)
+    shown = str(page.drawn["overlap_help"])
+    assert f"**whole**: AUPRO {figures['aupro_30']:.3f} up to 0.3, {figures['aupro_05']:.3f} up to 0.05" in shown
+
+
+def test_a_bar_shows_the_images_of_a_kind_of_defect(dataset: fo.Dataset) -> None:
+    long = "scratch_" * 20
+    dataset.set_values("defect.label", ["good"] * 3 + [long + "a", long + "b", "<spot>"])
+    page = Page(dataset)
+    page.state["tab"] = "curves"
+    page.send("choose_tab", value="curves")
+    (bars,) = page.data["bars"]
+    assert bars["ids"] == ["<spot>", long + "a", long + "b"]
+    threshold = segad.load_run(dataset, "segad").thresholds.image
+    scores = dict(zip(*dataset.values(["defect.label", "segad_score"]), strict=True))
+    assert bars["x"] == [float(scores[name] > threshold) for name in bars["ids"]]
+    assert len(set(bars["y"])) == 3, "names that are cut alike do not share a bar"
+    answer = dict(page.ask("show_kind", id="<spot>"))
+    assert dataset.last().id in str(answer["set_view"])
+    assert dataset.first().id not in str(answer["set_view"])
+
+
 def test_pages_do_not_move_each_other(dataset: fo.Dataset) -> None:
     one, two = Page(dataset), Page(dataset)
     lowest = min(dataset.values("segad_score"))
@@ -234,3 +275,33 @@ def test_what_failed_is_shown_until_dismissed(dataset: fo.Dataset) -> None:
     assert "out of paper" in page.drawn["failed0"]["view"]["label"]
     page.send("dismiss", name="other")
     assert "failed0" not in page.drawn
+
+
+def test_a_plot_of_segments_appears_once_it_is_computed(dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at it while it is registered, but not yet computed, must not be the last one."""
+    page = Page(dataset)
+    page.state["tab"] = "segments"
+    page.send("choose_tab", value="segments")
+    fit = PCAVisualization.fit_reducer
+
+    def looked_at(self: Any, *args: Any, **options: Any) -> Any:
+        assert dataset.has_brain_run("segad_plot")
+        page.send("poll")
+        assert "plot_segments" in page.drawn
+        return fit(self, *args, **options)
+
+    monkeypatch.setattr(PCAVisualization, "fit_reducer", looked_at)
+    module("segment_plot").visualize_segments(dataset, "segad", method="pca", progress=False)
+    page.send("poll")
+    assert len(page.data["plot"][0]["ids"]) == dataset.count("segad_segments.detections")
+
+
+def test_what_reports_nothing_for_long_still_runs(dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    execution = module("operators.execution")
+    monkeypatch.setattr(execution, "_TTL", 1)
+    name = str(dataset._doc.id)
+    with execution._Watch(name, "slow"):
+        time.sleep(3)
+        assert execution.running(name) == ["slow"]
+    time.sleep(1)
+    assert execution.running(name) == []

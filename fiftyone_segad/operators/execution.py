@@ -143,21 +143,35 @@ class _Watch:
         self._cancel = f"cancel:{dataset_id}:{name}"
         self._failed = f"failed:{dataset_id}:{name}"
         self._last = 0.0
+        self._said = (0.0, "starting")
         self.stopped = threading.Event()
+        self._ended = threading.Event()
+        self._saying = threading.Lock()  # so that nothing is said after the end
 
     def __enter__(self) -> _Watch:
         _store().delete(self._cancel)
         _store().delete(self._failed)
-        self._say(0.0, "starting")
+        self._say(*self._said)
+        threading.Thread(target=self._live_on, name="segad-alive", daemon=True).start()
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        _store().delete(self._running)
+        self._ended.set()
+        with self._saying:
+            _store().delete(self._running)
         _store().delete(self._cancel)
         if error is not None:
             _store().set(self._failed, str(error) or type(error).__name__, ttl=_KEPT)
 
+    def _live_on(self) -> None:
+        """Says again what was said, for as long as the process lives: some steps take minutes and report nothing."""
+        while not self._ended.wait(_TTL / 3):
+            with self._saying:
+                if not self._ended.is_set():
+                    self._say(*self._said)
+
     def _say(self, share: float, label: str) -> None:
+        self._said = (share, label)
         _store().set(self._running, {"share": share, "label": label}, ttl=_TTL)
 
     def report(self, bar: Any, show: Callable[[float, str], None]) -> None:

@@ -10,7 +10,8 @@ import fiftyone.operators.types as types
 
 from ..errors import SegadError
 from ..operators import execution
-from ..runs import Run, list_evaluations, list_runs, load_run, plot_key
+from ..runs import Run, list_evaluations, list_runs, load_run
+from ..segment_plot import has_plot
 from . import activity, crops, pages, rows, sections, sources
 from .sections import Shown, slider_name
 
@@ -155,6 +156,12 @@ class AnomalyTriage(foo.Panel):
             if 0 <= row < len(defects):
                 _set_grid(ctx, shown.triage.of_defect(defects[row]["defect"]))
 
+    def show_kind(self, ctx: foo.ExecutionContext) -> None:
+        """Sets the grid to the images of the kind of defect whose bar was clicked."""
+        shown, defect = self._shown(ctx), ctx.params.get("id")
+        if shown is not None and isinstance(defect, str):
+            _set_grid(ctx, shown.triage.of_defect(defect))
+
     def show_regions(self, ctx: foo.ExecutionContext) -> None:
         """Sets the grid to the predicted regions as patches, highest first."""
         shown = self._shown(ctx)
@@ -248,7 +255,7 @@ class AnomalyTriage(foo.Panel):
         else:
             run = shown.run
             parts += [shown.runs, run.folder, run.thresholds.image, shown.threshold, shown.tab]
-            parts += [list_evaluations(ctx.dataset), ctx.dataset.has_brain_run(plot_key(run.key)), len(shown.triage)]
+            parts += [list_evaluations(ctx.dataset), has_plot(ctx.dataset, run.key), len(shown.triage)]
         return repr(parts)
 
     def _drawing(self, ctx: foo.ExecutionContext, shown: Shown | None) -> types.Property:
@@ -266,14 +273,14 @@ class AnomalyTriage(foo.Panel):
         return types.Property(panel, view=types.GridView(orientation="vertical", gap=2, px=2, py=1))
 
     def _add_run(self, panel: types.Object, ctx: foo.ExecutionContext, shown: Shown) -> None:
-        points = sections.points_of(ctx.dataset, shown)
-        for name, values in sections.data(shown, points).items():
+        points, overlap = sections.points_of(ctx.dataset, shown), sections.overlap_of(ctx.dataset, shown)
+        for name, values in sections.data(shown, points, overlap).items():
             ctx.panel.set_data(name, values)
         sections.add_head(panel, shown, self.choose_run, self.choose_tab)
         if shown.tab == "scores":
             sections.add_scores(panel, shown, self.show_bar, self.move_threshold)
         elif shown.tab == "curves":
-            sections.add_curves(panel, shown, self.take_point)
+            sections.add_curves(panel, shown, overlap, self.take_point, self.show_kind)
         else:
             sections.add_segments(panel, points, self.plot_segments, self.show_segments)
         rows.add_counts(panel, shown.triage, shown.threshold, self.show)
