@@ -11,7 +11,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from .store import ImageFeatures, ImageScores, RunStore, pack_scores, read_json,
 from .tensor_file import read_tensors, write_tensors
 
 FORMAT = "fiftyone_segad bank"
-VERSION = 1
+VERSION = 2
+"""Files without marks are still written as version 1, which older versions of this package read."""
 
 _CHUNK = 2**20
 _ROWS_AT_ONCE = 65_536
@@ -66,6 +67,9 @@ class BankFile:
         rows: features ``[n, k]``, one array a level, image after image
         ends: int64 ``[images]``, one array a level: where the rows of each image end
         calibration: scores of normal images, each without itself; their ids are names
+        marked: names of the images of which parts were marked as normal in a review
+        marked_rows: features of these parts, as ``rows``; no array if there are none
+        marked_ends: where those of each image end, as ``ends``
         checksum: of the file; empty before it is written
     """
 
@@ -79,6 +83,9 @@ class BankFile:
     rows: list[NDArray[np.floating]]
     ends: list[NDArray[np.int64]]
     calibration: list[ImageScores]
+    marked: list[str] = field(default_factory=list)
+    marked_rows: list[NDArray[np.floating]] = field(default_factory=list)
+    marked_ends: list[NDArray[np.int64]] = field(default_factory=list)
     checksum: str = ""
 
     def write(self, file: Path) -> None:
@@ -90,6 +97,8 @@ class BankFile:
         arrays: dict[str, NDArray[Any]] = {f"fitted.{name}": array for name, array in self.fitted.items()}
         for level, (rows, ends) in enumerate(zip(self.rows, self.ends, strict=True)):
             arrays |= {f"rows.{level}": rows, f"ends.{level}": ends}
+        for level, (rows, ends) in enumerate(zip(self.marked_rows, self.marked_ends, strict=True)):
+            arrays |= {f"marked.{level}": rows, f"marked_ends.{level}": ends}
         if self.calibration:
             packed = pack_scores(self.calibration)
             arrays |= {f"normals.{name}": packed[name] for name in _SCORE_ARRAYS}
@@ -102,7 +111,10 @@ class BankFile:
             "images": [[image.name, image.size, image.sha256] for image in self.images],
             "normals": [record.id for record in self.calibration],
         }
-        metadata = {"format": FORMAT, "version": str(VERSION), "bank": json.dumps(described)}
+        if self.marked:
+            described["marked"] = self.marked
+        version = VERSION if self.marked else 1
+        metadata = {"format": FORMAT, "version": str(version), "bank": json.dumps(described)}
         write_tensors(file, arrays, metadata)
 
     @classmethod
@@ -153,14 +165,16 @@ class BankFile:
             if record.id not in known:
                 store.normals.add(record)
         store.normals.flush()
-        nowhere = [Segments((1, 1), np.zeros((0, 4), np.int64))] * len(self.rows)
-        parts = [np.split(rows, ends[:-1]) for rows, ends in zip(self.rows, self.ends, strict=True)]
-        store.bank.append(  # last, and at once: a store with a bank is complete
-            [
-                ImageFeatures(image.name, nowhere, [part[i] for part in parts], False)
-                for i, image in enumerate(self.images)
-            ]
-        )
+        if self.marked and not store.marked.paths():
+            store.marked.append(_features(self.marked, self.marked_rows, self.marked_ends))
+        names = [image.name for image in self.images]
+        store.bank.append(_features(names, self.rows, self.ends))  # last, and at once: a store with a bank is complete
+
+
+def _features(names: list[str], rows: list[NDArray[np.floating]], ends: list[NDArray[np.int64]]) -> list[ImageFeatures]:
+    nowhere = [Segments((1, 1), np.zeros((0, 4), np.int64))] * len(rows)
+    parts = [np.split(level, own[:-1]) for level, own in zip(rows, ends, strict=True)]
+    return [ImageFeatures(name, nowhere, [part[i] for part in parts], False) for i, name in enumerate(names)]
 
 
 def bank_copies(store: RunStore, paths: Iterable[str]) -> dict[str, str]:
@@ -232,6 +246,15 @@ def _checked(described: dict[str, Any], arrays: dict[str, NDArray[Any]], checksu
     }
     for level in range(len(levels)):
         _check_level(level, rows[level], ends[level], fitted, len(images))
+    marked = described.get("marked", [])
+    _require(type(marked) is list, "what was marked has no names")
+    _require(all(type(name) is str and Path(name).name == name for name in marked), "a mark is of no file")
+    known = range(len(levels)) if marked else ()
+    marked_rows = [arrays[f"marked.{level}"] for level in known]
+    marked_ends = [np.asarray(arrays[f"marked_ends.{level}"]) for level in known]
+    for level in known:
+        _check_rows(f"of the marks of level {level}", marked_rows[level], marked_ends[level], len(marked))
+        _require(marked_rows[level].shape[1] == rows[level].shape[1], f"marks of level {level} are of another width")
     return BankFile(
         described["embedder"],
         settings,
@@ -243,6 +266,9 @@ def _checked(described: dict[str, Any], arrays: dict[str, NDArray[Any]], checksu
         rows,
         ends,
         _calibration(described["normals"], arrays),
+        marked,
+        marked_rows,
+        marked_ends,
         checksum,
     )
 
@@ -251,11 +277,7 @@ def _check_level(
     level: int, rows: NDArray[Any], ends: NDArray[Any], fitted: dict[str, NDArray[Any]], images: int
 ) -> None:
     where = f"of level {level}"
-    _require(rows.ndim == 2 and rows.dtype.kind == "f" and rows.size > 0, f"the features {where} are no table")
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        _require(bool(np.isfinite(rows[start : start + _ROWS_AT_ONCE]).all()), f"a feature {where} is not finite")
-    _require(ends.dtype == np.int64 and ends.shape == (images,), f"the images {where} are not those it names")
-    _require(bool((np.diff(ends, prepend=0) >= 0).all()) and ends[-1] == len(rows), f"the images {where} overlap")
+    _check_rows(where, rows, ends, images)
     shapes = {"mean": None, "matrix": None, "scale": (2,), "damping": (SIDE, SIDE)}
     found = {name: fitted[f"{name}{level}"] for name in shapes if f"{name}{level}" in fitted}
     for name, array in found.items():
@@ -268,6 +290,14 @@ def _check_level(
         _require(fits, f"the components {where} do not fit its features")
     if "scale" in found:
         _require(found["scale"][1] > 0 and found["damping"].min() > 0, f"the scale {where} is not positive")
+
+
+def _check_rows(where: str, rows: NDArray[Any], ends: NDArray[Any], images: int) -> None:
+    _require(rows.ndim == 2 and rows.dtype.kind == "f" and rows.size > 0, f"the features {where} are no table")
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        _require(bool(np.isfinite(rows[start : start + _ROWS_AT_ONCE]).all()), f"a feature {where} is not finite")
+    _require(ends.dtype == np.int64 and ends.shape == (images,), f"the images {where} are not those it names")
+    _require(bool((np.diff(ends, prepend=0) >= 0).all()) and ends[-1] == len(rows), f"the images {where} overlap")
 
 
 def _calibration(ids: list[str], arrays: dict[str, NDArray[Any]]) -> list[ImageScores]:

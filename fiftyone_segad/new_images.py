@@ -24,7 +24,6 @@ from .inputs import check_collection, check_numbers, job_images, named_segments
 from .job import GIVEN, Clock, Job, JobImage
 from .methods import score_more
 from .reference import bank_rows
-from .review import MARKS
 from .run_features import load_embedder
 from .runs import Run, check_key, list_runs, load_run, made_colours, save_run
 from .segments import Proposer
@@ -121,8 +120,9 @@ def score_new(
 def save_bank(samples: Samples, key: str, path: str | Path, overwrite: bool = False) -> Path:
     """Saves what a run compares images with as one file, for :func:`score_new` on any machine and dataset.
 
-    It holds the features of the normal images, what was fitted to them, the thresholds with the scores that they rest
-    on, and which embedder is needed. Of the normal images it has their names and checksums, no folders and no pixels.
+    It holds the features of the normal images and of what reviews marked as normal, what was fitted to them, the
+    thresholds with the scores that they rest on, and which embedder is needed. Of the normal images it has their names
+    and checksums, no folders and no pixels.
     It is a file in the safetensors format.
 
     Args:
@@ -143,11 +143,6 @@ def save_bank(samples: Samples, key: str, path: str | Path, overwrite: bool = Fa
     run = load_run(samples, key)
     if run.method != "reference":
         raise ValueError(f"Run '{key}' has no bank of normal images: its method is '{run.method}', not 'reference'")
-    if run.settings.get(MARKS) is not None:
-        raise ValueError(
-            f"Run '{key}' has learnt marks, which a bank file cannot hold yet; take them back with unmark() and "
-            "rescore(), or mark whole images and compute a run with them in reference=..."
-        )
     file = Path(path).expanduser().absolute()
     if file.is_dir():
         raise ValueError(f"path='{file}' is a folder; name a file in it, e.g. '{file / key}.safetensors'")
@@ -159,6 +154,8 @@ def save_bank(samples: Samples, key: str, path: str | Path, overwrite: bool = Fa
         rows = list(bank_rows(job, levels))
     paths = run.store.bank.paths()
     taken, known = Names(), bank_images(run.store)
+    marked = list(run.store.marked)
+    of_marks = Names()
     names = {path: taken.take(Path(path).stem) + Path(path).suffix for path in paths}
     bank = BankFile(
         embedder=run.embedder,
@@ -171,6 +168,12 @@ def save_bank(samples: Samples, key: str, path: str | Path, overwrite: bool = Fa
         rows=[np.concatenate(level) for level in rows],
         ends=[np.cumsum([len(image) for image in level], dtype=np.int64) for level in rows],
         calibration=[replace(record, id=names[record.id]) for record in run.store.normals],
+        marked=[of_marks.take(Path(image.path).stem) + Path(image.path).suffix for image in marked],
+        marked_rows=[np.concatenate(level) for level in zip(*(image.rows for image in marked), strict=True)],
+        marked_ends=[
+            np.cumsum([len(rows) for rows in level], dtype=np.int64)
+            for level in zip(*(image.rows for image in marked), strict=True)
+        ],
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     bank.write(file)

@@ -17,13 +17,13 @@ from .fields import ANOMALOUS, flagged
 from .inputs import job_images, named_segments
 from .job import Job, JobImage
 from .methods import run_job, steps
-from .review import MARKS, MarkedImages, marked_images
+from .review import MARKS, MarkedImages, marked_images, with_defects
 from .run_features import load_embedder
 from .runs import Run, load_run
 from .segments import Proposer
 from .threads import usable_cores
 from .thresholds import parse_threshold
-from .triage import read_triage
+from .triage import UNKNOWN, read_triage
 
 logger = logging.getLogger(__name__)
 
@@ -154,11 +154,14 @@ def _count(marks: MarkedImages) -> int:
 def _report(dataset: fo.Dataset, run: Run, marked: int, before: set[str]) -> ReviewReport:
     after = set(flagged(dataset, run).values("id"))
     triage = read_triage(dataset, run)
-    defective = set(triage.ids[triage.truth == ANOMALOUS].tolist())
     order = {id: i for i, id in enumerate(triage.ids[np.argsort(-triage.scores)].tolist())}
 
     def ordered(ids: set[str]) -> list[str]:
         return sorted(ids, key=lambda id: order.get(id, len(order)))
 
     cleared = ordered(before - after)
+    judged = set(triage.ids[triage.truth == ANOMALOUS].tolist())
+    # Of an image that nobody has judged the mask says it; one that was judged as good has none
+    unjudged = [id for id in cleared if id in set(triage.ids[triage.truth == UNKNOWN].tolist())]
+    defective = judged | with_defects(dataset, unjudged)
     return ReviewReport(run, marked, cleared, ordered(after - before), [id for id in cleared if id in defective])

@@ -203,7 +203,7 @@ def described(change: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, A
     ("change", "reason"),
     [
         (lambda header: header["__metadata__"].update(format="other"), "not of a bank"),
-        (lambda header: header["__metadata__"].update(version="2"), "version 2 of the format.*update fiftyone_segad"),
+        (lambda header: header["__metadata__"].update(version="3"), "version 3 of the format.*update fiftyone_segad"),
         (lambda header: header["__metadata__"].update(version="x"), "version x"),
         (lambda header: header["__metadata__"].pop("bank"), "no bank that can be used"),
         (lambda header: header["__metadata__"].update(bank="{"), "no bank that can be used"),
@@ -223,6 +223,9 @@ def described(change: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, A
         (described(lambda bank: bank["settings"].update(segments=7)), "segments"),
         (described(lambda bank: bank["normals"].pop()), "scores of its normal images"),
         (described(lambda bank: bank.update(embedder=3)), "embedder"),
+        (described(lambda bank: bank.update(marked=["c.png"])), "marked.0"),
+        (described(lambda bank: bank.update(marked="c.png")), "what was marked has no names"),
+        (described(lambda bank: bank.update(marked=["../c.png"])), "a mark is of no file"),
     ],
 )
 def test_a_file_that_contradicts_itself(
@@ -340,13 +343,35 @@ def test_the_same_scores_on_another_machine(
     assert segad.load_run(other, "new") == first
     later = segad.score_new(other, "new")
     assert scores(later, names(other)) == expected
-    assert other.sort_by("new_score", reverse=True).first().filepath.endswith("5.png")
     again = segad.score_new(other, "new", bank=file)
     assert again.scored == 6
     changed = segad.set_threshold(other, "new", "fpr:0.2")
     assert changed.thresholds == run.thresholds, "the scores of the normals came with the bank"
     copied = segad.save_bank(other, "new", tmp_path / "copied.safetensors")
     assert copied.read_bytes() == content, "a bank that was passed on is the same file"
+
+
+def test_what_was_marked_as_normal_goes_with_the_bank(
+    dataset_of: Callable[..., fo.Dataset], pictures: list[Path], tmp_path: Path
+) -> None:
+    dataset = dataset_of(pictures)
+    run = run_on(dataset, **SMALL)
+    before = scores(run, names(dataset))
+    plain = segad.save_bank(dataset, "segad", tmp_path / "plain.safetensors")
+    segad.mark_normal(dataset.to_patches("segad_segments").limit(3), "segad")
+    segad.mark_normal(dataset.skip(5), "segad")
+    expected = scores(segad.rescore(dataset).run, names(dataset))
+    assert expected != before
+    file = segad.save_bank(dataset, "segad", tmp_path / "learnt.safetensors")
+    other = dataset_of(pictures)
+    assert scores(segad.score_new(other, "new", bank=file), names(other)) == expected
+    assert segad.save_bank(other, "new", tmp_path / "again.safetensors").read_bytes() == file.read_bytes()
+    assert scores(segad.score_new(other, "plain", bank=plain), names(other)) == before
+    versions = [read_tensors(each)[1]["version"] for each in (plain, file)]
+    assert versions == ["1", "2"], "an older package must not read the marks over"
+    for key in ("new", "plain"):
+        segad.delete_run(other, key)
+    segad.delete_run(dataset, "segad")
 
 
 def test_what_a_run_with_a_bank_can_explain(

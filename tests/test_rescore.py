@@ -121,6 +121,21 @@ def test_the_report_names_alarms_and_defects_that_are_gone(dataset: fo.Dataset) 
 
 
 @pytest.mark.usefixtures("colour_embedder")
+@pytest.mark.parametrize("defective", [True, False])
+def test_masks_alone_tell_of_lost_defects(dataset: fo.Dataset, defective: bool) -> None:
+    dataset.delete_sample_field("defect")
+    masks = [np.zeros((80, 96), np.uint8) for _ in range(6)]
+    masks[5][30:46, 40:56] = 255 * defective
+    dataset.set_values("defect_mask", [fo.Segmentation(mask=mask) for mask in masks])
+    compute(dataset, threshold="quantile:0.8")
+    odd = dataset.sort_by("filepath").last()
+    segad.mark_normal(dataset.select(odd.id), "segad")
+    report = segad.rescore(dataset)
+    assert odd.id in report.cleared
+    assert report.lost == [odd.id] * defective
+
+
+@pytest.mark.usefixtures("colour_embedder")
 def test_marks_explain_what_is_near(dataset: fo.Dataset) -> None:
     compute(dataset)
     odd, other = dataset.sort_by("filepath").last(), dataset.sort_by("filepath").skip(4).first()

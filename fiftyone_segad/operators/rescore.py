@@ -79,7 +79,8 @@ def _add_marks(ctx: foo.ExecutionContext, inputs: types.Object, key: str) -> Non
         forms.stop(inputs, "method", f"A run by '{method}' has no bank that could learn; use one by 'reference'")
         return
     count = len(list_marks(ctx.dataset, key, NORMAL))
-    inputs.view("marks", types.Notice(label=f"{count} marks say 'normal'; the run will know these, and no others"))
+    marks = forms.counted(count, "mark says", "marks say")
+    inputs.view("marks", types.Notice(label=f"{marks} 'normal'; the run will know these, and no others"))
 
 
 def _outputs(result: dict[str, Any]) -> types.Property:

@@ -162,7 +162,8 @@ def chosen(ctx: foo.ExecutionContext) -> tuple[Samples, str]:
         if len(fields) > 1:
             raise ValueError(f"The selected labels are of several fields, {fields}; select those of one field")
         ids = [label["label_id"] for label in labels]
-        return ctx.dataset.to_patches(fields[0]).select(ids), f"{len(ids)} selected labels of {fields[0]}"
+        count = forms.counted(len(ids), "selected label", "selected labels")
+        return ctx.dataset.to_patches(fields[0]).select(ids), f"{count} of {fields[0]}"
     view = ctx.view if ctx.view is not None else ctx.dataset
     ids = list(ctx.selected or [])
     words = "selected"
@@ -170,8 +171,8 @@ def chosen(ctx: foo.ExecutionContext) -> tuple[Samples, str]:
         ids, words = [ctx.current_sample], "open"
     if not ids:
         raise ValueError("Select samples or patches in the grid, or labels of an open sample, first")
-    kind = "patches" if isinstance(view, fop.PatchesView) else "samples"
-    return view.select(ids), f"{len(ids)} {words} {kind}"
+    kinds = ("patch", "patches") if isinstance(view, fop.PatchesView) else ("sample", "samples")
+    return view.select(ids), forms.counted(len(ids), *(f"{words} {kind}" for kind in kinds))
 
 
 def _user(ctx: foo.ExecutionContext) -> str | None:
