@@ -18,6 +18,7 @@ from .fields import ANOMALOUS, NORMAL, detection, set_colours, zero_mask
 from .image_result import ImageResult
 from .maps import Region
 from .metric_names import METRICS
+from .plots import overlap, thin
 from .results import AnomalyResults
 from .runs import (
     EVALUATION_FIELDS,
@@ -39,6 +40,9 @@ ERRORS = {FALSE_ALARM: "false alarm", MISS: "miss", HIT: "hit"}
 _COLOURS = {"false alarm": "#D55E00", "miss": "#F0E442", "hit": "#009E73"}  # told apart by colour-blind people too
 
 _BATCH = 64
+
+_CURVE_POINTS = 200
+"""Points of the curve that is kept for the panel, which cannot make it: it needs all maps."""
 
 _KINDS: dict[str, type[fo.Field]] = {
     "truth": fo.Classification,
@@ -169,6 +173,7 @@ class EvaluationWriter:
             gt_field=self.gt_field,
             threshold=results.threshold,
             metrics=figures,
+            pro=[values.tolist() for values in thin(*overlap(results), most=_CURVE_POINTS)],
             errors=self._files.name,
         )
         self.dataset.register_run(self.eval_key, config)

@@ -16,7 +16,8 @@ from .metric_names import METRICS
 from .pictures import short_name
 from .report_page import escape, page, paragraph, plot, section, table
 from .results import AnomalyResults
-from .text_report import format_metric, format_threshold, why_missing
+from .text_report import format_metric, why_missing
+from .thresholds import threshold_text
 from .thumbnails import SHOWN, Thumbnails, draw_thumbnails, facts_of, false_alarms, misses, names_of, root_dataset
 
 _COLUMNS = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30", "aupro_05", "aupimo", "recall", "fpr")
@@ -107,7 +108,7 @@ def _facts(results: AnomalyResults, total: dict[str, Any]) -> str:
         "method": run.method if run is not None else "",
         "embedder": run.embedder if run is not None else "",
         "normal images used": str(run.normals) if run is not None and run.normals else "",
-        "threshold": format_threshold(results),
+        "threshold": threshold_text(results.threshold, results.threshold_rule),
         "ground truth": results.gt_field,
         "date": _now(),
         "fiftyone_segad": __version__,

@@ -18,7 +18,8 @@ from plotly.subplots import make_subplots
 from .metric_names import METRICS
 from .metrics import AUPRO_LIMITS
 from .results import AnomalyResults
-from .text_report import format_metric, format_threshold
+from .text_report import format_metric
+from .thresholds import threshold_text
 
 NORMAL_COLOUR = "#3b8ede"
 ANOMALOUS_COLOUR = "#e06a10"
@@ -132,7 +133,9 @@ def scores(results: AnomalyResults) -> go.Figure:
         figure.update_yaxes(
             type="log", range=[np.log10(0.5), np.log10(tallest * 1.3)], dtick=1, title_text="images (log)"
         )
-    _draw_threshold(figure, edges, threshold, f"threshold {html.escape(format_threshold(results))}")
+    _draw_threshold(
+        figure, edges, threshold, f"threshold {html.escape(threshold_text(threshold, results.threshold_rule))}"
+    )
     return figure
 
 
@@ -191,6 +194,19 @@ def defects(results: AnomalyResults, rows: Sequence[dict[str, Any]] | None = Non
     return figure
 
 
+def overlap(results: AnomalyResults, category: str | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The overlap of regions (PRO) over the false-positive rate, up to AUPRO's limit and interpolated there.
+
+    Returns:
+        x and y, float arrays ``[k]``; empty if a class is absent
+    """
+    x, y = results.curve("pro", category)
+    if not len(x):
+        return x, y
+    inside = x <= AUPRO_LIMITS[0]
+    return np.append(x[inside], AUPRO_LIMITS[0]), np.append(y[inside], np.interp(AUPRO_LIMITS[0], x, y))
+
+
 def thin(
     x: NDArray[np.float64], y: NDArray[np.float64], most: int = MOST_POINTS
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -214,11 +230,7 @@ def thin(
 
 
 def _line(results: AnomalyResults, name: str, category: str | None, line: dict[str, Any], listed: bool) -> go.Scatter:
-    x, y = results.curve(name, category)
-    if name == "pro":
-        inside = x <= AUPRO_LIMITS[0]
-        y = np.append(y[inside], np.interp(AUPRO_LIMITS[0], x, y)) if len(x) else y
-        x = np.append(x[inside], AUPRO_LIMITS[0]) if len(x) else x
+    x, y = overlap(results, category) if name == "pro" else results.curve(name, category)
     if name == "pr" and len(x):
         # Average precision has no interpolation: a gain in recall counts at the precision that it is reached with
         x, y = np.append(0.0, x), np.append(y[0], y)

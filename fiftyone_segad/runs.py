@@ -16,7 +16,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 
 from .errors import RunError
 from .store import RunStore, delete_files
-from .thresholds import Thresholds
+from .thresholds import Thresholds, threshold_text
 
 PLUGIN = "fiftyone_segad"
 """Marks the runs of this package among a dataset's runs."""
@@ -82,7 +82,7 @@ class Run:
         lines = [
             f"Run '{self.key}': {self.scored} images scored by {self.method} with {self.embedder}"
             + (f", {self.normals} normals" if self.normals else ""),
-            f"  anomalous above {self.thresholds.image:.4g} ({self.thresholds.rule})",
+            f"  anomalous above {threshold_text(self.thresholds.image, self.thresholds.rule)}",
         ]
         lines += [f"  warning: {warning}" for warning in self.warnings]
         if self.skipped:

@@ -10,6 +10,7 @@ from tabulate import tabulate
 from .image_result import ImageResult
 from .metric_names import METRIC_NAMES
 from .results import AnomalyResults
+from .thresholds import threshold_text
 
 
 def text_report(results: AnomalyResults, intervals: bool = True) -> str:
@@ -24,9 +25,10 @@ def text_report(results: AnomalyResults, intervals: bool = True) -> str:
     shown = ["category"] * (len(results.categories) > 0) + ["defect", "n_normal", "n_anomalous"]
     shown += [name for name in METRIC_NAMES if not name.startswith(("n_", "region_"))]
     lines = [_table(rows, shown)]
+    threshold = threshold_text(results.threshold, results.threshold_rule)
     lines.append(
-        f"precision, recall, fpr and image_f1 are of images with a score above {format_threshold(results)}, pixel_f1 "
-        "of the run's masks; f1max is at the best threshold, which has seen the truth."
+        f"precision, recall, fpr and image_f1 are of images with a score above {threshold}, pixel_f1 of the run's "
+        "masks; f1max is at the best threshold, which has seen the truth."
     )
     if any(count.regions for count in results.groups.values()) or any(map(_has_mask, results.images.values())):
         lines += ["", "Regions by size (area up to 32 x 32, up to 96 x 96, larger):"]
@@ -58,15 +60,6 @@ def why_missing(metrics: Mapping[str, Any]) -> str:
 def format_metric(value: Any) -> str:
     """A metric as tables show it; one that does not exist is a dash."""
     return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def format_threshold(results: AnomalyResults) -> str:
-    """The threshold with the rule that it follows, unless it was given as a number."""
-    try:
-        float(results.threshold_rule)
-    except ValueError:
-        return f"{results.threshold:.4g} ({results.threshold_rule})"
-    return f"{results.threshold:.4g}"
 
 
 def _table(rows: Iterable[Mapping[str, Any]], columns: list[str]) -> str:

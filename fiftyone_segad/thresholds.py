@@ -131,6 +131,15 @@ class Thresholds:
     pixel: float | None
 
 
+def threshold_text(value: float, rule: str) -> str:
+    """A threshold with the rule that it follows, unless it was given as a number."""
+    try:
+        float(rule)
+    except ValueError:
+        return f"{value:.4g} ({rule})"
+    return f"{value:.4g}"
+
+
 def choose_thresholds(
     rule: ThresholdRule,
     image_scores: NDArray[np.float64],

@@ -158,6 +158,33 @@ class Triage:
         return [str(id) for id in self.ids[places[np.argsort(-self.scores[places], kind="stable")]]]
 
 
+@dataclass(frozen=True)
+class Overlap:
+    """The curve of the overlap of regions (PRO) that an evaluation kept.
+
+    Attributes:
+        eval_key: the evaluation's key
+        fpr: false-positive rates of pixels, ``[k]`` in [0, 0.3], ascending
+        overlap: mean share of each ground-truth region that is found, ``[k]`` in [0, 1]
+        metrics: the evaluation's figures by name
+    """
+
+    eval_key: str
+    fpr: list[float]
+    overlap: list[float]
+    metrics: dict[str, float | int | None]
+
+
+def read_overlap(samples: Samples, run: Run) -> Overlap | None:
+    """The curve of the run's latest evaluation; None without one, or if its images had no defects or nothing else."""
+    eval_key = _latest_evaluation(samples, run)
+    if eval_key is None:
+        return None
+    config = samples._root_dataset.get_run_info(eval_key).config
+    fpr, overlap = getattr(config, "pro", None) or ([], [])  # an older version did not keep it
+    return Overlap(eval_key, fpr, overlap, config.metrics) if fpr else None
+
+
 def read_triage(samples: Samples, run: Run) -> Triage:
     """Reads scores and truth of the samples that a run scored.
 
@@ -169,12 +196,11 @@ def read_triage(samples: Samples, run: Run) -> Triage:
     """
     scored = samples.exists(run.field("score"))
     schema = samples.get_field_schema()
-    root = samples._root_dataset
-    evaluations = [k for k in list_evaluations(root) if root.get_run_info(k).config.evaluated == run.key]
+    evaluation = _latest_evaluation(samples, run)
     has_defects = "defect" in schema and "defect.label" in samples.get_field_schema(flat=True)
     paths = ["id", run.field("score")]
     paths += ["defect.label"] if has_defects else []
-    paths += [f"{evaluation_field(key, 'truth')}.label" for key in evaluations[-1:]]
+    paths += [f"{evaluation_field(evaluation, 'truth')}.label"] if evaluation is not None else []
     ids, scores, *labels = scored.values(paths)
     defects: list[str | None] = labels.pop(0) if has_defects else [None] * len(ids)
     judged: list[str | None] = labels[0] if labels else [None] * len(ids)
@@ -231,6 +257,12 @@ def _margins(samples: Samples, key: str) -> tuple[list[str], dict[str, float]]:
     margins[margins == 0] = -1e-12  # flagged is what lies above the threshold
     spread = max(float(values.std()), 1e-12) if len(values) else 1.0
     return ids, dict(zip(ids, (margins / spread).tolist(), strict=True))
+
+
+def _latest_evaluation(samples: Samples, run: Run) -> str | None:
+    root = samples._root_dataset
+    keys = [key for key in list_evaluations(root) if root.get_run_info(key).config.evaluated == run.key]
+    return max(keys, key=lambda key: root.get_run_info(key).timestamp, default=None)
 
 
 def _by_defect(defect: str | None) -> str:

@@ -28,7 +28,7 @@ from fiftyone_segad.metrics import confusion
 from fiftyone_segad.pixel_counts import Bins, PixelCounts
 from fiftyone_segad.region_matching import RegionCounts
 from fiftyone_segad.results import AnomalyResults, resolution_warning
-from fiftyone_segad.text_report import format_metric, format_threshold
+from fiftyone_segad.text_report import format_metric
 
 BINS = Bins(0, 1, 65)
 """The maps have 64 levels, so that each is in a bin of its own."""
@@ -578,8 +578,3 @@ def test_no_images_at_all(make: Callable[[], AnomalyResults]) -> None:
     metrics = make().metrics()
     assert {metrics[name] for name in METRIC_NAMES if not name.startswith("n_")} == {None}
     assert (metrics["n_normal"], metrics["n_anomalous"]) == (0, 0)
-
-
-@pytest.mark.parametrize(("rule", "text"), [("fpr:0.01", "0.9 (fpr:0.01)"), ("f1", "0.9 (f1)"), ("0.9", "0.9")])
-def test_a_threshold_given_as_a_number_is_shown_once(rule: str, text: str) -> None:
-    assert format_threshold(AnomalyResults("segad", 0.9, rule, "defect_mask", BINS)) == text

@@ -17,6 +17,7 @@ from fiftyone_segad.thresholds import (
     parse_threshold,
     quantile_threshold,
     smallest_fpr,
+    threshold_text,
 )
 
 NONE = np.zeros(0)
@@ -174,3 +175,8 @@ def test_warning_of_too_few_normals() -> None:
 def test_error_of_a_rule_without_what_it_needs(rule: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         choose_thresholds(parse_threshold(rule), NONE, NONE, NONE)
+
+
+@pytest.mark.parametrize(("rule", "text"), [("fpr:0.01", "0.9 (fpr:0.01)"), ("f1", "0.9 (f1)"), ("0.9", "0.9")])
+def test_a_threshold_given_as_a_number_is_shown_once(rule: str, text: str) -> None:
+    assert threshold_text(0.9, rule) == text

@@ -11,15 +11,7 @@ import fiftyone.operators.types as types
 
 from ..embedders import CHOICES, check_installed
 from ..errors import MissingDependencyError
-from ..runs import (
-    EVALUATION_FIELDS,
-    FIELD_NAMES,
-    evaluation_field,
-    field_name,
-    list_evaluations,
-    list_runs,
-    review_field,
-)
+from ..runs import list_runs, written_fields
 from ..truth import GT_FIELD, truth_fields
 
 
@@ -127,10 +119,8 @@ def choose_truth(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
 
 def truth_choices(dataset: fo.Dataset) -> list[str]:
     """The fields that can be ground truth: those of masks, boxes and lines that no run or evaluation of ours wrote."""
-    ours = {field_name(key, name) for key in list_runs(dataset) for name in FIELD_NAMES}
-    ours |= {review_field(key) for key in list_runs(dataset)}
-    ours |= {evaluation_field(key, name) for key in list_evaluations(dataset) for name in EVALUATION_FIELDS}
-    return [name for name in truth_fields(dataset) if name not in ours]
+    written = written_fields(dataset)
+    return [name for name in truth_fields(dataset) if name not in written]
 
 
 def text(params: dict[str, Any], name: str, default: str | None = None) -> str | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..fields import ANOMALOUS, NORMAL
-from ..triage import UNKNOWN, Triage
+from ..metrics import AUPRO_LIMITS
+from ..text_report import format_metric
+from ..triage import UNKNOWN, Overlap, Triage
 
 Figure = list[dict[str, Any]]
 
@@ -16,6 +19,7 @@ COLOURS = {NORMAL: "#56B4E9", ANOMALOUS: "#D55E00", UNKNOWN: "#9aa0a6"}
 """Told apart by colour-blind people too."""
 
 _LINE = "#E69F00"
+_LONGEST_NAME = 24
 
 
 def histogram(triage: Triage) -> Figure:
@@ -63,6 +67,74 @@ def precision_recall(triage: Triage, threshold: float) -> Figure:
     thresholds, _, recall, precision = rates
     now = triage.confusion(threshold)
     return _curve(thresholds, recall, precision, (now.recall, now.precision))
+
+
+def overlap(kept: Overlap) -> Figure:
+    """Overlap of regions over the false-positive rate of pixels."""
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "overlap",
+            "x": kept.fpr,
+            "y": kept.overlap,
+            "fill": "tozeroy",
+            "line": {"color": COLOURS[NORMAL]},
+        }
+    ]
+
+
+def overlap_layout(kept: Overlap) -> dict[str, Any]:
+    """The layout of :func:`overlap`, up to the limit of AUPRO, with the stricter limit as a line."""
+    limit, strict = AUPRO_LIMITS
+    line = {"color": _LINE, "width": 1, "dash": "dot"}
+    layout = curve_layout("false-positive rate of pixels", "overlap of regions")
+    layout["xaxis"]["range"] = [0, limit]
+    layout["shapes"] = [{"type": "line", "x0": strict, "x1": strict, "yref": "paper", "y0": 0, "y1": 1, "line": line}]
+    return layout
+
+
+def overlap_title(kept: Overlap) -> str:
+    """What :func:`overlap` shows, as Markdown."""
+    wide, strict = AUPRO_LIMITS
+    areas = [format_metric(kept.metrics[name]) for name in ("aupro_30", "aupro_05")]
+    return (
+        f"Overlap of regions (PRO) in evaluation **{kept.eval_key}**: "
+        f"AUPRO {areas[0]} up to {wide}, {areas[1]} up to {strict}."
+    )
+
+
+def defect_bars(triage: Triage, threshold: float) -> Figure:
+    """Recall of each kind of defect; the ids of the bars are its names."""
+    rows = triage.by_defect(threshold)
+    return [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "x": [row["recall"] for row in rows],
+            "y": list(range(len(rows))),
+            "ids": [row["defect"] for row in rows],
+            "text": [f"{row['flagged']} of {row['images']}" for row in rows],
+            "hoverinfo": "text",
+            "marker": {"color": COLOURS[ANOMALOUS]},
+        }
+    ]
+
+
+def defect_bars_layout(triage: Triage, threshold: float) -> dict[str, Any]:
+    """The layout of :func:`defect_bars`. Names are cut, and stand beside positions: two may be cut alike."""
+    names = [str(row["defect"]) for row in triage.by_defect(threshold)]
+    short = [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in names]
+    layout = _layout("recall", "")
+    layout["xaxis"]["range"] = [0, 1.03]
+    layout["yaxis"] = {
+        "tickvals": list(range(len(names))),
+        "ticktext": [html.escape(name, quote=False) for name in short],
+        "range": [len(names) - 0.4, -0.6],  # the first on top
+        "automargin": True,
+        "zeroline": False,
+    }
+    return {**layout, "showlegend": False}
 
 
 def curve_layout(x: str, y: str) -> dict[str, Any]:

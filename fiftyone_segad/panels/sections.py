@@ -11,7 +11,8 @@ import fiftyone.operators.types as types
 
 from ..runs import Run
 from ..segment_plot import Points, segment_points
-from ..triage import Triage
+from ..thresholds import threshold_text
+from ..triage import Overlap, Triage, read_overlap
 from . import figures
 from .activity import Handler
 
@@ -72,7 +73,12 @@ def points_of(dataset: fo.Dataset, shown: Shown) -> Points | None:
     return segment_points(dataset, shown.run.key) if shown.tab == "segments" else None
 
 
-def data(shown: Shown, points: Points | None) -> dict[str, Any]:
+def overlap_of(dataset: fo.Dataset, shown: Shown) -> Overlap | None:
+    """The overlap of regions, where it is shown."""
+    return read_overlap(dataset, shown.run) if shown.tab == "curves" else None
+
+
+def data(shown: Shown, points: Points | None, overlap: Overlap | None) -> dict[str, Any]:
     """Data of the plots and of the table."""
     values: dict[str, Any] = {"defects": figures.defect_rows(shown.triage, shown.threshold)}
     if shown.tab == "scores":
@@ -80,6 +86,9 @@ def data(shown: Shown, points: Points | None) -> dict[str, Any]:
     elif shown.tab == "curves":
         values["roc"] = figures.roc(shown.triage, shown.threshold)
         values["precision_recall"] = figures.precision_recall(shown.triage, shown.threshold)
+        values["bars"] = figures.defect_bars(shown.triage, shown.threshold)
+        if overlap is not None:
+            values["overlap"] = figures.overlap(overlap)
     elif points is not None:
         values["plot"] = figures.segments(*points)
     return values
@@ -94,7 +103,7 @@ def add_head(panel: types.Object, shown: Shown, choose_run: Handler, choose_tab:
     panel.enum("run", runs.values(), label="Run", view=runs, on_change=choose_run)
     panel.md(
         f"{run.scored:,} images by **{run.method}** with **{run.embedder}**; threshold in force "
-        f"{run.thresholds.image:.4g} ({run.thresholds.rule})",
+        f"{threshold_text(run.thresholds.image, run.thresholds.rule)}",
         name="about",
     )
     tabs = types.TabsView()
@@ -120,8 +129,13 @@ def add_scores(panel: types.Object, shown: Shown, on_bar: Handler, on_slider: Ha
     )
 
 
-def add_curves(panel: types.Object, shown: Shown, on_point: Handler) -> None:
-    """Adds recall over false alarms and precision over recall, or says what they need."""
+def add_curves(
+    panel: types.Object, shown: Shown, overlap: Overlap | None, on_point: Handler, on_defect: Handler
+) -> None:
+    """Adds recall over false alarms, precision over recall, overlap of regions and recall of each kind of defect.
+
+    What cannot be shown says what it needs.
+    """
     if shown.triage.rates() is None:
         text = "Curves need ground truth of normal and of defective images: evaluate the run, or fill `defect`."
         panel.md(text, name="no_curves")
@@ -129,6 +143,17 @@ def add_curves(panel: types.Object, shown: Shown, on_point: Handler) -> None:
     panel.md("Click a point to move the threshold there.", name="curves_help")
     _add_plot(panel, "roc", figures.curve_layout("false-alarm rate", "recall"), on_point)
     _add_plot(panel, "precision_recall", figures.curve_layout("recall", "precision"), on_point)
+    if overlap is None:
+        text = "The overlap of regions (PRO) is that of an evaluation: evaluate the run with an **evaluation key**."
+        panel.md(text, name="no_overlap")
+    else:
+        panel.md(figures.overlap_title(overlap), name="overlap_help")
+        _add_plot(panel, "overlap", figures.overlap_layout(overlap))
+    kinds = len(shown.triage.by_defect(shown.threshold))
+    if kinds:
+        panel.md("Recall of each kind of defect: click a bar to see its images.", name="bars_help")
+        layout = figures.defect_bars_layout(shown.triage, shown.threshold)
+        _add_plot(panel, "bars", layout, on_defect, f"{90 + 26 * kinds}px")
 
 
 def add_segments(panel: types.Object, points: Points | None, on_compute: Handler, on_point: Handler) -> None:
@@ -198,5 +223,11 @@ def add_empty(panel: types.Object, uri: str) -> None:
     row.btn("try_image", label="Try one image", icon="image_search", on_click=f"{uri}try_image", prompt=True)
 
 
-def _add_plot(panel: types.Object, name: str, layout: dict[str, Any], on_click: Handler) -> None:
-    panel.plot(name, layout=layout, config={"displayModeBar": False}, on_click=on_click, height=_PLOT_HEIGHT)
+def _add_plot(
+    panel: types.Object,
+    name: str,
+    layout: dict[str, Any],
+    on_click: Handler | None = None,
+    height: str = _PLOT_HEIGHT,
+) -> None:
+    panel.plot(name, layout=layout, config={"displayModeBar": False}, on_click=on_click, height=height)
