@@ -336,3 +336,15 @@ def test_the_form_says_what_is_wrong_under_the_field(copies: fo.Dataset) -> None
     assert "threshold" not in form("find_duplicates", copies, kind="part")
     copies.limit(1).tag_samples("mine")
     assert "in use" in form("find_duplicates", copies, tag="mine")["tag"]["error_message"]
+
+
+def test_a_part_in_both_splits_of_the_real_tiles(dataset_of: Callable[..., fo.Dataset]) -> None:
+    """Split by part, and yet one is on both sides: the numbers follow closely, at rising exposure."""
+    folder = shared("magnetic_tile")
+    expected = {"exp1_num_71177.jpg", "exp4_num_71245.jpg", "exp5_num_71267.jpg"}
+    train, test = (sorted((folder / split / "good").iterdir()) for split in ("train", "test"))
+    files = [file for file in train + test if file.name in expected] + train[:20] + test[:20]
+    dataset = dataset_of(files, split=[file.parent.parent.name for file in files])
+    found = segad.find_duplicates(dataset, kind="part")
+    names = dict(zip(dataset.values("id"), (file.name for file in files), strict=True))
+    assert [{names[id] for id in group} for group in found.leaks] == [expected]
