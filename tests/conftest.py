@@ -182,7 +182,7 @@ def pictures(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def form(name: str, dataset: Any, **params: Any) -> dict[str, Any]:
+def form(name: str, dataset: Any, /, **params: Any) -> dict[str, Any]:
     """The properties of an operator's form as the App gets them, by name."""
     import fiftyone.operators as foo
     from fiftyone.operators.executor import ExecutionContext

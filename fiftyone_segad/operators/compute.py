@@ -189,7 +189,7 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object, images: int) ->
     )
     method = params.get("method", "reference")
     if method == "within_image":
-        inputs.int(
+        grid = inputs.int(
             "grid",
             default=DEFAULT_GRID,
             min=1,
@@ -198,6 +198,7 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object, images: int) ->
             description="Each image is cut into this many segments a side",
             view=types.SliderView(value_precision=0, view_multiple_of=1),
         )
+        forms.invalid(grid, lambda: forms.whole(params, "grid", DEFAULT_GRID, low=1))
     else:
         _add_comparison(ctx, inputs, method)
 
@@ -231,7 +232,7 @@ def _add_comparison(ctx: foo.ExecutionContext, inputs: types.Object, method: str
     params = ctx.params
     if method == "reference":
         normals.add_inputs(ctx, inputs)
-        inputs.int(
+        rotations = inputs.int(
             "rotations",
             default=1,
             min=1,
@@ -240,6 +241,7 @@ def _add_comparison(ctx: foo.ExecutionContext, inputs: types.Object, method: str
             description="8 for parts that lie at any angle: each normal image also counts turned by 45, 90, "
             "... degrees. Reading the normal images takes that many times as long",
         )
+        forms.invalid(rotations, lambda: forms.whole(params, "rotations", 1, low=1))
     defects = types.RadioGroup()
     for name in DEFECTS:
         defects.add_choice(name, label=DEFECT_LABELS[name])

@@ -39,7 +39,8 @@ class SecondOpinions(foo.Operator):
                 about = "What the two call differently comes first"
                 forms.choose(inputs, "other", [_NONE, *others], "Other run", about, others[-1])
             about = "Samples at most; those nearest to the threshold fill what the disagreements leave"
-            inputs.int("max_images", default=SHOWN, min=1, label="Samples", description=about)
+            number = inputs.int("max_images", default=SHOWN, min=1, label="Samples", description=about)
+            forms.invalid(number, lambda: forms.whole(ctx.params, "max_images", SHOWN, low=1))
         return types.Property(inputs, view=types.View(label="Second opinions"))
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
@@ -61,4 +62,4 @@ class SecondOpinions(foo.Operator):
         if ctx.results.get("other"):
             form.int("disagree", label=f"On which '{ctx.results['key']}' and '{ctx.results['other']}' disagree")
         label = "Next: look at them in this order, and mark what is normal and what is not"
-        return types.Property(form, view=types.View(label=label))
+        return forms.told(form, label)
