@@ -16,7 +16,8 @@ from .fields import ANOMALOUS, NORMAL
 from .images import read_header
 from .review import SAMPLE, Mark, list_marks
 from .runs import Run
-from .truth import GOOD, NORMAL_NAMES, Truth, read_truth
+from .truth import GOOD, Truth, read_truth
+from .truth_sources import NORMAL_NAMES
 
 DEFECT = "defect"
 """Defect type where nothing names it."""

@@ -15,7 +15,8 @@ from . import metrics
 from .fields import ANOMALOUS, NORMAL
 from .metrics import Confusion, confusion, count_scores
 from .runs import Run, evaluation_field, list_evaluations, load_run
-from .truth import GOOD, NORMAL_NAMES
+from .truth import GOOD
+from .truth_sources import NORMAL_NAMES
 
 BINS = 40
 """Bars of the histogram."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fiftyone_segad import truth
+from fiftyone_segad import truth_sources
 from fiftyone_segad.errors import ImageError
 from fiftyone_segad.truth import Truth, read_truth, segmentation_fields, truth_fields, truth_warnings
 
@@ -428,7 +428,7 @@ def test_nothing_is_decoded_before_it_is_read(dataset_of: MakeDataset, monkeypat
     boxes = [fo.Detections(detections=[detection([0, 0, 1, 1], mask=DIAGONAL)]), None]
     dataset = dataset_of([Path("/images/0.png"), Path("/images/1.png")], gt=labels, boxes=boxes)
     with monkeypatch.context() as patch:
-        patch.setattr(truth.fou, "deserialize_numpy_array", decode)
+        patch.setattr(truth_sources.fou, "deserialize_numpy_array", decode)
         found = list(read_truth(dataset, "gt").values())
         instances = list(read_truth(dataset, "boxes").values())
     assert pixels(found[0].read(SIZE)) == BOTH
