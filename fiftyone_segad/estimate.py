@@ -41,7 +41,12 @@ class Estimate:
     bytes: int
 
     def __str__(self) -> str:
-        return f"about {_duration(self.seconds)} and {_size(self.bytes)} on disk"
+        return f"{self.time} and {_size(self.bytes)} on disk"
+
+    @property
+    def time(self) -> str:
+        """The time in words."""
+        return f"about {_duration(self.seconds)}"
 
 
 def estimate_run(
@@ -74,6 +79,25 @@ def estimate_run(
     seconds = trial.seconds * (len(images) + compared) * _OTHER_WORK[method]
     stored = trial.bank_bytes * compared
     return Estimate(seconds, (trial.map_bytes + trial.score_bytes + _FILES) * len(images) + stored)
+
+
+def estimate_reading(
+    images: Sequence[str], embedder: str, segments: str | None = None, defects: str = "any", work: float = 1.2
+) -> Estimate | None:
+    """Estimates what runs the embedder on images and writes next to nothing.
+
+    Args:
+        images: files of the images
+        embedder: the embedder, no longer ``auto``
+        segments: specification of the segments; None for the embedder's own
+        defects: as for :func:`~fiftyone_segad.compute_segment_anomalies`
+        work (1.2): all time relative to that of decoding and model
+
+    Returns:
+        the estimate; None if none of the first images can be used
+    """
+    trial = _try(tuple(images[:TRIED]), embedder, segments, defects) if images else None
+    return None if trial is None else Estimate(trial.seconds * len(images) * work, 0)
 
 
 @dataclass(frozen=True)

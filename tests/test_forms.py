@@ -100,3 +100,22 @@ def test_the_sample_dataset_is_one_click_away(tmp_path: Path, monkeypatch: pytes
         assert Path(dataset.first().filepath).is_relative_to(tmp_path)
     finally:
         dataset.delete()
+
+
+@needs_fastdup
+@pytest.mark.parametrize(
+    ("operator", "place"),
+    [
+        ("compute_segment_anomalies", "count"),
+        ("score_new", "count"),
+        ("visualize_segments", "count"),
+        ("select_coreset", "count"),
+        ("find_contamination", "time"),
+    ],
+)
+def test_what_reads_images_tells_how_long_it_takes(
+    dataset: fo.Dataset, pictures: list[Path], operator: str, place: str
+) -> None:
+    dataset.add_sample(fo.Sample(filepath=str(pictures[0])))  # one that is new to the run
+    params = {"key": "another"} if operator == "compute_segment_anomalies" else {}
+    assert ": about " in form(operator, dataset, **params)[place]["view"]["label"]

@@ -85,6 +85,11 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         defects.add_choice(name, label=DEFECT_LABELS[name])
     inputs.enum("defects", defects.values(), default="any", label="Defects", view=defects)
     forms.choose_embedder(ctx, inputs, "unlabeled")
+    time = forms.reading_time(
+        lambda: normals.select(ctx.dataset, ctx.params).values("filepath"), ctx.params, "unlabeled", work=3.0
+    )
+    if time:
+        inputs.view("time", types.Notice(label=f"The normal images will be read{time}"))
     curating.add_outputs(ctx, inputs, "contamination", CONTAMINATION_KEY, FIELDS, "suspect images")
 
 

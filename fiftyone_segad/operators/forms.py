@@ -9,9 +9,10 @@ import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..embedders import CHOICES, check_installed
-from ..errors import MissingDependencyError
-from ..runs import list_runs, written_fields
+from ..embedders import CHOICES, check_installed, resolve_name
+from ..errors import MissingDependencyError, SegadError
+from ..estimate import TRIED, estimate_reading
+from ..runs import Run, list_runs, written_fields
 from ..truth import GT_FIELD, truth_fields
 
 
@@ -69,6 +70,30 @@ def choose_embedder(
         check_installed(text(ctx.params, "embedder", "auto") or "auto", method)
     except (MissingDependencyError, ValueError) as error:
         prop.invalid, prop.error_message = True, str(error)
+
+
+def reading_time(
+    images: Callable[[], list[str]], params: dict[str, Any], method: str, work: float = 1.2, run: Run | None = None
+) -> str:
+    """How long reading images takes, as the end of a sentence; empty if the form is not yet complete.
+
+    Args:
+        images: gives the files of the images
+        params: parameters with the embedder and the defects that were chosen
+        method: what ``auto`` stands for depends on it
+        work (1.2): all time relative to that of decoding and model
+        run (None): a run that says embedder and segments instead of the parameters
+    """
+    try:
+        name, segments, defects = resolve_name(embedder_name(params), method), None, text(params, "defects", "any")
+        if run is not None:
+            name, segments, defects = run.embedder, run.settings["segments"], run.settings.get("defects", "any")
+        if name == "fastdup-native":  # a trial of it takes seconds
+            return ""
+        found = estimate_reading(images(), name, segments, defects or "any", work)
+    except (SegadError, ValueError, KeyError):
+        return ""  # told under the field that is wrong
+    return "" if found is None else f": {found.time}, as tried on {TRIED} of them"
 
 
 def embedder_name(params: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
+from ..errors import RunError
 from ..fields import flagged
 from ..new_images import score_new
 from ..runs import check_key, field_name, list_runs, load_run
@@ -111,9 +112,19 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
             forms.invalid(prop, lambda: check_key(ctx.dataset, key, overwrite=False))
     if key is not None:
         view = ctx.target_view()
-        count = len(set(view.values("id")) - _scored(ctx.dataset, key))
-        label = f"{count} of {len(view)} images have no score in '{key}' yet"
+        scored = _scored(ctx.dataset, key)
+        new = [path for id, path in zip(*view.values(["id", "filepath"]), strict=True) if id not in scored]
+        label = f"{len(new)} of {len(view)} images have no score in '{key}' yet{_time(ctx, key, new)}"
         inputs.view("count", types.Notice(label=label))
+
+
+def _time(ctx: foo.ExecutionContext, key: str, new: list[str]) -> str:
+    """How long it takes, where the run is known that says with what."""
+    try:
+        run = load_run(ctx.dataset, key)
+    except (RunError, ValueError):
+        return ""
+    return forms.reading_time(lambda: new, ctx.params, run.method, work=2.0, run=run)
 
 
 def _scored(dataset: Any, key: str) -> set[str]:

@@ -8,7 +8,8 @@ from typing import Any
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..runs import plot_key
+from ..errors import RunError
+from ..runs import load_run, plot_key
 from ..segment_plot import MAX_IMAGES, visualize_segments
 from . import execution, forms
 
@@ -42,7 +43,8 @@ class VisualizeSegments(foo.Operator):
                 label="Images",
                 description="At most so many, those with the highest scores; they go through the embedder once more",
             )
-            forms.invalid(images, lambda: forms.whole(ctx.params, "max_images", MAX_IMAGES, low=1))
+            if not forms.invalid(images, lambda: forms.whole(ctx.params, "max_images", MAX_IMAGES, low=1)):
+                _add_time(ctx, inputs)
         return types.Property(inputs, view=types.View(label="Plot the segments of a run"))
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
@@ -62,6 +64,18 @@ class VisualizeSegments(foo.Operator):
     def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
         """The result."""
         return _outputs(ctx.results)
+
+
+def _add_time(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
+    try:
+        run = load_run(ctx.dataset, forms.run_key(ctx))
+    except (RunError, ValueError) as error:
+        forms.stop(inputs, "gone", "The run cannot be plotted", str(error))
+        return
+    scored = ctx.dataset.exists(run.field("score")).limit(forms.whole(ctx.params, "max_images", MAX_IMAGES, low=1))
+    paths = scored.values("filepath")
+    time = forms.reading_time(lambda: paths, ctx.params, run.method, run=run)
+    inputs.view("count", types.Notice(label=f"{len(paths)} images will be read{time}"))
 
 
 def _outputs(result: dict[str, Any]) -> types.Property:
