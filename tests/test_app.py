@@ -134,6 +134,56 @@ def test_the_heatmap_is_hot_where_the_map_is(page: Any, dataset: fo.Dataset) -> 
     assert np.median(colour[shown][cold]) < 20, "what is normal stays clear"
 
 
+def shown_as(shape: tuple[int, int], picture: np.ndarray) -> np.ndarray:
+    """A picture at the size at which the browser draws it."""
+    rows = np.arange(shape[0]) * picture.shape[0] // shape[0]
+    columns = np.arange(shape[1]) * picture.shape[1] // shape[1]
+    return picture[rows][:, columns]
+
+
+def show_only(page: Any, dataset: fo.Dataset, field: str) -> None:
+    """Ticks one label field in the sidebar; nothing else is drawn over the images then."""
+    for name in ("segad_score", "segad_pred", "segad_map", "segad_mask", "segad_regions"):
+        box = page.locator(f'[data-cy="checkbox-{name}"]').first
+        box.scroll_into_view_if_needed()
+        if box.locator("input").is_checked() != (name == field):
+            box.click()
+    page.wait_for_timeout(3000)
+
+
+def reddish(drawn: np.ndarray) -> np.ndarray:
+    """Where the browser has drawn red over the grey pictures."""
+    return (drawn[..., 0] - drawn[..., 1:].max(axis=2)) > 40
+
+
+def test_the_mask_is_drawn_where_the_mask_is(page: Any, dataset: fo.Dataset) -> None:
+    worst = dataset.exists("segad_score").sort_by("segad_score", reverse=True).first()
+    show_only(page, dataset, "segad_mask")
+    drawn = reddish(first_tile(page))
+    expected = shown_as(drawn.shape, np.asarray(Image.open(worst.segad_mask.mask_path))) > 0
+    assert 0 < expected.mean() < 0.5
+    overlap = (drawn & expected).sum() / (drawn | expected).sum()
+    assert overlap > 0.7, "the same pixels, but for those at the edge"
+
+
+def test_the_regions_are_drawn_where_they_are(page: Any, dataset: fo.Dataset) -> None:
+    worst = dataset.exists("segad_score").sort_by("segad_score", reverse=True).first()
+    show_only(page, dataset, "segad_regions")
+    drawn = reddish(first_tile(page))
+    height, width = drawn.shape
+    inside, boxed = np.zeros_like(drawn), np.zeros_like(drawn)
+    for region in worst.segad_regions.detections:
+        x, y, w, h = region.bounding_box
+        top, left = round(y * height), round(x * width)
+        mask = shown_as((max(round(h * height), 1), max(round(w * width), 1)), region.mask)
+        inside[top : top + mask.shape[0], left : left + mask.shape[1]] |= mask[: height - top, : width - left]
+        boxed[max(top - 3, 0) : top + mask.shape[0] + 3, max(left - 3, 0) : left + mask.shape[1] + 3] = True
+    assert inside.any()
+    assert drawn[inside].mean() > 0.7, "what belongs to a region is red"
+    assert boxed[drawn].mean() > 0.95, "and nothing but regions and their boxes"
+    show_only(page, dataset, "segad_map")
+
+
 def test_evaluate_shows_its_table(page: Any) -> None:
     open_form(page, "Anomalies: evaluate a run")
     execute(page, "image_auroc")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
+import numpy as np
 import pytest
 from fiftyone import ViewField as F
 
@@ -96,6 +97,18 @@ def close_result(page: Any) -> None:
     page.locator(".MuiDialog-container").wait_for(state="detached")
 
 
+def wait_for_all(page: Any, dataset: fo.Dataset) -> None:
+    page.get_by_text(f"{len(dataset)} samples").first.wait_for()
+
+
+def open_first(page: Any) -> None:
+    """Opens the first image of the grid."""
+    page.wait_for_timeout(3000)  # the grid fades from one view to the next
+    tile = page.locator('[data-cy="fo-grid"] canvas').first.bounding_box()
+    page.mouse.click(tile["x"] + tile["width"] / 2, tile["y"] + 0.9 * tile["height"])  # the upper part selects it
+    page.locator('[data-cy="modal"]').wait_for()
+
+
 def counts(page: Any) -> dict[str, int]:
     """The numbers on the panel's buttons."""
     found = {}
@@ -125,30 +138,81 @@ def expected(triage: Triage, threshold: float) -> dict[str, int]:
     }
 
 
+def slide(page: Any, share: float) -> float:
+    """Clicks on the slider, wherever the panel is scrolled to, and returns the threshold that it then says."""
+    slider = page.locator(".MuiSlider-root").last
+    before = slider.locator("input").input_value()
+    slider.scroll_into_view_if_needed()
+    size = slider.bounding_box()
+    slider.click(position={"x": share * size["width"], "y": size["height"] / 2})
+    page.wait_for_function(
+        "before => [...document.querySelectorAll('.MuiSlider-root input')].pop().value !== before", arg=before
+    )
+    return float(slider.locator("input").input_value())
+
+
 def test_counts_are_those_of_the_run(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
     threshold = segad.load_run(dataset, "segad").thresholds.image
     wait_for_counts(page, expected(triage, threshold))
     assert counts(page)["flagged"] == 5
 
 
-def test_a_count_sets_the_grid(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+@pytest.mark.parametrize("words", ["flagged", "hits", "false alarms", "misses", "good passed"])
+def test_each_count_sets_the_grid_to_what_it_counts(page: Any, dataset: fo.Dataset, triage: Triage, words: str) -> None:
+    count = counts(page)[words]
+    page.get_by_role("button", name=f"{count} {words}").click()
+    if count:
+        page.get_by_text(f"{count} sample").first.wait_for()
+        page.get_by_role("button", name="All").click()
+        wait_for_all(page, dataset)
+    else:
+        page.get_by_text("There are none").first.wait_for()
+
+
+def test_a_bar_of_the_histogram_sets_the_grid(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+    _, bars = triage.histogram()
+    totals = sum(bars.values())
+    highest = int(np.flatnonzero(totals)[-1])
+    page.locator(".barlayer .point path").first.wait_for()
+    boxes = [bar.bounding_box() for bar in page.locator(".barlayer .point path").all()]
+    bar = max((box for box in boxes if box and box["height"] > 2), key=lambda box: box["x"])
+    page.mouse.click(bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] / 2)
+    page.get_by_text(f"{totals[highest]} sample").first.wait_for()
+    page.get_by_role("button", name="All").click()
+    wait_for_all(page, dataset)
+
+
+def test_uncertain_begins_at_the_threshold(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+    page.get_by_role("button", name="Uncertain").click()
+    page.get_by_text("Select", exact=True).first.wait_for(state="attached")  # the view has as many samples as before
+    nearest = dataset[triage.choose("uncertain", segad.load_run(dataset, "segad").thresholds.image)[0]]
+    open_first(page)
+    page.get_by_text(Path(nearest.filepath).name).first.wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="All").click()
+    wait_for_all(page, dataset)
+
+
+def test_a_filter_of_the_sidebar_leaves_the_counts(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+    """They are of the run; a button clears the filter, which would hide some of what it has counted."""
+    before = counts(page)
+    page.locator('[data-cy="sidebar-field-arrow-enabled-split"]').click()
+    page.get_by_placeholder("+ filter by split").fill("train")
+    page.wait_for_timeout(2000)  # the values are looked up
+    page.keyboard.press("Enter")
+    page.get_by_text("10 samples").first.wait_for()
+    assert counts(page) == before
     page.get_by_role("button", name="5 flagged").click()
     page.get_by_text("5 samples").first.wait_for()
-    misses = counts(page)["misses"]
-    page.get_by_role("button", name=f"{misses} misses").click()
-    page.get_by_text(f"{misses} samples").first.wait_for()
     page.get_by_role("button", name="All").click()
-    page.get_by_text(f"{len(dataset)} samples").first.wait_for()
+    wait_for_all(page, dataset)
 
 
 def test_the_slider_counts_without_writing(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
     before = segad.load_run(dataset, "segad").thresholds.image
-    slider = page.locator(".MuiSlider-root").last.bounding_box()
-    page.mouse.click(slider["x"] + 0.3 * slider["width"], slider["y"] + slider["height"] / 2)
-    page.get_by_role("button", name=re.compile("^Apply")).wait_for()
-    page.wait_for_timeout(3000)  # other events may still be answered
-    moved = float(page.locator('input[type="range"]').last.input_value())
+    moved = slide(page, 0.3)
     assert moved < before
+    page.get_by_role("button", name=re.compile("^Apply")).wait_for()
     wait_for_counts(page, expected(triage, moved))
     assert counts(page)["flagged"] > 5
     assert segad.load_run(dataset, "segad").thresholds.image == before
@@ -178,13 +242,38 @@ def test_why_shows_crops_of_the_sample_and_of_normal_images(page: Any, dataset: 
     picture(page, "4-why")
 
 
+def test_a_crop_of_a_normal_image_opens_it(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+    highest = dataset[triage.choose("highest", 0)[0]]
+    near = segad.explain_sample(dataset, "segad", highest.id, max_segments=1)[0].neighbours[0]
+    page.locator('img[src^="data:image/jpeg"]').nth(1).click()
+    page.locator('[data-cy="modal"]').wait_for()
+    page.get_by_text(Path(near.filepath).name).first.wait_for()
+    page.keyboard.press("Escape")
+    page.locator('[data-cy="modal"]').wait_for(state="detached")
+
+
+def test_the_review_is_one_click_away(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+    """The sample that the explanation was asked for is still selected."""
+    page.get_by_role("button", name="Normal", exact=True).click()
+    page.get_by_text("1 selected samples").wait_for()
+    page.get_by_role("button", name="Execute").first.click()
+    page.get_by_text("Marks of the run").wait_for()
+    close_result(page)
+    dataset.reload()
+    (mark,) = segad.list_marks(dataset, "segad")
+    assert (mark.sample_id, mark.kind) == (triage.choose("highest", 0)[0], "sample")
+    page.get_by_role("button", name="Undo", exact=True).click()
+    page.get_by_role("button", name="Execute").first.click()
+    page.get_by_text("Actions taken back").wait_for()
+    close_result(page)
+    dataset.reload()
+    assert segad.list_marks(dataset, "segad") == []
+
+
 def test_apply_writes_the_threshold(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
-    slider = page.locator(".MuiSlider-root").last.bounding_box()
-    page.mouse.click(slider["x"] + 0.5 * slider["width"], slider["y"] + slider["height"] / 2)
-    page.get_by_role("button", name=re.compile("^Apply")).wait_for()
-    page.wait_for_timeout(3000)
-    flagged = counts(page)["flagged"]
+    flagged = triage.flagged(slide(page, 0.5))
     assert flagged > 5
+    page.get_by_role("button", name=f"{flagged} flagged").wait_for()
     page.get_by_role("button", name=re.compile("^Apply")).click()
     page.get_by_text("Images scored").first.wait_for()
     close_result(page)
@@ -200,7 +289,7 @@ def test_regions_and_groups_open_in_the_grid(page: Any, dataset: fo.Dataset, tri
     page.get_by_role("button", name="By defect").click()
     page.get_by_text("GroupBy").first.wait_for(state="attached")  # the bar may be too narrow for it
     page.get_by_role("button", name="All").click()
-    page.get_by_text(f"{len(dataset)} samples").first.wait_for()
+    wait_for_all(page, dataset)
 
 
 def test_a_kind_of_defect_opens_in_the_grid(page: Any, dataset: fo.Dataset, triage: Triage) -> None:

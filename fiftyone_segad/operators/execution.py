@@ -85,7 +85,7 @@ def show(ctx: foo.ExecutionContext, dataset: fo.Dataset, view: Any, fields: list
     yield ctx.ops.reload_dataset()
     scheme = dataset.app_config.color_scheme
     if scheme is not None:
-        yield ctx.trigger("set_color_scheme", {"fields": scheme.fields or []})
+        yield ctx.trigger("set_color_scheme", {"color_by": scheme.color_by, "fields": scheme.fields or []})
     yield ctx.ops.set_view(view)
     yield ctx.ops.set_active_fields(fields)
 

@@ -60,7 +60,7 @@ class LoadMvtec(foo.Operator):
             label="Keep the dataset in the database",
             description="Else it goes when FiftyOne is closed; the images stay in any case",
         )
-        return types.Property(inputs, view=types.View(label="Load an MVTec folder"))
+        return types.Property(inputs, view=types.View(label="Load images"))
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Loads, and opens the dataset."""

@@ -214,7 +214,7 @@ def add_empty(panel: types.Object, uri: str) -> None:
     row.btn("load", label="Load a folder", icon="folder_open", on_click=load, prompt=True)
     row.btn(
         "sample",
-        label="Load the sample dataset",
+        label="Sample dataset",
         icon="auto_awesome",
         on_click=load,
         prompt=True,
