@@ -104,7 +104,7 @@ def _embed_marked(job: Job, levels: Levels) -> None:
         return
     job.stage("reading what is marked as normal")
     boxes = {image.path: several for image, several in job.marks}
-    found = []
+    found, skipped = [], len(job.skipped)
     for embedded in job.embed([image for image, _ in job.marks], advance=lambda count: None):
         segments, rows = [], []
         for level, own in zip(embedded.patches, levels.rows(embedded.patches), strict=True):
@@ -112,6 +112,11 @@ def _embed_marked(job: Job, levels: Levels) -> None:
             segments.append(Segments(level.segments.size, level.segments.boxes[inside]))
             rows.append(own[inside])
         found.append(ImageFeatures(embedded.image.path, segments, levels.stored(rows), True))
+    if lost := job.skipped[skipped:]:  # left out, they would count as learnt
+        raise SegadError(
+            f"{len(lost)} of the images with marks cannot be used. The first: {lost[0]['filepath']}: {lost[0]['reason']}. "
+            "Restore them, or take their marks back with unmark()"
+        )
     job.store.marked.append(found)
 
 

@@ -87,6 +87,7 @@ def rescore(
         ValueError: if there is no such run, it compares with no normal images, or was made with a bank
             file
         RunError: if the run's files are gone, or the embedder gives other features than it did
+        SegadError: if an image with marks cannot be read
         MissingDependencyError: if the embedder is not installed
     """
     dataset: fo.Dataset = samples._root_dataset

@@ -180,9 +180,9 @@ def unmark(samples: Samples, key: str) -> list[Mark]:
         the marks that were taken back
 
     Raises:
-        ValueError: if nothing is chosen
+        ValueError: if there is no such run, or nothing is chosen
     """
-    dataset = samples._root_dataset
+    dataset = _dataset(samples, key)
     field = review_field(key)
     chosen = _chosen(samples, key)
     if not dataset.has_sample_field(field):
@@ -211,8 +211,11 @@ def undo_review(samples: Samples, key: str) -> bool:
 
     Returns:
         whether there was one; the last 50 are kept
+
+    Raises:
+        ValueError: if there is no such run
     """
-    dataset = samples._root_dataset
+    dataset = _dataset(samples, key)
     log = _log(dataset, key)
     if not log or not dataset.has_sample_field(review_field(key)):
         return False
@@ -236,7 +239,16 @@ def list_marks(samples: Samples, key: str, label: str | None = None) -> list[Mar
         samples: the samples
         key: key of the run
         label (None): only those that are ``normal`` or ``anomalous``
+
+    Raises:
+        ValueError: if there is no such run
     """
+    _dataset(samples, key)
+    return _marks(samples, key, label)
+
+
+def _marks(samples: Samples, key: str, label: str | None) -> list[Mark]:
+    """The marks; none where there is no run yet."""
     field = review_field(key)
     if not samples.has_sample_field(field):
         return []
@@ -248,7 +260,7 @@ def list_marks(samples: Samples, key: str, label: str | None = None) -> list[Mar
 
 def marked_images(dataset: fo.Dataset, key: str) -> tuple[MarkedImages, str | None]:
     """The images with boxes that are marked as normal, and a digest of them; None if there are none."""
-    marks = list_marks(dataset, key, NORMAL)
+    marks = _marks(dataset, key, NORMAL)
     if not marks:
         return [], None
     by_sample: dict[str, list[Mark]] = {}
@@ -271,13 +283,11 @@ class _Chosen:
 
 
 def _mark(samples: Samples, key: str, label: str, why: str, by: str | None) -> list[Mark]:
-    dataset = samples._root_dataset
-    if key not in list_runs(dataset):
-        raise ValueError(f"Dataset '{dataset.name}' has no run '{key}' to review; its runs are {list_runs(dataset)}")
+    dataset = _dataset(samples, key)
     chosen = _chosen(samples, key)
     _declare(dataset, key)
     field, action = review_field(key), uuid.uuid4().hex
-    at, author = datetime.now(timezone.utc), by or _user()
+    at, author, why = datetime.now(timezone.utc), by or _user(), why or ""
     made: list[Mark] = []
     replaced: dict[str, list[fo.Detection]] = {}
     values: dict[str, fo.Detections] = {}
@@ -296,6 +306,20 @@ def _mark(samples: Samples, key: str, label: str, why: str, by: str | None) -> l
     dataset.add_dynamic_sample_fields(fields=field)
     _remember(dataset, key, action, replaced, values)
     return made
+
+
+def _dataset(samples: Samples, key: str) -> fo.Dataset:
+    """The dataset of what is reviewed.
+
+    Raises:
+        ValueError: if they are no samples, or there is no such run
+    """
+    if not isinstance(samples, Samples):
+        raise ValueError(f"samples must be a FiftyOne dataset or view, got {type(samples).__name__}")
+    dataset: fo.Dataset = samples._root_dataset
+    if key not in list_runs(dataset):
+        raise ValueError(f"Dataset '{dataset.name}' has no run '{key}' to review; its runs are {list_runs(dataset)}")
+    return dataset
 
 
 def _chosen(samples: Samples, key: str) -> dict[str, list[_Chosen]]:

@@ -146,6 +146,23 @@ def test_marks_explain_what_is_near(dataset: fo.Dataset) -> None:
 
 
 @pytest.mark.usefixtures("colour_embedder")
+def test_a_marked_image_that_is_gone_is_not_passed_over(dataset: fo.Dataset) -> None:
+    compute(dataset)
+    before = state(dataset)
+    odd = dataset.sort_by("filepath").last()
+    segad.mark_normal(dataset.select(odd.id), "segad")
+    file = Path(odd.filepath)
+    file.rename(file.with_suffix(".away"))
+    with pytest.raises(segad.SegadError, match=r"1 of the images with marks cannot be used.*5\.png.*unmark"):
+        segad.rescore(dataset)
+    assert segad.load_run(dataset, "segad").skipped == []
+    file.with_suffix(".away").rename(file)
+    assert state(dataset) == before
+    assert segad.rescore(dataset).marked == 1
+    assert dataset[odd.id].segad_score == 0
+
+
+@pytest.mark.usefixtures("colour_embedder")
 def test_what_cannot_learn_is_refused(dataset: fo.Dataset) -> None:
     segad.compute_segment_anomalies(dataset, method="unlabeled")
     segad.mark_normal(dataset.limit(1), "segad")

@@ -121,6 +121,11 @@ def test_a_run_that_does_not_exist_is_refused(dataset: fo.Dataset) -> None:
     with pytest.raises(ValueError, match=r"no run 'other' to review; its runs are \['segad'\]"):
         segad.mark_normal(dataset, "other")
     assert not dataset.has_sample_field("other_review")
+    for function in (segad.unmark, segad.undo_review, segad.list_marks):
+        with pytest.raises(ValueError, match="no run 'other' to review"):
+            function(dataset, "other")
+    with pytest.raises(ValueError, match="must be a FiftyOne dataset or view, got str"):
+        segad.mark_normal("segad", "segad")  # type: ignore[arg-type]
 
 
 def test_patches_without_boxes_are_refused(dataset: fo.Dataset) -> None:

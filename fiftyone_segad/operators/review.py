@@ -66,7 +66,7 @@ class _Review(foo.Operator):
         form = types.Object()
         form.int("changed", label=self.done)
         form.int("marks", label="Marks of the run")
-        if ctx.results.get("warning"):
+        if (ctx.results or {}).get("warning"):  # None after an error, which would be hidden by another one
             form.str("warning", label="Please note", view=types.MarkdownView())
         return forms.told(form, "Next: 'Anomalies: rescore' learns what is normal")
 

@@ -59,7 +59,8 @@ class SecondOpinions(foo.Operator):
         """The result."""
         form = types.Object()
         form.int("shown", label="Samples shown")
-        if ctx.results.get("other"):
-            form.int("disagree", label=f"On which '{ctx.results['key']}' and '{ctx.results['other']}' disagree")
+        results = ctx.results or {}  # None after an error, which would be hidden by another one
+        if results.get("other"):
+            form.int("disagree", label=f"On which '{results['key']}' and '{results['other']}' disagree")
         label = "Next: look at them in this order, and mark what is normal and what is not"
         return forms.told(form, label)
