@@ -114,7 +114,8 @@ def _embed_marked(job: Job, levels: Levels) -> None:
         found.append(ImageFeatures(embedded.image.path, segments, levels.stored(rows), True))
     if lost := job.skipped[skipped:]:  # left out, they would count as learnt
         raise SegadError(
-            f"{len(lost)} of the images with marks cannot be used. The first: {lost[0]['filepath']}: {lost[0]['reason']}. "
+            f"{len(lost)} of the images with marks cannot be used. The first: {lost[0]['filepath']}: "
+            f"{lost[0]['reason']}. "
             "Restore them, or take their marks back with unmark()"
         )
     job.store.marked.append(found)
