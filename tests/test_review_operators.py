@@ -41,6 +41,14 @@ def test_selected_samples_are_marked_with_the_reason(dataset: fo.Dataset) -> Non
     assert ({mark.sample_id for mark in marks}, {mark.why for mark in marks}) == (set(ids), {"dust"})
 
 
+def test_a_selected_sample_is_marked_though_the_view_hides_it_by_now(dataset: fo.Dataset) -> None:
+    first, last = dataset.first().id, dataset.last().id
+    run("mark_normal", dataset, dataset.select(last), selected=[first])
+    assert [mark.sample_id for mark in segad.list_marks(dataset, "segad")] == [first]
+    with pytest.raises((ExecutionError, ValueError), match=r"nothing|not in the dataset or view any more"):
+        run("mark_normal", dataset, dataset.to_patches("segad_segments"), selected=[last])
+
+
 def test_selected_patches_are_marked(dataset: fo.Dataset) -> None:
     patches = dataset.to_patches("segad_segments")
     chosen = patches.limit(3).values("id")

@@ -172,7 +172,11 @@ def chosen(ctx: foo.ExecutionContext) -> tuple[Samples, str]:
     if not ids:
         raise ValueError("Select samples or patches in the grid, or labels of an open sample, first")
     kinds = ("patch", "patches") if isinstance(view, fop.PatchesView) else ("sample", "samples")
-    return view.select(ids), forms.counted(len(ids), *(f"{words} {kind}" for kind in kinds))
+    # Whatever the view has come to since: a sample stays what it is, one that a filter hides now as well
+    found = view.select(ids) if isinstance(view, fop.PatchesView) else ctx.dataset.select(ids)
+    if len(found) == 0:
+        raise ValueError("What is selected is not in the dataset or view any more; select it again")
+    return found, forms.counted(len(found), *(f"{words} {kind}" for kind in kinds))
 
 
 def _user(ctx: foo.ExecutionContext) -> str | None:
