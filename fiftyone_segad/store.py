@@ -17,12 +17,9 @@ which are most of it, are mapped into memory: what is not looked at is not held.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,10 +29,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import RunError
+from .array_files import map_arrays, read_arrays, write_arrays
 from .segments import Segments, from_intervals
-
-_LONGEST_HEADER = 2**16  # bytes, of an array in a file
 
 PART_SIZE = 32
 """Images a part: what a crash can lose, and what is held in memory."""
@@ -303,68 +298,6 @@ def delete_files(folder: Path) -> None:
             parent.rmdir()
         except OSError:
             return
-
-
-def write_arrays(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Writes a ``.npz`` file that appears whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    with open(partial, "wb") as target:
-        np.savez(target, **arrays)  # type: ignore[arg-type]
-    os.replace(partial, file)
-
-
-def read_arrays(file: Path, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
-    """Reads a ``.npz`` file, or some of its arrays.
-
-    Raises:
-        RunError: if it is damaged
-    """
-    with _explained(file), np.load(file, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in (arrays if names is None else names)}
-
-
-def map_arrays(file: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file of :func:`write_arrays` where they lie on disk, read-only; their checksums are compared.
-
-    Raises:
-        RunError: if it is damaged
-    """
-    with _explained(file):
-        with zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-        content = np.memmap(file, np.uint8, "r")
-        return {member.filename.removesuffix(".npy"): _mapped(content, member) for member in members}
-
-
-def _mapped(content: NDArray[np.uint8], member: zipfile.ZipInfo) -> NDArray[Any]:
-    """The array in a member that is not compressed."""
-    # The local header ends with a name and an extra field, whose lengths stand at its end
-    lengths = content[member.header_offset + 26 : member.header_offset + 30].view("<u2")
-    start = member.header_offset + 30 + int(lengths.sum())
-    data = content[start : start + member.file_size]
-    if (
-        member.compress_type != zipfile.ZIP_STORED
-        or len(data) != member.file_size
-        or zlib.crc32(data.data) != member.CRC
-    ):
-        raise ValueError(f"the checksum of '{member.filename}' is not that of its content")
-    header = io.BytesIO(data[:_LONGEST_HEADER].tobytes())
-    np.lib.format.read_magic(header)
-    shape, by_columns, kind = np.lib.format.read_array_header_1_0(header)
-    if kind.hasobject:
-        raise ValueError(f"'{member.filename}' holds objects")
-    values: NDArray[Any] = data[header.tell() :].view(kind)
-    return values.reshape(shape[::-1]).T if by_columns else values.reshape(shape)
-
-
-@contextmanager
-def _explained(file: Path) -> Iterator[None]:
-    """Says what to do where a file is damaged."""
-    try:
-        yield
-    except Exception as error:  # a damaged archive raises many types
-        raise RunError(f"'{file}' is damaged ({error}); run again with overwrite=True") from error
 
 
 def write_json(file: Path, value: dict[str, Any]) -> None:

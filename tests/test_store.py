@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fiftyone_segad import store
+from fiftyone_segad.array_files import map_arrays, write_arrays
 from fiftyone_segad.errors import RunError
 from fiftyone_segad.segments import Segments, from_boxes, grid, patch_grid, tiles
 from fiftyone_segad.store import (
@@ -19,9 +20,7 @@ from fiftyone_segad.store import (
     Parts,
     RunStore,
     ScoreParts,
-    map_arrays,
     read_json,
-    write_arrays,
     write_json,
 )
 
