@@ -1,0 +1,219 @@
+"""Review and curation in a real browser: each begins with what a person clicks, and ends with what is stored."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+import pytest
+from fiftyone import ViewField as F
+from PIL import Image
+
+import fiftyone_segad as segad
+from test_app import CHROMIUM, MINUTE, close, execute, open_form
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
+
+NAME = "segad-review-test"
+PORT = 5421
+
+LEAK = "train/good/leak.png"
+
+
+@pytest.fixture(scope="module")
+def dataset(sample_category: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[fo.Dataset]:
+    """A run on the sample category, of which a good test image is among the training images, too."""
+    folder = tmp_path_factory.mktemp("review") / "brick"
+    shutil.copytree(sample_category, folder)
+    shutil.copyfile(sorted((folder / "test/good").iterdir())[0], folder / LEAK)
+    made = segad.load_mvtec(folder, name=NAME, persistent=True)
+    normals = made.match((F("split") == "train") & ~F("filepath").ends_with("leak.png"))
+    segad.compute_segment_anomalies(made.match(F("split") == "test"), reference=normals, progress=False)
+    yield made
+    for key in segad.list_runs(made):
+        segad.delete_run(made, key)
+    made.delete()
+
+
+@pytest.fixture(scope="module")
+def page(dataset: fo.Dataset) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    session = fo.launch_app(dataset, remote=True, port=PORT)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic"],
+        )
+        tab = browser.new_page(viewport={"width": 1280, "height": 1000})
+        tab.set_default_timeout(2 * MINUTE)
+        tab.goto(f"http://localhost:{PORT}/datasets/{NAME}")
+        tab.wait_for_selector('[data-cy="fo-grid"]')
+        tab.wait_for_timeout(3000)
+        if tab.get_by_text("Dismiss").count():  # an advertisement that covers the grid
+            tab.get_by_text("Dismiss").first.click()
+        tab.locator('[data-cy="new-panel-btn"]').first.click()
+        tab.get_by_text("Anomaly triage").first.click()
+        tab.get_by_text("images by").wait_for()
+        yield tab
+        browser.close()
+    session.close()
+
+
+def button(page: Any, name: str) -> Any:
+    return page.get_by_role("button", name=name, exact=True).first
+
+
+def select_first(page: Any) -> None:
+    """Ticks the box of the first tile of the grid."""
+    page.wait_for_timeout(5000)  # tiles of the view before may still be there
+    tile = page.locator('[data-cy="fo-grid"] canvas').first.bounding_box()
+    page.mouse.move(tile["x"] + 40, tile["y"] + 40)
+    page.wait_for_timeout(1000)
+    page.mouse.click(tile["x"] + 18, tile["y"] + 18)
+    page.wait_for_timeout(1500)
+
+
+def shown(page: Any, count: str) -> None:
+    """Waits until the grid says how much it shows."""
+    page.get_by_text(re.compile(rf"^{count}$")).first.wait_for()
+
+
+def show_all(page: Any, dataset: fo.Dataset) -> None:
+    button(page, "All").click()
+    shown(page, f"{len(dataset)} samples")
+
+
+def marks(dataset: fo.Dataset) -> list[tuple[str, str, str]]:
+    dataset.reload()
+    return [(mark.label, mark.kind, mark.why) for mark in segad.list_marks(dataset, "segad")]
+
+
+def test_a_false_alarm_is_marked_and_learnt(page: Any, dataset: fo.Dataset) -> None:
+    button(page, "Highest").click()
+    shown(page, f"{len(dataset.exists('segad_score'))} samples")
+    select_first(page)
+    button(page, "Normal").click()
+    page.get_by_text("1 selected sample", exact=True).wait_for()
+    page.get_by_role("textbox").last.fill("it is the pattern")
+    page.wait_for_timeout(2500)
+    execute(page, "Marked")
+    assert page.get_by_text("calls normal what the ground truth calls a defect").count(), "it is told at once"
+    close(page)
+    dataset.reload()
+    highest = dataset.sort_by("segad_score", reverse=True).first()
+    assert marks(dataset) == [("normal", "sample", "it is the pattern")]
+    assert segad.list_marks(dataset, "segad")[0].sample_id == highest.id
+    button(page, "Rescore").click()
+    page.get_by_text("1 mark says 'normal'").wait_for()
+    execute(page, "Marks learnt")
+    assert page.get_by_text("Defects among those that are gone").count(), "the lost defect is told"
+    close(page)
+    shown(page, "1 sample")
+    before = highest.segad_score
+    dataset.reload()
+    highest.reload()
+    assert highest.segad_score < before
+    assert highest.segad_pred.label == "normal"
+    show_all(page, dataset)
+
+
+def test_a_region_is_marked_as_a_patch(page: Any, dataset: fo.Dataset) -> None:
+    regions = dataset.to_patches("segad_regions").sort_by("segad_regions.anomaly_score", reverse=True)
+    button(page, "Regions").click()
+    page.get_by_text(f"{len(regions)} patch").first.wait_for()
+    select_first(page)
+    button(page, "Anomalous").click()
+    page.get_by_text("1 selected patch", exact=True).wait_for()
+    execute(page, "Marked")
+    close(page)
+    assert marks(dataset)[1:] == [("anomalous", "region", "")]
+    mark, region = segad.list_marks(dataset, "segad")[1], regions.first()
+    assert mark.sample_id == region.sample_id
+    assert mark.box == pytest.approx(region.segad_regions.bounding_box)
+    show_all(page, dataset)
+
+
+def test_what_was_done_last_is_undone_after_a_reload(page: Any, dataset: fo.Dataset) -> None:
+    page.reload()
+    page.get_by_text("images by").wait_for()
+    for left in (1, 0):
+        button(page, "Undo").click()
+        button(page, "Execute").wait_for()
+        execute(page, "Actions taken back")
+        close(page)
+        assert len(marks(dataset)) == left
+    button(page, "Rescore").click()
+    button(page, "Execute").wait_for()
+    execute(page, "Alarms that are new")
+    close(page)
+    show_all(page, dataset)
+
+
+def test_a_copy_in_train_and_test_opens_as_a_group(page: Any, dataset: fo.Dataset) -> None:
+    open_form(page, "Anomalies: find duplicates")
+    page.get_by_text("exact: the same pixels").click()
+    page.wait_for_timeout(2000)
+    execute(page, "Groups in more than one split")
+    close(page)
+    shown(page, "1 group")
+    dataset.reload()
+    pair = dataset.match(F("duplicates_leak"))
+    assert sorted(pair.values("split")) == ["test", "train"]
+    assert len(set(pair.values("duplicates_group"))) == 1
+    show_all(page, dataset)
+
+
+def test_the_most_suspect_normal_image_comes_first(page: Any, dataset: fo.Dataset) -> None:
+    open_form(page, "Anomalies: find contamination")
+    execute(page, "Images examined")
+    close(page)
+    dataset.reload()
+    ranked = dataset.exists("contamination").sort_by("contamination", reverse=True)
+    assert len(ranked) == len(dataset.match(F("split") == "train"))
+    shown(page, f"{len(ranked)} samples")
+    page.locator(f'input[value^="{ranked.first().id}"]').first.wait_for(state="attached")  # the view's first sample
+    show_all(page, dataset)
+
+
+def test_two_runs_that_disagree_ask_for_a_second_opinion(page: Any, dataset: fo.Dataset) -> None:
+    scores = sorted(score for score in dataset.values("segad_score") if score is not None)
+    test, normals = dataset.match(F("split") == "test"), dataset.match(F("split") == "train")
+    options = {"embedder_kwargs": {"input_size": 128}, "threshold": scores[-1] + 1e6}  # it flags nothing
+    segad.compute_segment_anomalies(test, key="other", reference=normals, progress=False, **options)
+    flagged = len(dataset.match(F("segad_pred.label") == "anomalous"))
+    assert flagged
+    page.reload()
+    page.get_by_text("images by").wait_for()
+    button(page, "Second opinion").click()
+    button(page, "Execute").wait_for()
+    execute(page, "Samples shown")
+    assert page.get_by_text(re.compile(r"^On which '\w+' and '\w+' disagree")).count()
+    close(page)
+    shown(page, f"{len(test)} samples")
+    segad.delete_run(dataset, "other")
+    show_all(page, dataset)
+
+
+def test_an_export_loads_back_identically(page: Any, dataset: fo.Dataset, tmp_path: Path) -> None:
+    def content(samples: fo.Dataset) -> list[Any]:
+        found = []
+        for sample in samples:
+            mask = sample.defect_mask and np.asarray(Image.open(sample.defect_mask.mask_path)) > 0
+            image = np.asarray(Image.open(sample.filepath)).tobytes()
+            found.append((sample.split, sample.defect.label, image, None if mask is None else mask.tobytes()))
+        return sorted(found, key=repr)
+
+    open_form(page, "Anomalies: export curated images")
+    page.get_by_role("textbox").first.fill(str(tmp_path / "curated"))
+    page.wait_for_timeout(3000)
+    execute(page, "By split and defect type")
+    close(page)
+    again = segad.load_mvtec(tmp_path / "curated")
+    assert content(again) == content(dataset)
+    again.delete()
