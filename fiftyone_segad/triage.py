@@ -227,8 +227,8 @@ def second_opinions(samples: Samples, key: str, other: str | None = None, max_im
     Raises:
         ValueError: if there is no such run, or ``max_images`` is no number of images
     """
-    if max_images < 1:
-        raise ValueError(f"max_images must be from 1 on, got {max_images}")
+    if not isinstance(max_images, int) or max_images < 1:
+        raise ValueError(f"max_images must be a whole number from 1 on, got {max_images!r}")
     ids, above = _margins(samples, key)
     order = sorted(ids, key=lambda id: abs(above[id]))
     first = [] if other is None else disagreements(samples, key, other)

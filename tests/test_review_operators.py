@@ -124,3 +124,5 @@ def test_second_opinions_begin_with_what_two_runs_disagree_on(dataset: fo.Datase
     assert "other" not in form("second_opinions", dataset), "with a single run there is none to compare with"
     with pytest.raises((ExecutionError, ValueError), match="max_images"):
         run("second_opinions", dataset, params={"max_images": 0})
+    with pytest.raises(ValueError, match="whole number from 1 on, got '3'"):
+        segad.second_opinions(dataset, "segad", max_images="3")  # type: ignore[arg-type]
