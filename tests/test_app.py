@@ -83,9 +83,19 @@ def key_field(page: Any, value: str) -> Any:
     return page.locator(f'input[value="{value}"]').first
 
 
+def first_box(page: Any) -> dict[str, float]:
+    """Where the first image of the grid is; it is made anew whenever the view changes."""
+    for _ in range(120):
+        box = page.locator('[data-cy="fo-grid"] canvas').first.bounding_box()
+        if box is not None:
+            return box
+        page.wait_for_timeout(500)
+    raise AssertionError("the grid shows no image")
+
+
 def first_tile(page: Any) -> np.ndarray:
     """The pixels of the first image of the grid as the browser draws it."""
-    box = page.locator('[data-cy="fo-grid"] canvas').first.bounding_box()
+    box = first_box(page)
     shot = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB")).astype(int)
     left, top = int(box["x"]), int(box["y"])
     return shot[top : top + int(box["height"]), left : left + int(box["width"])]
@@ -120,18 +130,23 @@ def test_the_heatmap_is_hot_where_the_map_is(page: Any, dataset: fo.Dataset) -> 
     dataset.reload()
     worst = dataset.exists("segad_score").sort_by("segad_score", reverse=True).first()
     heat = np.asarray(Image.open(worst.segad_map.map_path)).astype(float)
-    drawn = first_tile(page)
-    colour = drawn.max(axis=2) - drawn.min(axis=2)  # the pictures are grey, so that all colour is the map's
-    height, width = colour.shape
-    rows = np.arange(height) * heat.shape[0] // height
-    columns = np.arange(width) * heat.shape[1] // width
-    expected = heat[rows][:, columns]
-    shown = slice(0, int(height * 0.8))  # labels are drawn over the lower part
-    hot, cold = expected[shown] > 200, expected[shown] == 0
-    assert hot.any()
-    assert cold.any()
+    for _ in range(30):  # tiles are drawn when their pictures have come
+        colour = colourfulness(first_tile(page))
+        expected = shown_as(colour.shape, heat)
+        shown = slice(0, int(len(colour) * 0.8))  # labels are drawn over the lower part
+        hot, cold = expected[shown] > 200, expected[shown] == 0
+        assert hot.any()
+        assert cold.any()
+        if np.median(colour[shown][hot]) > 60:
+            break
+        page.wait_for_timeout(1000)
     assert np.median(colour[shown][hot]) > 60, "the hot spot is coloured"
     assert np.median(colour[shown][cold]) < 20, "what is normal stays clear"
+
+
+def colourfulness(drawn: np.ndarray) -> np.ndarray:
+    """How far pixels are from grey; the pictures are grey, so that all colour is what is drawn over them."""
+    return drawn.max(axis=2) - drawn.min(axis=2)
 
 
 def shown_as(shape: tuple[int, int], picture: np.ndarray) -> np.ndarray:

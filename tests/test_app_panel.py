@@ -21,7 +21,7 @@ import fiftyone_segad as segad
 from conftest import ROOT
 from fiftyone_segad.operators import execution
 from fiftyone_segad.triage import Triage, read_triage
-from test_app import CHROMIUM, MINUTE
+from test_app import CHROMIUM, MINUTE, first_box
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
 
@@ -218,7 +218,7 @@ def test_why_shows_crops_of_the_sample_and_of_normal_images(page: Any, dataset: 
     page.get_by_role("button", name="Highest").click()
     page.get_by_text("Select", exact=True).first.wait_for(state="attached")  # the view has as many samples as before
     page.wait_for_timeout(5000)
-    tile = page.locator('[data-cy="fo-grid"] canvas').first.bounding_box()
+    tile = first_box(page)
     page.mouse.move(tile["x"] + 40, tile["y"] + 40)
     page.wait_for_timeout(500)
     page.mouse.click(tile["x"] + 18, tile["y"] + 18)  # the box that selects it

@@ -15,7 +15,7 @@ from fiftyone import ViewField as F
 from PIL import Image
 
 import fiftyone_segad as segad
-from test_app import CHROMIUM, MINUTE, close, execute, open_form
+from test_app import CHROMIUM, MINUTE, close, execute, first_box, open_form
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
 
@@ -72,7 +72,7 @@ def button(page: Any, name: str) -> Any:
 def select_first(page: Any) -> None:
     """Ticks the box of the first tile of the grid."""
     page.wait_for_timeout(5000)  # tiles of the view before may still be there
-    tile = page.locator('[data-cy="fo-grid"] canvas').first.bounding_box()
+    tile = first_box(page)
     page.mouse.move(tile["x"] + 40, tile["y"] + 40)
     page.wait_for_timeout(1000)
     page.mouse.click(tile["x"] + 18, tile["y"] + 18)
