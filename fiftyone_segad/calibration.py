@@ -59,8 +59,8 @@ def calibrate(
     Raises:
         ValueError: if the rule needs normals or ground truth and there are none
     """
-    image_scores = np.array([record.image_score for record in records_of(store, present)])
-    normal_scores = np.array([record.image_score for record in store.normals])
+    image_scores, image_levels = _summarised(records_of(store, present))
+    normal_scores, normal_levels = _summarised(store.normals)
     normal_pixels = _pixels(store.normals)
     thresholds, warnings = choose_thresholds(
         rule, image_scores, normal_scores, normal_pixels, truth() if truth else None
@@ -68,7 +68,8 @@ def calibrate(
     if rule.kind == "fpr" and thresholds.image == normal_scores.max():
         highest = max(store.normals, key=lambda record: record.image_score)
         warnings.append(f"The threshold is the score of a single normal image; look whether it is one: {highest.id}")
-    warnings += _doubts(store, present) if method == "reference" else []
+    if method == "reference":
+        warnings += _doubts(image_levels, normal_levels)
     if method == "within_image":  # its masks are the outlier segments, whatever the image threshold
         thresholds = replace(thresholds, pixel=None)
     background = normal_pixels if normal_pixels.size else _pixels(records_of(store, present))
@@ -78,13 +79,18 @@ def calibrate(
     return Calibration(thresholds, known, (low, max(high, low + 1e-6)), warnings)
 
 
-def _doubts(store: RunStore, present: set[str]) -> list[str]:
+def _summarised(records: Iterable[ImageScores]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The image score, and the median score of the segments, of each image."""
+    pairs = [(record.image_score, float(np.median(record.scores))) for record in records]
+    peaks, levels = np.array(pairs, np.float64).reshape(-1, 2).T
+    return peaks, levels
+
+
+def _doubts(images: NDArray[np.float64], normals: NDArray[np.float64]) -> list[str]:
     """Says so if most images are, all over, clearly farther from the normal ones than these are from each other."""
-    normals = [float(np.median(record.scores)) for record in store.normals]
-    images = [float(np.median(record.scores)) for record in records_of(store, present)]
-    if len(normals) < 2 or not images:
+    if len(normals) < 2 or len(images) == 0:
         return []
-    highest = max(normals)
+    highest = float(normals.max())
     if np.median(images) <= highest + max(highest - float(np.median(normals)), 0.5 * highest):
         return []
     return [
