@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,17 +15,12 @@ from fiftyone import ViewField as F
 from PIL import Image
 
 import fiftyone_segad as segad
+from app_page import MINUTE, app_page, close, execute, first_box, needs_chromium, open_form
 from conftest import needs_fastdup
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-pytestmark = [
-    needs_fastdup,
-    pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium"),
-]
+pytestmark = [needs_fastdup, needs_chromium]
 
 NAME = "segad-app-test"
-MINUTE = 60_000  # ms
 
 
 @pytest.fixture(scope="module")
@@ -38,59 +32,12 @@ def dataset(sample_category: Path) -> Iterator[fo.Dataset]:
 
 @pytest.fixture(scope="module")
 def page(dataset: fo.Dataset) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    session = fo.launch_app(dataset, remote=True, port=5393)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic"],
-        )
-        tab = browser.new_page(viewport={"width": 1400, "height": 900})
-        tab.set_default_timeout(MINUTE)
-        tab.goto(f"http://localhost:5393/datasets/{NAME}")
-        tab.wait_for_selector('[data-cy="fo-grid"]')
-        tab.wait_for_timeout(3000)
-        if tab.get_by_text("Dismiss").count():  # an advertisement that covers the grid
-            tab.get_by_text("Dismiss").first.click()
-        yield tab
-        browser.close()
-    session.close()
-
-
-def open_form(page: Any, label: str) -> None:
-    page.keyboard.press("Escape")
-    page.keyboard.press("`")
-    page.wait_for_timeout(1000)
-    page.keyboard.type(label)
-    page.wait_for_timeout(1000)
-    page.get_by_text(label).last.click()
-    page.get_by_role("button", name="Execute").first.wait_for()
-    page.wait_for_timeout(1500)
-
-
-def execute(page: Any, done: str) -> None:
-    page.get_by_role("button", name="Execute").first.click()
-    page.get_by_text(done).first.wait_for(timeout=5 * MINUTE)
-
-
-def close(page: Any) -> None:
-    page.get_by_role("button", name="Done").or_(page.get_by_role("button", name="Close")).first.click()
-    page.wait_for_timeout(3000)
+    with app_page(dataset, width=1400, height=900, panel=False) as made:
+        yield made
 
 
 def key_field(page: Any, value: str) -> Any:
     return page.locator(f'input[value="{value}"]').first
-
-
-def first_box(page: Any) -> dict[str, float]:
-    """Where the first image of the grid is; it is made anew whenever the view changes."""
-    for _ in range(120):
-        box = page.locator('[data-cy="fo-grid"] canvas').first.bounding_box()
-        if box is not None:
-            return box
-        page.wait_for_timeout(500)
-    raise AssertionError("the grid shows no image")
 
 
 def first_tile(page: Any) -> np.ndarray:

@@ -18,15 +18,17 @@ import pytest
 from fiftyone import ViewField as F
 
 import fiftyone_segad as segad
+from app_page import MINUTE, app_page, close, needs_chromium, open_dataset, select_first
 from conftest import ROOT
 from fiftyone_segad.operators import execution
 from fiftyone_segad.triage import Triage, read_triage
-from test_app import CHROMIUM, MINUTE, first_box
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
+pytestmark = needs_chromium
+
+COUNTS = ("flagged", "hits", "false alarms", "misses", "good passed")
+SINGULAR = dict(zip(COUNTS, ("flagged", "hit", "false alarm", "miss", "good passed"), strict=True))
 
 NAME = "segad-panel-test"
-PORT = 5394
 
 
 @pytest.fixture(scope="module")
@@ -38,20 +40,8 @@ def dataset(sample_category: Path) -> Iterator[fo.Dataset]:
 
 @pytest.fixture(scope="module")
 def page(dataset: fo.Dataset) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    session = fo.launch_app(dataset, remote=True, port=PORT)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic"],
-        )
-        tab = browser.new_page(viewport={"width": 1280, "height": 1000})
-        tab.set_default_timeout(MINUTE)
-        open_panel(tab)
-        yield tab
-        browser.close()
-    session.close()
+    with app_page(dataset) as made:
+        yield made
 
 
 def picture(page: Any, name: str) -> None:
@@ -59,16 +49,6 @@ def picture(page: Any, name: str) -> None:
     if "SEGAD_PICTURES" in os.environ:
         (ROOT / "docs" / "app").mkdir(exist_ok=True)
         page.screenshot(path=ROOT / "docs" / "app" / f"{name}.jpg", type="jpeg", quality=60)
-
-
-def open_panel(tab: Any) -> None:
-    tab.goto(f"http://localhost:{PORT}/datasets/{NAME}")
-    tab.wait_for_selector('[data-cy="fo-grid"]')
-    tab.wait_for_timeout(3000)
-    if tab.get_by_text("Dismiss").count():  # an advertisement that covers the grid
-        tab.get_by_text("Dismiss").first.click()
-    tab.locator('[data-cy="new-panel-btn"]').first.click()
-    tab.get_by_text("Anomaly triage").first.click()
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +60,7 @@ def triage(page: Any, dataset: fo.Dataset) -> Triage:
     picture(page, "1-compute")
     page.get_by_role("button", name="Execute").first.click()
     page.get_by_text("Images scored").first.wait_for(timeout=5 * MINUTE)
-    close_result(page)
+    close(page)
     page.get_by_text("images by").wait_for()  # the panel has stayed open, and shows the run
     page.wait_for_timeout(5000)
     picture(page, "2-scores")
@@ -92,11 +72,6 @@ def triage(page: Any, dataset: fo.Dataset) -> Triage:
     return read_triage(dataset, segad.load_run(dataset, "segad"))
 
 
-def close_result(page: Any) -> None:
-    page.get_by_role("button", name="Done").or_(page.get_by_role("button", name="Close")).first.click()
-    page.locator(".MuiDialog-container").wait_for(state="detached")
-
-
 def wait_for_all(page: Any, dataset: fo.Dataset) -> None:
     page.get_by_text(f"{len(dataset)} samples").first.wait_for()
 
@@ -104,8 +79,10 @@ def wait_for_all(page: Any, dataset: fo.Dataset) -> None:
 def counts(page: Any) -> dict[str, int]:
     """The numbers on the panel's buttons."""
     found = {}
-    for words in ("flagged", "hits", "false alarms", "misses", "good passed"):
-        text = page.get_by_role("button", name=re.compile(rf"^[\d,]+ {words}$")).first.inner_text()
+    for words in COUNTS:
+        text = page.get_by_role(
+            "button", name=re.compile(rf"^(1 {SINGULAR[words]}|[\d,]+ {words})$")
+        ).first.inner_text()
         found[words] = int(text.split()[0].replace(",", ""))
     return found
 
@@ -149,10 +126,10 @@ def test_counts_are_those_of_the_run(page: Any, dataset: fo.Dataset, triage: Tri
     assert counts(page)["flagged"] == 5
 
 
-@pytest.mark.parametrize("words", ["flagged", "hits", "false alarms", "misses", "good passed"])
+@pytest.mark.parametrize("words", COUNTS)
 def test_each_count_sets_the_grid_to_what_it_counts(page: Any, dataset: fo.Dataset, triage: Triage, words: str) -> None:
     count = counts(page)[words]
-    page.get_by_role("button", name=f"{count} {words}").click()
+    page.get_by_role("button", name=f"1 {SINGULAR[words]}" if count == 1 else f"{count} {words}", exact=True).click()
     if count:
         page.get_by_text(f"{count} sample").first.wait_for()
         page.get_by_role("button", name="All").click()
@@ -217,12 +194,7 @@ def test_the_slider_counts_without_writing(page: Any, dataset: fo.Dataset, triag
 def test_why_shows_crops_of_the_sample_and_of_normal_images(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
     page.get_by_role("button", name="Highest").click()
     page.get_by_text("Select", exact=True).first.wait_for(state="attached")  # the view has as many samples as before
-    page.wait_for_timeout(5000)
-    tile = first_box(page)
-    page.mouse.move(tile["x"] + 40, tile["y"] + 40)
-    page.wait_for_timeout(500)
-    page.mouse.click(tile["x"] + 18, tile["y"] + 18)  # the box that selects it
-    page.wait_for_timeout(1000)
+    select_first(page)
     page.get_by_role("button", name="Why is it anomalous?").click()
     page.get_by_text("its worst segments").wait_for()
     highest = dataset[triage.choose("highest", 0)[0]]
@@ -252,14 +224,14 @@ def test_the_review_is_one_click_away(page: Any, dataset: fo.Dataset, triage: Tr
     page.get_by_text("1 selected sample").wait_for()
     page.get_by_role("button", name="Execute").first.click()
     page.get_by_text("Marks of the run").wait_for()
-    close_result(page)
+    close(page)
     dataset.reload()
     (mark,) = segad.list_marks(dataset, "segad")
     assert (mark.sample_id, mark.kind) == (triage.choose("highest", 0)[0], "sample")
     page.get_by_role("button", name="Undo", exact=True).click()
     page.get_by_role("button", name="Execute").first.click()
     page.get_by_text("Actions taken back").wait_for()
-    close_result(page)
+    close(page)
     dataset.reload()
     assert segad.list_marks(dataset, "segad") == []
 
@@ -270,7 +242,7 @@ def test_apply_writes_the_threshold(page: Any, dataset: fo.Dataset, triage: Tria
     page.get_by_role("button", name=f"{flagged} flagged").wait_for()
     page.get_by_role("button", name=re.compile("^Apply")).click()
     page.get_by_text("Images scored").first.wait_for()
-    close_result(page)
+    close(page)
     dataset.reload()
     assert len(dataset.match(F("segad_pred.label") == "anomalous")) == flagged
     page.get_by_role("button", name=re.compile("^Apply")).wait_for(state="detached")
@@ -311,7 +283,7 @@ def test_segments_are_plotted_and_open_as_patches(page: Any, dataset: fo.Dataset
     page.get_by_text("Segments", exact=True).click()
     page.get_by_role("button", name="Plot the segments").click()
     page.get_by_text("Key of the plot").first.wait_for(timeout=5 * MINUTE)
-    close_result(page)
+    close(page)
     page.locator(".scatterlayer .point").first.wait_for()
     dataset.reload()
     assert dataset.has_brain_run("segad_plot")
@@ -332,9 +304,7 @@ def test_a_reload_keeps_the_tab_and_the_run(page: Any, triage: Triage) -> None:
 
 def test_what_runs_and_what_failed_is_shown_in_every_tab(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
     """Another process works on the dataset; two pages look on, and one of them cancels."""
-    other = page.context.browser.new_page(viewport={"width": 1280, "height": 1000})
-    other.set_default_timeout(MINUTE)
-    open_panel(other)
+    other = open_dataset(page.context.new_page(), NAME)
     ended = threading.Event()
 
     def work() -> None:

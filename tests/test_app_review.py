@@ -15,13 +15,11 @@ from fiftyone import ViewField as F
 from PIL import Image
 
 import fiftyone_segad as segad
-from test_app import CHROMIUM, MINUTE, close, execute, first_box, open_form
+from app_page import app_page, button, close, execute, needs_chromium, open_form, select_first
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
+pytestmark = needs_chromium
 
 NAME = "segad-review-test"
-PORT = 5421
-
 LEAK = "train/good/leak.png"
 
 
@@ -42,41 +40,9 @@ def dataset(sample_category: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def page(dataset: fo.Dataset) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    session = fo.launch_app(dataset, remote=True, port=PORT)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic"],
-        )
-        tab = browser.new_page(viewport={"width": 1280, "height": 1000})
-        tab.set_default_timeout(2 * MINUTE)
-        tab.goto(f"http://localhost:{PORT}/datasets/{NAME}")
-        tab.wait_for_selector('[data-cy="fo-grid"]')
-        tab.wait_for_timeout(3000)
-        if tab.get_by_text("Dismiss").count():  # an advertisement that covers the grid
-            tab.get_by_text("Dismiss").first.click()
-        tab.locator('[data-cy="new-panel-btn"]').first.click()
-        tab.get_by_text("Anomaly triage").first.click()
-        tab.get_by_text("images by").wait_for()
-        yield tab
-        browser.close()
-    session.close()
-
-
-def button(page: Any, name: str) -> Any:
-    return page.get_by_role("button", name=name, exact=True).first
-
-
-def select_first(page: Any) -> None:
-    """Ticks the box of the first tile of the grid."""
-    page.wait_for_timeout(5000)  # tiles of the view before may still be there
-    tile = first_box(page)
-    page.mouse.move(tile["x"] + 40, tile["y"] + 40)
-    page.wait_for_timeout(1000)
-    page.mouse.click(tile["x"] + 18, tile["y"] + 18)
-    page.wait_for_timeout(1500)
+    with app_page(dataset) as made:
+        made.get_by_text("images by").wait_for()
+        yield made
 
 
 def shown(page: Any, count: str) -> None:

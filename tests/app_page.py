@@ -1,0 +1,109 @@
+"""What tests of the App share: a page of a real browser, and what a person does in it."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import fiftyone as fo
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+MINUTE = 60_000  # ms
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
+
+
+@contextmanager
+def app_page(
+    dataset: fo.Dataset, width: int = 1280, height: int = 1000, panel: bool = True, dark: bool = True
+) -> Iterator[Any]:
+    """A page with the dataset in the App, the triage panel beside the grid; both end with the context."""
+    from playwright.sync_api import sync_playwright
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    session = fo.launch_app(dataset, remote=True, port=port)
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=CHROMIUM,
+                args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic"],
+            )
+            context = browser.new_context(
+                viewport={"width": width, "height": height},
+                base_url=f"http://localhost:{port}",
+                color_scheme="dark" if dark else "light",
+            )
+            context.set_default_timeout(2 * MINUTE)
+            yield open_dataset(context.new_page(), dataset.name, panel)
+            browser.close()
+    finally:
+        session.close()
+
+
+def open_dataset(page: Any, name: str, panel: bool = True) -> Any:
+    """Opens a dataset, and the triage panel where it is asked for."""
+    page.goto(f"/datasets/{name}")
+    page.wait_for_selector('[data-cy="fo-grid"]')
+    page.wait_for_timeout(3000)
+    if page.get_by_text("Dismiss").count():  # an advertisement that covers the grid
+        page.get_by_text("Dismiss").first.click()
+    if panel:
+        page.locator('[data-cy="new-panel-btn"]').first.click()
+        page.get_by_text("Anomaly triage").first.click()
+    return page
+
+
+def open_form(page: Any, label: str) -> None:
+    """Opens an operator's form from the list of operators."""
+    page.keyboard.press("Escape")
+    page.keyboard.press("`")
+    page.wait_for_timeout(1000)
+    page.keyboard.type(label)
+    page.wait_for_timeout(1000)
+    page.get_by_text(label).last.click()
+    page.get_by_role("button", name="Execute").first.wait_for()
+    page.wait_for_timeout(1500)
+
+
+def execute(page: Any, done: str) -> None:
+    """Executes the form that is open, and waits for the text that says that it is done."""
+    page.get_by_role("button", name="Execute").first.click()
+    page.get_by_text(done).first.wait_for(timeout=5 * MINUTE)
+
+
+def close(page: Any) -> None:
+    """Closes the result that is open."""
+    page.get_by_role("button", name="Done").or_(page.get_by_role("button", name="Close")).first.click()
+    page.locator(".MuiDialog-container").wait_for(state="detached")
+    page.wait_for_timeout(3000)  # the grid is made anew
+
+
+def first_box(page: Any) -> dict[str, float]:
+    """Where the first image of the grid is; it is made anew whenever the view changes."""
+    for _ in range(120):
+        box = page.locator('[data-cy="fo-grid"] canvas').first.bounding_box()
+        if box is not None:
+            return box
+        page.wait_for_timeout(500)
+    raise AssertionError("the grid shows no image")
+
+
+def select_first(page: Any) -> None:
+    """Ticks the box of the first image of the grid."""
+    page.wait_for_timeout(5000)  # those of the view before may still be there
+    tile = first_box(page)
+    page.mouse.move(tile["x"] + 40, tile["y"] + 40)
+    page.wait_for_timeout(1000)
+    page.mouse.click(tile["x"] + 18, tile["y"] + 18)
+    page.wait_for_timeout(1500)
+
+
+def button(page: Any, name: str) -> Any:
+    """The first button of exactly this name."""
+    return page.get_by_role("button", name=name, exact=True).first
