@@ -20,6 +20,7 @@ from .results import AnomalyResults
 from .runs import load_run
 from .text_report import format_metric
 from .truth import GT_FIELD
+from .wording import counted
 
 FIXED, BROKEN = "fixed", "broken"
 
@@ -145,7 +146,8 @@ class RunComparison:
             if body:
                 lines.append(tabulate(body, ["", "difference", "95 % interval", "p"], disable_numparse=True))
         if self.left_out:
-            lines += ["", f"{self.left_out} samples that not all of the runs scored were left out"]
+            left_out = counted(self.left_out, "sample was", "samples were")
+            lines += ["", f"{left_out} left out, which not all of the runs scored"]
         return "\n".join(lines)
 
     def __str__(self) -> str:

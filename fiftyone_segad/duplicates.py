@@ -19,6 +19,7 @@ from .groups import THRESHOLD, connected, equal_pairs, near_pairs, pixel_digest
 from .inputs import check_collection, check_numbers
 from .parts import Part, describe, part_pairs
 from .segments import SMALLEST_TILE, from_boxes
+from .wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -93,9 +94,11 @@ class Duplicates:
     def __str__(self) -> str:
         images = sum(map(len, self.groups))
         counts = [f"{self.kinds.count(kind)} {kind}" for kind in KINDS if kind in self.kinds]
-        lines = [f"{len(self.groups)} groups of {images} images" + (f" ({', '.join(counts)})" if counts else "")]
+        found = f"{counted(len(self.groups), 'group')} of {counted(images, 'image')}"
+        lines = [found + (f" ({', '.join(counts)})" if counts else "")]
         if self.leaks:
-            lines.append(f"  {len(self.leaks)} groups are in more than one split: results on them flatter")
+            leaks = counted(len(self.leaks), "group is", "groups are")
+            lines.append(f"  {leaks} in more than one split: results on them flatter")
         lines += [f"  warning: {warning}" for warning in self.warnings]
         lines += [f"  skipped {entry['filepath']}: {entry['reason']}" for entry in self.skipped[:5]]
         return "\n".join(lines)

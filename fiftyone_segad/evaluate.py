@@ -29,6 +29,7 @@ from .store import ImageScores, RunStore
 from .threads import batches, usable_cores
 from .thresholds import Thresholds
 from .truth import GOOD, GT_FIELD, NO_TRUTH, Truth, check_truth_field, read_truth, truth_warnings
+from .wording import counted
 
 _T = TypeVar("_T")
 
@@ -117,11 +118,11 @@ def best_thresholds(samples: Samples, store: RunStore, present: set[str], gt_fie
         return PixelCounts.of(bins, anomaly_map(record.segments, record.scores), mask), mask is not None
 
     records = (record for record in store.scores if record.id in truths)
-    for record, counted in _in_threads(count, records):
-        if counted is not None:
+    for record, found in _in_threads(count, records):
+        if found is not None:
             scores.append(record.image_score)
-            defective.append(counted[1])
-            pixels.add(counted[0])
+            defective.append(found[1])
+            pixels.add(found[0])
     images, best = metrics.f1_max(count_scores(scores, defective)), metrics.f1_max(pixels.pixels())
     if images is None or best is None:
         raise ValueError(f"threshold='f1' needs defective images with masks in '{gt_field}'; use 'fpr:0.01'")
@@ -283,26 +284,27 @@ def _warnings(results: AnomalyResults, truths: dict[str, Truth]) -> list[str]:
     unmarked = [image.id for image in images if not image.defective and truths[image.id].defect not in (None, GOOD)]
     if unmarked:
         warnings.append(
-            f"{len(unmarked)} samples have a defect type but no or an empty mask, and count as normal; "
-            f"the first is {unmarked[0]}"
+            f"{counted(len(unmarked), 'sample has', 'samples have')} a defect type but no or an empty mask: taken as "
+            f"normal; the first is {unmarked[0]}"
         )
     marked = [image.id for image in images if image.defective and truths[image.id].defect == GOOD]
     if marked:
         warnings.append(
-            f"{len(marked)} samples are called '{GOOD}' but their ground truth marks a defect, and count as "
-            f"anomalous; the first is {marked[0]}"
+            f"{counted(len(marked), 'sample is', 'samples are')} called '{GOOD}' but the ground truth marks a defect: "
+            f"taken as anomalous; the first is {marked[0]}"
         )
     whole = [image.id for image in images if image.pixels.fp + image.pixels.tn == 0]
     if whole:
         warnings.append(
-            f"{len(whole)} samples are defective in every pixel by '{results.gt_field}'; if a value other than 0 is "
-            f"normal there, name it: dataset.mask_targets['{results.gt_field}'] = {{1: 'background', 2: 'defect'}}; "
+            f"{counted(len(whole), 'sample is', 'samples are')} defective in every pixel by '{results.gt_field}'; if a "
+            f"value other than 0 is normal there, name it: dataset.mask_targets['{results.gt_field}'] = "
+            "{1: 'background', 2: 'defect'}; "
             f"dataset.save(). The first is {whole[0]}"
         )
     if results.excluded:
         first = results.excluded[0]
         warnings.append(
-            f"{len(results.excluded)} samples were not evaluated (results.excluded); "
+            f"{counted(len(results.excluded), 'sample was', 'samples were')} not evaluated (results.excluded); "
             f"the first is {first['id']}: {first['reason']}"
         )
     coarse = resolution_warning(results)

@@ -29,6 +29,7 @@ from .review import list_marks
 from .runs import dataset_folder, list_runs, load_run
 from .store import read_json, write_json
 from .truth import GT_FIELD, Truth, read_truth, segmentation_fields, truth_fields
+from .wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +58,10 @@ class CuratedExport:
     skipped: list[dict[str, str]]
 
     def __str__(self) -> str:
-        lines = [f"{self.images} images exported to '{self.folder}'"]
+        lines = [f"{counted(self.images, 'image')} exported to '{self.folder}'"]
         lines += [f"  {name}: {count}" for name, count in sorted(self.counts.items())]
         if self.without_mask:
-            lines.append(f"  {len(self.without_mask)} anomalous images have no mask")
+            lines.append(f"  {counted(len(self.without_mask), 'anomalous image has', 'anomalous images have')} no mask")
         lines += [f"  left out: {entry['filepath']}: {entry['reason']}" for entry in self.skipped[:5]]
         if len(self.skipped) > 5:
             lines.append(f"  ... {len(self.skipped)} left out")

@@ -32,6 +32,7 @@ from .job import JobImage
 from .runs import list_runs, review_field, review_log
 from .segments import Size
 from .truth import GT_FIELD, read_truth, truth_fields
+from .wording import counted
 
 MARKS = "marks"
 """Setting of a run: the digest of the marks that it has learnt; None if there are none."""
@@ -128,7 +129,7 @@ def mark_anomalous(samples: Samples, key: str, why: str = "", by: str | None = N
 
 def on_defects_text(wrong: list[Mark]) -> str:
     """Says that marks lie on defects."""
-    marks = "1 mark calls" if len(wrong) == 1 else f"{len(wrong)} marks call"
+    marks = counted(len(wrong), "mark calls", "marks call")
     return f"{marks} normal what the ground truth calls a defect: the next rescore() learns to miss it."
 
 

@@ -17,6 +17,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 from .errors import RunError
 from .store import RunStore, delete_files
 from .thresholds import Thresholds, threshold_text
+from .wording import counted
 
 PLUGIN = "fiftyone_segad"
 """Marks the runs of this package among a dataset's runs."""
@@ -80,13 +81,15 @@ class Run:
 
     def __str__(self) -> str:
         lines = [
-            f"Run '{self.key}': {self.scored} images scored by {self.method} with {self.embedder}"
-            + (f", {self.normals} normals" if self.normals else ""),
+            f"Run '{self.key}': {counted(self.scored, 'image')} scored by {self.method} with {self.embedder}"
+            + (f", {counted(self.normals, 'normal')}" if self.normals else ""),
             f"  anomalous above {threshold_text(self.thresholds.image, self.thresholds.rule)}",
         ]
         lines += [f"  warning: {warning}" for warning in self.warnings]
         if self.skipped:
-            lines.append(f"  {len(self.skipped)} images skipped, tagged '{self.skipped_tag}' where in the dataset:")
+            lines.append(
+                f"  {counted(len(self.skipped), 'image')} skipped, tagged '{self.skipped_tag}' where in the dataset:"
+            )
             lines += [f"    {entry['filepath']}: {entry['reason']}" for entry in self.skipped[:5]]
             if len(self.skipped) > 5:
                 lines.append("    ... (all in run.skipped)")

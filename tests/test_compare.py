@@ -89,7 +89,7 @@ def test_only_common_images_are_compared(dataset: fo.Dataset) -> None:
     comparison = segad.compare_runs(dataset, ["low", "part"])
     assert comparison.left_out == 1
     assert [len(results.images) for results in comparison.results.values()] == [5, 5]
-    assert "1 samples that not all of the runs scored were left out" in comparison.table(draws=10)
+    assert "1 sample was left out, which not all of the runs scored" in comparison.table(draws=10)
 
 
 def test_nothing_is_written(dataset: fo.Dataset) -> None:

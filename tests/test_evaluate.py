@@ -123,7 +123,7 @@ def test_samples_without_a_score_are_left_out(dataset: fo.Dataset, pictures: lis
     results = segad.evaluate_anomalies(dataset)
     assert results.excluded == [{"id": late, "reason": "Run 'segad' has no score for it"}]
     assert late not in results.outcomes
-    assert "1 samples were not evaluated" in results.report()
+    assert "1 sample was not evaluated" in results.report()
     with pytest.raises(segad.RunError, match="None of the 1 samples can be evaluated on run 'segad': Run 'segad' has"):
         segad.evaluate_anomalies(dataset.select(late))
 
@@ -241,7 +241,7 @@ def test_a_defect_type_of_a_masked_image_is_never_good(dataset: fo.Dataset) -> N
     results = segad.evaluate_anomalies(dataset)
     assert results.defects == ["defect"]
     assert (results.metrics()["n_normal"], results.metrics()["n_anomalous"]) == (5, 1)
-    said = f"1 samples are called 'good' but their ground truth marks a defect.*the first is {dataset.last().id}"
+    said = f"1 sample is called 'good' but the ground truth marks a defect.*the first is {dataset.last().id}"
     assert re.search(said, "\n".join(results.warnings))
 
 

@@ -19,6 +19,7 @@ from ..runs import check_key, list_runs, load_run
 from ..scoring import METHODS
 from ..segments import DEFAULT_GRID, parse_spec
 from ..thresholds import parse_threshold
+from ..wording import counted
 from . import execution, forms, normals
 
 METHOD_LABELS = {
@@ -203,7 +204,7 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object, images: int) ->
         _add_comparison(ctx, inputs, method)
 
     forms.choose_embedder(ctx, inputs, method)
-    inputs.view("count", types.Notice(label=f"{images} images will be scored{_estimate(ctx)}"))
+    inputs.view("count", types.Notice(label=f"{counted(images, 'image')} will be scored{_estimate(ctx)}"))
 
 
 def _estimate(ctx: foo.ExecutionContext) -> str:

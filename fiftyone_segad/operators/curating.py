@@ -8,6 +8,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..curations import Curation, check_curation
+from ..wording import counted
 from . import execution, forms
 
 _DELEGATE_FROM = 500  # images; from there on it takes minutes
@@ -28,7 +29,7 @@ def has_images(ctx: foo.ExecutionContext, inputs: types.Object) -> bool:
     if images == 0:
         forms.stop(inputs, "empty", "There are no samples in the view", "Clear its filters")
         return False
-    inputs.view("count", types.Notice(label=f"{images} images will be read"))
+    inputs.view("count", types.Notice(label=f"{counted(images, 'image')} will be read"))
     return True
 
 

@@ -14,6 +14,7 @@ from ..results import AnomalyResults
 from ..runs import check_eval_key
 from ..text_report import format_metric
 from ..truth import GT_FIELD
+from ..wording import counted
 from . import execution, forms
 
 _COLUMNS = ("category", "defect", "n_normal", "n_anomalous", "image_auroc", "pixel_auroc", "aupro_30", "recall")
@@ -44,7 +45,10 @@ class EvaluateAnomalies(foo.Operator):
             if name is not None:
                 inputs.bool("overwrite", default=False, label="Replace an evaluation of this name")
                 forms.invalid(key, lambda: check_eval_key(ctx.dataset, name, bool(ctx.params.get("overwrite"))))
-            inputs.view("count", types.Notice(label=f"{count} samples; those that the run did not score are left out"))
+            inputs.view(
+                "count",
+                types.Notice(label=f"{counted(count, 'sample')}; those that the run did not score are left out"),
+            )
         return types.Property(inputs, view=types.View(label="Evaluate a run"))
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:

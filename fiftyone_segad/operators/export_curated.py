@@ -14,6 +14,7 @@ from ..export import NORMAL_SPLITS, check_folder, export_curated
 from ..review import list_marks
 from ..runs import list_runs
 from ..truth import GT_FIELD
+from ..wording import counted
 from . import execution, forms
 
 FORMATS = {
@@ -146,7 +147,9 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         inputs, "normal_split", list(NORMAL_SPLITS), "Normal images", "Where those without a split go", NORMAL_SPLITS[0]
     )
     inputs.bool("symlink", default=False, label="Link to the images instead of copying them")
-    inputs.view("count", types.Notice(label=f"{len(ctx.target_view())} samples; their files stay as they are"))
+    inputs.view(
+        "count", types.Notice(label=f"{counted(len(ctx.target_view()), 'sample')}; their files stay as they are")
+    )
 
 
 def _reviews(dataset: fo.Dataset) -> list[str]:

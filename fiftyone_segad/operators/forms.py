@@ -182,8 +182,3 @@ def number_or_text(value: str) -> str | float:
         return float(value)
     except ValueError:
         return value
-
-
-def counted(count: int, one: str, several: str) -> str:
-    """A number with the words that fit it."""
-    return f"{count:,} {one if count == 1 else several}"

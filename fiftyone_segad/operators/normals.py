@@ -10,6 +10,7 @@ import fiftyone.operators.types as types
 from fiftyone import ViewField as F
 
 from ..truth import GOOD
+from ..wording import counted
 from . import forms
 
 SOURCES = {
@@ -76,7 +77,7 @@ def add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         count = len(select(dataset, {**ctx.params, "normals": source, "normals_value": _value(ctx, values, first)}))
     except ValueError:
         return
-    inputs.view("normals_count", types.Notice(label=f"{count} normal images"))
+    inputs.view("normals_count", types.Notice(label=counted(count, "normal image")))
 
 
 def select(dataset: fo.Dataset, params: dict[str, Any]) -> fo.DatasetView:

@@ -13,6 +13,7 @@ from ..fields import NORMAL
 from ..rescoring import rescore
 from ..review import list_marks
 from ..runs import load_run
+from ..wording import counted
 from . import execution, forms
 
 _SHOWN = 10
@@ -79,7 +80,7 @@ def _add_marks(ctx: foo.ExecutionContext, inputs: types.Object, key: str) -> Non
         forms.stop(inputs, "method", f"A run by '{method}' has no bank that could learn; use one by 'reference'")
         return
     count = len(list_marks(ctx.dataset, key, NORMAL))
-    marks = forms.counted(count, "mark says", "marks say")
+    marks = counted(count, "mark says", "marks say")
     inputs.view("marks", types.Notice(label=f"{marks} 'normal'; the run will know these, and no others"))
 
 

@@ -9,6 +9,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..coreset import select_coreset
+from ..wording import counted
 from . import execution, forms, normals
 
 DEFAULT_TAG = "coreset"
@@ -45,12 +46,15 @@ class SelectCoreset(foo.Operator):
         inputs.str("tag", default=DEFAULT_TAG, label="Tag", description="The chosen ones get it; empty for no tag")
         tag = ctx.params.get("tag", DEFAULT_TAG)
         if tag and (tagged := len(ctx.dataset.match_tags(tag))):
-            inputs.view("tagged", types.Warning(label=f"{tagged} samples have the tag '{tag}' and keep it"))
+            inputs.view(
+                "tagged",
+                types.Warning(label=f"{counted(tagged, 'sample has', 'samples have')} the tag '{tag}' already"),
+            )
         forms.choose_embedder(ctx, inputs, description="As of the run to come")
         if count:
             paths = normals.select(ctx.dataset, ctx.params)
             time = forms.reading_time(lambda: paths.values("filepath"), ctx.params, "reference", work=2.0)
-            inputs.view("count", types.Notice(label=f"{count} images will be read{time}"))
+            inputs.view("count", types.Notice(label=f"{counted(count, 'image')} will be read{time}"))
         return types.Property(inputs, view=types.View(label="Choose the normals that cover a set best"))
 
     def resolve_execution_options(self, ctx: foo.ExecutionContext) -> foo.ExecutionOptions:

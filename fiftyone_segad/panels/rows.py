@@ -7,11 +7,17 @@ import fiftyone.operators.types as types
 
 from ..runs import list_runs
 from ..triage import Triage
+from ..wording import counted
 from .activity import Handler
 
 URI = "@segad/anomaly/"
 
-_OUTCOMES = {"TP": "hits", "FP": "false alarms", "FN": "misses", "TN": "good passed"}
+_OUTCOMES = {
+    "TP": ("hit", "hits"),
+    "FP": ("false alarm", "false alarms"),
+    "FN": ("miss", "misses"),
+    "TN": ("good passed", "good passed"),
+}
 
 
 def add_counts(panel: types.Object, triage: Triage, threshold: float, show: Handler) -> None:
@@ -25,8 +31,7 @@ def add_counts(panel: types.Object, triage: Triage, threshold: float, show: Hand
     for i, (name, words) in enumerate(_OUTCOMES.items()):
         if i == 2:
             row = panel.h_stack("more_counts", gap=1)
-        number = getattr(counts, name.lower())
-        row.btn(name, label=f"{number:,} {words}", on_click=show, params={"choice": name})
+        row.btn(name, label=counted(getattr(counts, name.lower()), *words), on_click=show, params={"choice": name})
     rates = [("precision", counts.precision), ("recall", counts.recall), ("false-alarm rate", counts.fpr)]
     text = ", ".join(f"{name} **{value:.3f}**" for name, value in rates if value is not None)
     panel.md(text, name="rates")

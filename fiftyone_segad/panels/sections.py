@@ -13,6 +13,7 @@ from ..runs import Run
 from ..segment_plot import Points, segment_points
 from ..thresholds import threshold_text
 from ..triage import Overlap, Triage, read_overlap
+from ..wording import counted
 from . import figures
 from .activity import Handler
 
@@ -102,7 +103,7 @@ def add_head(panel: types.Object, shown: Shown, choose_run: Handler, choose_tab:
         runs.add_choice(key, label=key)
     panel.enum("run", runs.values(), label="Run", view=runs, on_change=choose_run)
     panel.md(
-        f"{run.scored:,} images by **{run.method}** with **{run.embedder}**; threshold in force "
+        f"{counted(run.scored, 'image')} by **{run.method}** with **{run.embedder}**; threshold in force "
         f"{threshold_text(run.thresholds.image, run.thresholds.rule)}",
         name="about",
     )
