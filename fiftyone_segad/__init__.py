@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .evaluate import evaluate_anomalies
     from .explain import ExplainedSegment, explain_sample
     from .export import CuratedExport, export_curated
+    from .lost_defects import LostDefect
     from .new_images import save_bank, score_new
     from .outliers import ImageOutliers, find_outlier_segments
     from .pictures import contact_sheet
@@ -46,6 +47,7 @@ _MODULES = {
     "evaluate": ("evaluate_anomalies",),
     "explain": ("ExplainedSegment", "explain_sample"),
     "export": ("CuratedExport", "export_curated"),
+    "lost_defects": ("LostDefect",),
     "new_images": ("save_bank", "score_new"),
     "outliers": ("ImageOutliers", "find_outlier_segments"),
     "pictures": ("contact_sheet",),
@@ -67,6 +69,7 @@ __all__ = [
     "ExplainedSegment",
     "ImageError",
     "ImageOutliers",
+    "LostDefect",
     "Mark",
     "MissingDependencyError",
     "ReviewReport",

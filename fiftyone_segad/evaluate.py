@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import fiftyone.core.utils as fou
 import numpy as np
@@ -26,14 +25,10 @@ from .region_matching import RegionCounts, match_regions, size_of
 from .results import AnomalyResults, resolution_warning
 from .runs import Run, check_eval_key, load_run
 from .store import ImageScores, RunStore
-from .threads import batches, usable_cores
+from .threads import in_threads
 from .thresholds import Thresholds
 from .truth import GOOD, GT_FIELD, NO_TRUTH, Truth, check_truth_field, read_truth, truth_warnings
 from .wording import counted
-
-_T = TypeVar("_T")
-
-_BATCH = 16
 
 _COARSE = np.concatenate([np.linspace(0, 0.99, 397), 1 - np.geomspace(1e-2, 1e-6, 300)])
 """Quantiles of the segment scores between which pixels count as equal in the bootstrap."""
@@ -118,7 +113,7 @@ def best_thresholds(samples: Samples, store: RunStore, present: set[str], gt_fie
         return PixelCounts.of(bins, anomaly_map(record.segments, record.scores), mask), mask is not None
 
     records = (record for record in store.scores if record.id in truths)
-    for record, found in _in_threads(count, records):
+    for record, found in in_threads(count, records):
         if found is not None:
             scores.append(record.image_score)
             defective.append(found[1])
@@ -179,7 +174,7 @@ class _Comparison:
 
         chosen = self._defective if defective else self._left
         records = (record for record in self.run.store.scores if record.id in chosen)
-        for record, compared in _in_threads(compare, records):
+        for record, compared in in_threads(compare, records):
             if isinstance(compared, ImageError):
                 self._exclude(record.id, str(compared))
             elif compared is None:
@@ -256,12 +251,6 @@ def _masks(
 def _confusion(errors: NDArray[np.uint8]) -> Confusion:
     counts = np.bincount(errors.ravel(), minlength=4).tolist()
     return Confusion(tp=counts[HIT], fp=counts[FALSE_ALARM], fn=counts[MISS], tn=counts[0])
-
-
-def _in_threads(work: Callable[[ImageScores], _T], records: Iterator[ImageScores]) -> Iterator[tuple[ImageScores, _T]]:
-    with ThreadPoolExecutor(usable_cores(), thread_name_prefix="segad-truth") as threads:
-        for batch in batches(records, _BATCH):
-            yield from zip(batch, threads.map(work, batch), strict=True)
 
 
 def _bins(store: RunStore) -> tuple[Bins, NDArray[np.int64]]:

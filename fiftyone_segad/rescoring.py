@@ -16,14 +16,17 @@ from .compute import calibrated, masks_name, open_store, put_in_place
 from .fields import ANOMALOUS, flagged
 from .inputs import job_images, named_segments
 from .job import Job, JobImage
+from .lost_defects import Found, LostDefect, found_regions, lost_regions
 from .methods import run_job, steps
-from .review import MARKS, MarkedImages, marked_images, with_defects
+from .review import MARKS, MarkedImages, marked_images
 from .run_features import load_embedder
 from .runs import Run, load_run
 from .segments import Proposer
 from .threads import usable_cores
 from .thresholds import parse_threshold
-from .triage import UNKNOWN, read_triage
+from .triage import read_triage
+from .truth import GT_FIELD, Truth, read_truth, truth_fields
+from .wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -37,28 +40,36 @@ class ReviewReport:
         marked: number of marks that are in the bank now
         cleared: ids of the samples that were flagged before and are not any more
         raised: ids of those that are flagged only now
-        lost: ids of the defective ones among ``cleared``, as far as the truth is known: defects that the tool was
-            taught to miss
+        lost: defects that the tool was taught to miss, as far as the truth is known: regions of the ground truth that
+            predicted ones matched and none matches any more, also in images that stay flagged, and the other defective
+            images among ``cleared``; in the order of the images' scores, highest first
     """
 
     run: Run
     marked: int
     cleared: list[str]
     raised: list[str]
-    lost: list[str]
+    lost: list[LostDefect]
 
     def __str__(self) -> str:
         lines = [
-            f"Run '{self.run.key}' has {self.marked} marks in its bank; {len(self.cleared)} alarms are gone, "
-            f"{len(self.raised)} are new"
+            f"Run '{self.run.key}' has {counted(self.marked, 'mark')} in its bank; alarms gone: {len(self.cleared)}, "
+            f"new: {len(self.raised)}"
         ]
         if self.lost:
+            ids = self.lost_ids
+            found = counted(len(self.lost), "defect that was found is", "defects that were found are")
             lines.append(
-                f"Warning: {len(self.lost)} of those that are gone are defective: {', '.join(self.lost[:5])}"
-                + (" ..." if len(self.lost) > 5 else "")
+                f"Warning: {found} lost, in {', '.join(ids[:5])}"
+                + (" ..." if len(ids) > 5 else "")
                 + ". Look at them, and take marks back with unmark() or undo_review()"
             )
         return "\n".join(lines)
+
+    @property
+    def lost_ids(self) -> list[str]:
+        """Ids of the samples with lost defects, highest score first."""
+        return list(dict.fromkeys(defect.sample_id for defect in self.lost))
 
 
 def rescore(
@@ -81,7 +92,7 @@ def rescore(
         progress (None): whether to show a progress bar, or a function that gets it
 
     Returns:
-        what has changed, defects that were lost among it
+        what has changed, the defects of the ground truth in ``defect_mask`` that are lost among it
 
     Raises:
         ValueError: if there is no such run, it compares with no normal images, or was made with a bank
@@ -130,6 +141,8 @@ def rescore(
         with bar, store.explained():
             run_job(job)
             calibration = calibrated(dataset, store, run.method, rule, scored)
+            truths = _truths(dataset, before)
+            found = found_regions(run.store, run.thresholds, truths, before)
             run = replace(
                 run,
                 settings=settings,
@@ -143,7 +156,7 @@ def rescore(
                 seconds=job.clock.seconds,
             )
             put_in_place(dataset, run, calibration, scored, bar.update)
-    report = _report(dataset, run, _count(marks), before)
+    report = _report(dataset, run, _count(marks), before, truths, found)
     logger.info("%s", report)
     return report
 
@@ -152,17 +165,26 @@ def _count(marks: MarkedImages) -> int:
     return sum(len(boxes) for _, boxes in marks)
 
 
-def _report(dataset: fo.Dataset, run: Run, marked: int, before: set[str]) -> ReviewReport:
+def _truths(dataset: fo.Dataset, ids: set[str]) -> dict[str, Truth]:
+    return read_truth(dataset.select(list(ids)), GT_FIELD) if ids and GT_FIELD in truth_fields(dataset) else {}
+
+
+def _report(
+    dataset: fo.Dataset, run: Run, marked: int, before: set[str], truths: dict[str, Truth], found: Found
+) -> ReviewReport:
+    """What is other than before, when the samples ``before`` were flagged and ``found`` was found."""
     after = set(flagged(dataset, run).values("id"))
     triage = read_triage(dataset, run)
     order = {id: i for i, id in enumerate(triage.ids[np.argsort(-triage.scores)].tolist())}
 
-    def ordered(ids: set[str]) -> list[str]:
-        return sorted(ids, key=lambda id: order.get(id, len(order)))
+    def place(id: str) -> int:
+        return order.get(id, len(order))
 
-    cleared = ordered(before - after)
-    judged = set(triage.ids[triage.truth == ANOMALOUS].tolist())
-    # Of an image that nobody has judged the mask says it; one that was judged as good has none
-    unjudged = [id for id in cleared if id in set(triage.ids[triage.truth == UNKNOWN].tolist())]
-    defective = judged | with_defects(dataset, unjudged)
-    return ReviewReport(run, marked, cleared, ordered(after - before), [id for id in cleared if id in defective])
+    cleared = sorted(before - after, key=place)
+    still = {id for id, regions in found.items() if regions} & after
+    lost = lost_regions(found, found_regions(run.store, run.thresholds, truths, still))
+    # An image may be judged as defective without a mask, or have been flagged for something beside its defect
+    defective = set(triage.ids[triage.truth == ANOMALOUS].tolist()) | found.keys()
+    lost += [LostDefect(id) for id in (set(cleared) & defective) - {defect.sample_id for defect in lost}]
+    lost.sort(key=lambda defect: place(defect.sample_id))
+    return ReviewReport(run, marked, cleared, sorted(after - before, key=place), lost)

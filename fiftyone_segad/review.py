@@ -11,7 +11,7 @@ import getpass
 import hashlib
 import logging
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from math import ceil, floor
@@ -20,17 +20,14 @@ from typing import Any
 import fiftyone as fo
 import fiftyone.core.labels as fol
 import fiftyone.core.patches as fop
-import numpy as np
 from bson import json_util
 from fiftyone.core.collections import SampleCollection as Samples
-from numpy.typing import NDArray
 
 from .errors import SegadError
 from .fields import ANOMALOUS, NORMAL, set_colours
 from .images import read_header
 from .job import JobImage
 from .runs import list_runs, review_field, review_log
-from .segments import Size
 from .truth import GT_FIELD, read_truth, truth_fields
 from .wording import counted
 
@@ -142,24 +139,12 @@ def marks_on_defects(samples: Samples, marks: Iterable[Mark], gt_field: str = GT
         gt_field ("defect_mask"): ground truth; nothing is known where it does not exist or cannot be read
     """
     normal = [mark for mark in marks if mark.label == NORMAL]
-    wrong: set[str] = set()
-    for id, mask, size in _defects(samples, {mark.sample_id for mark in normal}, gt_field):
-        wrong |= {mark.id for mark in normal if mark.sample_id == id and mask[mark.pixels(size)].any()}
-    return [mark for mark in normal if mark.id in wrong]
-
-
-def with_defects(samples: Samples, ids: Iterable[str], gt_field: str = GT_FIELD) -> set[str]:
-    """Ids of those samples in which the ground truth shows a defect."""
-    return {id for id, _, _ in _defects(samples, set(ids), gt_field)}
-
-
-def _defects(samples: Samples, ids: set[str], gt_field: str) -> Iterator[tuple[str, NDArray[np.bool_], Size]]:
-    """Id, mask and image size of the samples in which the ground truth shows a defect, as far as it can be read."""
     dataset = samples._root_dataset
-    if not ids or gt_field not in truth_fields(dataset):
-        return
-    view = dataset.select(list(ids))
+    if not normal or gt_field not in truth_fields(dataset):
+        return []
+    view = dataset.select(list({mark.sample_id for mark in normal}))
     truths = read_truth(view, gt_field)
+    wrong: set[str] = set()
     for id, path in zip(*view.values(["id", "filepath"]), strict=True):
         try:
             size = read_header(path).size
@@ -167,7 +152,8 @@ def _defects(samples: Samples, ids: set[str], gt_field: str) -> Iterator[tuple[s
         except (SegadError, ValueError):
             continue
         if mask is not None:
-            yield id, mask, size
+            wrong |= {mark.id for mark in normal if mark.sample_id == id and mask[mark.pixels(size)].any()}
+    return [mark for mark in normal if mark.id in wrong]
 
 
 def unmark(samples: Samples, key: str) -> list[Mark]:

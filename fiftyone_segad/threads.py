@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+_BATCH = 16
 
 
 def usable_cores() -> int:
@@ -22,3 +26,10 @@ def batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def in_threads(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[tuple[_Item, _Result]]:
+    """Yields each item, in order, with what some work made of it; holds few items at a time."""
+    with ThreadPoolExecutor(usable_cores(), thread_name_prefix="segad-work") as threads:
+        for batch in batches(items, _BATCH):
+            yield from zip(batch, threads.map(work, batch), strict=True)

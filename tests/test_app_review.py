@@ -78,7 +78,7 @@ def test_a_false_alarm_is_marked_and_learnt(page: Any, dataset: fo.Dataset) -> N
     button(page, "Rescore").click()
     page.get_by_text("1 mark says 'normal'").wait_for()
     execute(page, "Marks learnt")
-    assert page.get_by_text("Defects among those that are gone").count(), "the lost defect is told"
+    assert page.get_by_text("Defects that are found no more").count(), "the lost defect is told"
     close(page)
     shown(page, "1 sample")
     before = highest.segad_score

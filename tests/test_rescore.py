@@ -10,7 +10,6 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 import pytest
-from bson import ObjectId
 from fiftyone import ViewField as F
 from PIL import Image
 
@@ -61,7 +60,7 @@ def state(dataset: fo.Dataset) -> dict[str, Any]:
 
 def mark_the_dent(dataset: fo.Dataset) -> None:
     odd = dataset.sort_by("filepath").last()
-    worst = dataset.to_patches("segad_regions").match(F("sample_id") == ObjectId(odd.id))
+    worst = dataset.select(odd.id).to_patches("segad_regions")
     segad.mark_normal(worst if len(worst) else dataset.select(odd.id), "segad")
 
 
@@ -116,7 +115,7 @@ def test_the_report_names_alarms_and_defects_that_are_gone(dataset: fo.Dataset) 
     assert odd.segad_pred.label == "normal"
     assert odd.segad_score == 0, "each of its segments has itself in the bank"
     assert odd.id in report.cleared
-    assert report.lost == [odd.id], "it is a dent"
+    assert report.lost == [segad.LostDefect(odd.id)], "it is a dent, and nothing says where"
     assert odd.id in str(report) and "undo_review" in str(report)
 
 
@@ -132,7 +131,41 @@ def test_masks_alone_tell_of_lost_defects(dataset: fo.Dataset, defective: bool) 
     segad.mark_normal(dataset.select(odd.id), "segad")
     report = segad.rescore(dataset)
     assert odd.id in report.cleared
-    assert report.lost == [odd.id] * defective
+    place = (40 / 96, 30 / 80, 16 / 96, 16 / 80)
+    assert report.lost == [segad.LostDefect(odd.id, place)] * defective
+
+
+@pytest.mark.usefixtures("colour_embedder")
+@pytest.mark.parametrize("taught", ["red", "blue", "neither"])
+def test_a_defect_is_lost_in_an_image_that_stays_flagged(dataset: fo.Dataset, taught: str) -> None:
+    """A red and a blue square, far apart; a third defect that cannot be seen was never found, and is not lost."""
+    squares = {"red": (8, 8), "blue": (72, 56)}  # left, top
+    odd = dataset.sort_by("filepath").last()
+    pixels = np.asarray(Image.open(odd.filepath)).copy()
+    pixels[30:46, 40:56] = 120
+    mask = np.zeros((80, 96), np.uint8)
+    for (x, y), colour in zip(squares.values(), [(250, 20, 20), (20, 20, 250)], strict=True):
+        pixels[y : y + 16, x : x + 16] = colour
+        mask[y : y + 16, x : x + 16] = 255
+    mask[70:76, 4:10] = 255
+    Image.fromarray(pixels).save(odd.filepath)
+    odd["defect_mask"] = fo.Segmentation(mask=mask)
+    odd.save()
+    compute(dataset, threshold="quantile:0.8")
+    regions = dataset.select(odd.id).to_patches("segad_regions")
+    assert len(regions) == 2
+    lower = regions.match(F("segad_regions.bounding_box")[1] > 0.4).first()
+    chosen = {"red": regions.exclude(lower.id), "blue": regions.select(lower.id), "neither": dataset.limit(1)}[taught]
+    segad.mark_normal(chosen, "segad")
+    report = segad.rescore(dataset)
+    assert dataset.select(odd.id).values("segad_pred.label") == ["anomalous"]
+    assert report.cleared == []
+    if taught == "neither":
+        assert report.lost == []
+        return
+    x, y = squares[taught]
+    assert report.lost == [segad.LostDefect(odd.id, (x / 96, y / 80, 16 / 96, 16 / 80))]
+    assert f"1 defect that was found is lost, in {odd.id}." in str(report)
 
 
 @pytest.mark.usefixtures("colour_embedder")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..errors import RunError
 from ..fields import NORMAL
-from ..rescoring import rescore
+from ..rescoring import ReviewReport, rescore
 from ..review import list_marks
 from ..runs import load_run
 from ..wording import counted
@@ -54,8 +56,8 @@ class Rescore(foo.Operator):
                 "cleared": len(report.cleared),
                 "raised": len(report.raised),
                 "lost": len(report.lost),
-                "lost_files": "\n\n".join(dataset.select(report.lost[:_SHOWN]).values("filepath")),
-                "ids": [*report.lost, *(id for id in report.cleared if id not in report.lost)],
+                "lost_files": _listed(dataset, report),
+                "ids": list(dict.fromkeys([*report.lost_ids, *report.cleared])),
             }
 
         def after(result: dict[str, Any]) -> Iterator[Any]:
@@ -84,13 +86,22 @@ def _add_marks(ctx: foo.ExecutionContext, inputs: types.Object, key: str) -> Non
     inputs.view("marks", types.Notice(label=f"{marks} 'normal'; the run will know these, and no others"))
 
 
+def _listed(dataset: fo.Dataset, report: ReviewReport) -> str:
+    """The images with lost defects, and how many each has lost."""
+    chosen = dataset.select(report.lost_ids[:_SHOWN], ordered=True)
+    lost = Counter(defect.sample_id for defect in report.lost)
+    pairs = zip(*chosen.values(["id", "filepath"]), strict=True)
+    return "\n\n".join(f"{path}: {counted(lost[id], 'defect')}" for id, path in pairs)
+
+
 def _outputs(result: dict[str, Any]) -> types.Property:
     form = types.Object()
     form.int("marked", label="Marks learnt")
     form.int("cleared", label="Alarms gone")
     form.int("raised", label="Alarms that are new")
     if result.get("lost"):
-        form.int("lost", label="Defects among those that are gone: undo their marks, or the tool learns to miss them")
-        form.str("lost_files", label="The first of them", view=types.MarkdownView())
-    label = f"Run '{result.get('key')}' is rescored. The grid shows the alarms that are gone"
+        form.int("lost", label="Defects that are found no more: undo their marks, or the tool learns to miss them")
+        form.str("lost_files", label="Where they are", view=types.MarkdownView())
+    seen = "the images with lost defects, then those whose" if result.get("lost") else "the images whose"
+    label = f"Run '{result.get('key')}' is rescored. The grid shows {seen} alarms are gone"
     return forms.told(form, label)
