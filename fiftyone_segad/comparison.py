@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import SegadError
 from .images import turn_image
-from .job import Embedded, Job, JobImage
+from .job import Embedded, ImageTask, Job, JobImage, Reader, image_scores
 from .levels import FIT_IMAGES, Levels, Rows
 from .scoring.bank import nearest_distances
 from .scoring.coreset import greedy_coreset
@@ -74,16 +74,12 @@ def embed_bank(job: Job, levels: Levels, images: list[JobImage], whole: set[str]
     known = set(job.store.bank.paths())
     limits = row_limits(job, levels)
     pending: list[ImageFeatures] = []
+    shares = [max(_CANDIDATES * limit // len(images), 1) for limit in limits]
+    task = _BankTask(job.reader, levels, rotations, whole, shares, job.seed)
     job.advance(len(known))
     try:
-        for embedded in job.embed([image for image in images if image.path not in known]):
-            rows = _rotated_rows(job, levels, embedded, rotations)
-            segments = [level.segments for level in embedded.patches]
-            if embedded.image.path not in whole:
-                shares = [max(_CANDIDATES * limit // len(images), 1) for limit in limits]
-                rows = [r[greedy_coreset(r, share, job.seed)] for r, share in zip(rows, shares, strict=True)]
-            stored = levels.stored(rows)
-            pending.append(ImageFeatures(embedded.image.path, segments, stored, embedded.image.path in whole))
+        for features in job.map(task, [image for image in images if image.path not in known]):
+            pending.append(features)
             if len(pending) >= PART_SIZE:
                 job.store.bank.append(pending)
                 pending = []
@@ -97,11 +93,29 @@ def row_limits(job: Job, levels: Levels) -> list[int]:
     return [job.bank_size or BANK_BYTES // (4 * width) for width in widths]
 
 
-def _rotated_rows(job: Job, levels: Levels, embedded: Embedded, rotations: int) -> Rows:
-    copies = [levels.rows(embedded.patches)]
-    for turn in range(1, rotations):
-        copies.append(levels.rows(job.patches(embedded.image, turn_image(embedded.pixels, 360 * turn / rotations))))
-    return [np.concatenate(level) for level in zip(*copies, strict=True)]
+class _BankTask(ImageTask[ImageFeatures]):
+    """Takes what the bank holds of an image."""
+
+    def __init__(
+        self, reader: Reader, levels: Levels, rotations: int, whole: set[str], shares: list[int], seed: int
+    ) -> None:
+        super().__init__(reader)
+        self._levels, self._rotations, self._whole, self._shares, self._seed = levels, rotations, whole, shares, seed
+
+    def work(self, embedded: Embedded) -> ImageFeatures:
+        path = embedded.image.path
+        rows = self._rotated_rows(embedded)
+        if path not in self._whole:
+            rows = [r[greedy_coreset(r, share, self._seed)] for r, share in zip(rows, self._shares, strict=True)]
+        segments = [level.segments for level in embedded.patches]
+        return ImageFeatures(path, segments, self._levels.stored(rows), path in self._whole)
+
+    def _rotated_rows(self, embedded: Embedded) -> Rows:
+        copies = [self._levels.rows(embedded.patches)]
+        for turn in range(1, self._rotations):
+            turned = turn_image(embedded.pixels, 360 * turn / self._rotations)
+            copies.append(self._levels.rows(self.reader.patches(embedded.image, turned)))
+        return [np.concatenate(level) for level in zip(*copies, strict=True)]
 
 
 def score_held_out(
@@ -168,25 +182,48 @@ def score_images(
         marked: rows that are normal besides, which are not in the bank
         keep: whether features and distances are kept, so that other marks cost no second pass of the model
     """
+    if not images:
+        return
     job.stage("scoring the images")
     left = job.feature_bytes - job.store.features.size() if keep else 0
+    task = _ScoreTask(job.reader, levels, score, marked, _kept(job, images, left) if keep else set())
     pending: list[ImageFeatures] = []
     try:
-        for embedded in job.embed(images):
-            rows = levels.rows(embedded.patches)
-            segments = [level.segments for level in embedded.patches]
-            scored = score(rows, segments, embedded.image.path)
-            stored = levels.stored(rows)
-            left -= sum(each.nbytes for each in stored)
-            if keep and left >= 0:
-                distances = [each for _, each in scored]
-                pending.append(ImageFeatures(embedded.image.id, segments, stored, True, distances))
+        for record, features in job.map(task, images):
+            left -= sum(each.nbytes for each in features.rows) if features else 0
+            if features and left >= 0:
+                pending.append(features)
             if len(pending) >= PART_SIZE:
                 job.store.features.append(pending)
                 pending = []
-            job.add(job.store.scores, embedded.image.id, *levels.fuse(nearer(scored, rows, marked)))
+            job.store.scores.add(record)
     finally:
         job.store.features.append(pending)
+
+
+def _kept(job: Job, images: list[JobImage], room: int) -> set[str]:
+    """Ids of the images whose features are sent back: those of all others need not travel."""
+    typical = next((sum(rows.nbytes for rows in image.rows) for image in job.store.bank if image.whole), 0)
+    count = max(room, 0) * job.rotations // typical if typical else len(images)
+    return {image.id for image in images[: count + 1]}
+
+
+class _ScoreTask(ImageTask[tuple[ImageScores, ImageFeatures | None]]):
+    """Scores an image."""
+
+    def __init__(self, reader: Reader, levels: Levels, score: Score, marked: Rows | None, kept: set[str]) -> None:
+        super().__init__(reader)
+        self._levels, self._score, self._marked, self._kept = levels, score, marked, kept
+
+    def work(self, embedded: Embedded) -> tuple[ImageScores, ImageFeatures | None]:
+        id, path = embedded.image.id, embedded.image.path
+        rows = self._levels.rows(embedded.patches)
+        segments = [level.segments for level in embedded.patches]
+        scored = self._score(rows, segments, path)
+        features = None
+        if id in self._kept:
+            features = ImageFeatures(id, segments, self._levels.stored(rows), True, [each for _, each in scored])
+        return image_scores(id, self._levels.fuse(nearer(scored, rows, self._marked)), self.clock), features
 
 
 def score_kept(job: Job, levels: Levels, images: list[JobImage], marked: Rows | None) -> list[JobImage]:
@@ -200,9 +237,9 @@ def score_kept(job: Job, levels: Levels, images: list[JobImage], marked: Rows | 
     kept = (image for image in job.store.features if image.path in wanted) if wanted else iter(())
     with ThreadPoolExecutor(job.workers, thread_name_prefix="segad-scores") as threads:
         for batch in batches(kept, PART_SIZE):
-            for id, (segments, scores) in threads.map(scored, batch):
+            for id, fused in threads.map(scored, batch):
                 wanted.discard(id)
-                job.add(job.store.scores, id, segments, scores)
+                job.store.scores.add(image_scores(id, fused, job.clock))
                 job.advance(1)
     return [image for image in images if image.id in wanted]
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from .errors import ImageError
+from .threads import ahead
 
 MAX_PIXELS = 178_956_970
 """Largest image that is decoded, in pixels (about 540 MB as RGB), Pillow's own bound; larger ones are refused by
@@ -112,6 +111,14 @@ def read_mask_values(path: str, palette: bool = True) -> NDArray[np.generic]:
     return values
 
 
+def try_image(path: str) -> NDArray[np.uint8] | ImageError:
+    """Decodes an image as :func:`read_image` does, or gives the error that says why it cannot be used."""
+    try:
+        return read_image(path)
+    except ImageError as error:
+        return error
+
+
 def read_ahead(paths: Sequence[str], workers: int) -> Iterator[NDArray[np.uint8] | ImageError]:
     """Decodes images in threads, in order, at most two a worker ahead of the caller.
 
@@ -119,24 +126,8 @@ def read_ahead(paths: Sequence[str], workers: int) -> Iterator[NDArray[np.uint8]
         the image, or the error that says why it cannot be used
     """
 
-    def read(path: str) -> NDArray[np.uint8] | ImageError:
-        try:
-            return read_image(path)
-        except ImageError as error:
-            return error
-
-    with ThreadPoolExecutor(workers, thread_name_prefix="segad-decode") as threads:
-        waiting: deque[Future[NDArray[np.uint8] | ImageError]] = deque()
-        try:
-            for path in paths:
-                waiting.append(threads.submit(read, path))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    for _, image in ahead(try_image, paths, workers):
+        yield image
 
 
 def turn_image(pixels: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:

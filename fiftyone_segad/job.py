@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .clock import Clock
 from .embedders import Embedder
 from .embedders.base import Level, Patches
 from .errors import ImageError
-from .images import read_ahead
+from .executors import Executor, LocalExecutor, Task
+from .executors.base import Result, Results
+from .images import try_image
 from .levels import Levels
 from .maps import anomaly_map
+from .scoring.fusion import LevelScores
 from .segments import Proposer, Segments, Size, from_relative, get_proposer
 from .store import ImageScores, RunStore, ScoreParts
 
@@ -53,19 +57,85 @@ class Embedded:
     patches: list[Patches]
 
 
+@dataclass(frozen=True)
+class Unusable:
+    """Why an image cannot be used."""
+
+    reason: str
+
+
 @dataclass
-class Clock:
-    """Adds up the seconds of named stages."""
+class Reader:
+    """Turns images into features, on whichever machine.
 
-    seconds: dict[str, float] = field(default_factory=dict)
+    Attributes:
+        embedder: the embedder
+        segments: as those of a :class:`Job`
+        clock: counts the seconds
+    """
 
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
+    embedder: Embedder
+    segments: str | Proposer | None
+    clock: Clock
+
+    def patches(self, image: JobImage, pixels: NDArray[np.uint8]) -> list[Patches]:
+        """The features of an image's pixels, one entry a level.
+
+        Raises:
+            ValueError: if it has no segments, or its features are not finite
+        """
+        if self.segments is None:
+            with self.clock("embed"):
+                patches = self.embedder.patches(pixels)
+        else:
+            segments = self._propose(image, (pixels.shape[1], pixels.shape[0]))
+            if len(segments) == 0:
+                raise ValueError("It has no segments")
+            with self.clock("embed"):
+                patches = [Patches(segments, self.embedder.embed(pixels, segments))]
+        if not all(np.isfinite(level.features).all() for level in patches):
+            raise ValueError("The embedder gave values that are not finite")
+        return patches
+
+    def _propose(self, image: JobImage, size: Size) -> Segments:
+        if image.boxes is not None:
+            return from_relative(size, image.boxes)
+        assert self.segments is not None
+        return get_proposer(self.segments)(size)
+
+
+class ImageTask(Task[JobImage, Result | Unusable]):
+    """What is done with each image that can be used.
+
+    Args:
+        reader: turns them into features
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.clock = reader.clock
+
+    def read(self, item: JobImage) -> NDArray[np.uint8] | ImageError:
+        """Decodes the image."""
+        return try_image(item.path)
+
+    def __call__(self, item: JobImage, content: NDArray[np.uint8] | ImageError) -> Result | Unusable:
         try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+            if isinstance(content, ImageError):
+                raise content
+            embedded = Embedded(item, content, self.reader.patches(item, content))
+        except (ImageError, ValueError) as error:
+            return Unusable(str(error))
+        return self.work(embedded)
+
+    @abstractmethod
+    def work(self, embedded: Embedded) -> Result:
+        """Does the work on an image and its features."""
+
+
+class _Embed(ImageTask[Embedded]):
+    def work(self, embedded: Embedded) -> Embedded:
+        return embedded
 
 
 @dataclass
@@ -82,6 +152,7 @@ class Job:
         embedder: the embedder
         store: where scores and bank go
         workers: threads that decode
+        executor: what has the images embedded and scored; None for this machine
         rotations: copies of each normal image in the bank, turned in equal steps (``reference``)
         bank_size: rows that the bank may have at each level; None for what fits into 256 MiB (``reference``)
         marks: boxes ``[n, 4]``, relative ``x, y, width, height``, of images that people marked as normal; what is in
@@ -105,6 +176,7 @@ class Job:
     embedder: Embedder
     store: RunStore
     workers: int
+    executor: Executor | None = None
     rotations: int = 1
     bank_size: int | None = None
     marks: list[tuple[JobImage, list[tuple[float, ...]]]] = field(default_factory=list)
@@ -127,62 +199,44 @@ class Job:
         """The levels of the run, with what the store knows of them."""
         return Levels(self.embedder.levels if self.chosen else GIVEN, self.store.levels())
 
-    def embed(
-        self, images: list[JobImage], advance: Advance | None = None, met_again: bool = False
-    ) -> Iterator[Embedded]:
-        """Yields the images that can be used; the others are noted in ``skipped``.
+    @property
+    def reader(self) -> Reader:
+        """Turns the job's images into features."""
+        return Reader(self.embedder, self.segments, self.clock)
+
+    def map(
+        self, task: ImageTask[Result], images: list[JobImage], advance: Advance | None = None, met_again: bool = False
+    ) -> Iterator[Result]:
+        """Yields what a task makes of the images that can be used, in any order; the others are noted in ``skipped``.
 
         Args:
+            task: the task
             images: the images
             advance: what to call instead of :attr:`advance`
             met_again: whether another pass meets the same images, and notes those that cannot be used
         """
-        decoded = read_ahead([image.path for image in images], self.workers)
-        for image in images:
-            with self.clock("decode"):
-                pixels = next(decoded)
-            try:
-                if isinstance(pixels, ImageError):
-                    raise pixels
-                yield Embedded(image, pixels, self.patches(image, pixels))
-            except (ImageError, ValueError) as error:
-                if not met_again:
-                    self.skip(image, str(error))
-            (advance or self.advance)(1)
+        yield from self._collect((self.executor or self._local).map(task, images), advance or self.advance, met_again)
 
-    def patches(self, image: JobImage, pixels: NDArray[np.uint8]) -> list[Patches]:
-        """The features of an image's pixels, one entry a level.
+    def embed(
+        self, images: list[JobImage], advance: Advance | None = None, met_again: bool = False
+    ) -> Iterator[Embedded]:
+        """As :meth:`map`, yields the images themselves with their features, in order and always on this machine."""
+        yield from self._collect(self._local.map(_Embed(self.reader), images), advance or self.advance, met_again)
 
-        Raises:
-            ValueError: if it has no segments, or its features are not finite
-        """
-        if self.chosen:
-            with self.clock("embed"):
-                patches = self.embedder.patches(pixels)
-        else:
-            segments = self._propose(image, (pixels.shape[1], pixels.shape[0]))
-            if len(segments) == 0:
-                raise ValueError("It has no segments")
-            with self.clock("embed"):
-                patches = [Patches(segments, self.embedder.embed(pixels, segments))]
-        if not all(np.isfinite(level.features).all() for level in patches):
-            raise ValueError("The embedder gave values that are not finite")
-        return patches
+    def _collect(
+        self, results: Results[JobImage, Result | Unusable], advance: Advance, met_again: bool
+    ) -> Iterator[Result]:
+        with closing(results):
+            for image, result in results:
+                if not isinstance(result, Unusable):
+                    yield result
+                elif not met_again:
+                    self.skip(image, result.reason)
+                advance(1)
 
-    def add(
-        self,
-        target: ScoreParts,
-        id: str,
-        segments: Segments,
-        scores: NDArray[np.float32],
-        outliers: NDArray[np.bool_] | None = None,
-    ) -> None:
-        """Keeps the scores of an image."""
-        with self.clock("map"):
-            image_score = float(anomaly_map(segments, scores).max())
-        if outliers is None:
-            outliers = np.zeros(len(scores), bool)
-        target.add(ImageScores(id, segments, scores, outliers, image_score))
+    @property
+    def _local(self) -> LocalExecutor:
+        return LocalExecutor(self.workers)
 
     def original(self, path: str) -> str:
         """The path by which the bank knows a file."""
@@ -205,8 +259,17 @@ class Job:
         """Why the first image was skipped, as a sentence."""
         return f"The first: {self.skipped[0]['filepath']}: {self.skipped[0]['reason']}" if self.skipped else ""
 
-    def _propose(self, image: JobImage, size: Size) -> Segments:
-        if image.boxes is not None:
-            return from_relative(size, image.boxes)
-        assert self.segments is not None
-        return get_proposer(self.segments)(size)
+
+def image_scores(id: str, scored: LevelScores, clock: Clock, outliers: NDArray[np.bool_] | None = None) -> ImageScores:
+    """What is kept of an image whose segments are scored.
+
+    Args:
+        id: name under which it is kept
+        scored: its segments and their scores
+        clock: counts the seconds of the map, whose peak is the image's score
+        outliers: segments that the method itself calls outliers; None if it has no such rule
+    """
+    segments, scores = scored
+    with clock("map"):
+        peak = float(anomaly_map(segments, scores).max())
+    return ImageScores(id, segments, scores, np.zeros(len(scores), bool) if outliers is None else outliers, peak)

@@ -8,11 +8,12 @@ import numpy as np
 
 from .comparison import calibrating, flushed, score_images
 from .errors import SegadError
-from .job import Job
+from .job import Embedded, ImageTask, Job, image_scores
 from .reference import against_bank, score_by_bank, score_by_reference
 from .scoring.unlabeled import POOL
 from .scoring.within_image import find_outliers
 from .scoring.within_image import segment_scores as within_image_scores
+from .store import ImageScores
 from .unlabeled import against_pool, score_unlabeled
 
 
@@ -72,9 +73,16 @@ def _score_within(job: Job) -> None:
         missing = [image for image in images if image.id not in done]
         job.advance(len(images) - len(missing))
         with flushed(target):
-            for embedded in job.embed(missing):
-                (level,) = embedded.patches
-                with job.clock("search"):
-                    scores = within_image_scores(level.features)
-                    outliers = np.isin(np.arange(len(scores)), find_outliers(level.features).indices)
-                job.add(target, embedded.image.id, level.segments, scores, outliers)
+            for record in job.map(_WithinTask(job.reader), missing):
+                target.add(record)
+
+
+class _WithinTask(ImageTask[ImageScores]):
+    """Scores an image by itself."""
+
+    def work(self, embedded: Embedded) -> ImageScores:
+        (level,) = embedded.patches
+        with self.clock("search"):
+            scores = within_image_scores(level.features)
+            outliers = np.isin(np.arange(len(scores)), find_outliers(level.features).indices)
+        return image_scores(embedded.image.id, (level.segments, scores), self.clock, outliers)

@@ -15,13 +15,14 @@ from fiftyone.core.collections import SampleCollection as Samples
 
 from .bank_file import BankFile, bank_copies, bank_images, file_state
 from .calibration import Calibration, records_of
+from .clock import Clock
 from .compute import masks_name, open_store, put_in_place
 from .embedders import Embedder, is_torch_name
 from .errors import SegadError
 from .fields import add_fields
 from .file_names import Names
 from .inputs import check_collection, check_numbers, job_images, named_segments
-from .job import GIVEN, Clock, Job, JobImage
+from .job import GIVEN, Job, JobImage
 from .methods import score_more
 from .reference import bank_rows
 from .run_features import load_embedder

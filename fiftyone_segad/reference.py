@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .clock import Clock
 from .comparison import (
     Score,
     calibrating,
@@ -22,7 +24,7 @@ from .comparison import (
 )
 from .errors import SegadError
 from .images import turn_image
-from .job import Job, JobImage
+from .job import Job, JobImage, image_scores
 from .levels import Levels, Rows
 from .scoring.bank import Bank
 from .scoring.coreset import greedy_coreset
@@ -50,7 +52,7 @@ def score_by_reference(job: Job) -> None:
         with flushed(job.store.normals):
             for path, by_level in scored.items():
                 if path not in known:
-                    job.add(job.store.normals, path, *levels.fuse(by_level))
+                    job.store.normals.add(image_scores(path, levels.fuse(by_level), job.clock))
         _advise_rotations(job, levels, held_out, score)
     elif levels.scaled:
         _scale_by_halves(job, levels)
@@ -63,18 +65,37 @@ def against_bank(job: Job, levels: Levels) -> tuple[Score, Rows | None]:
     The bank is built when it is used first: if distances are known already, it need not be.
     """
     owners = {path: i for i, path in enumerate(job.store.bank.paths())}
-    banks = cache(lambda: _build_banks(job, levels))
-
-    def score(rows: Rows, segments: Sequence[Segments], path: str) -> list[LevelScores]:
-        excluded = owners.get(job.original(path))
-        built = banks()
-        with job.clock("search"):
-            found = [bank.distances(values, excluded) for bank, values in zip(built, rows, strict=True)]
-        return list(zip(segments, found, strict=True))
-
+    score = _BankScore(cache(lambda: _build_banks(job, levels)), owners, job.copies, job.clock)
     several = [image.rows for image in job.store.marked]
     marked = [np.concatenate(level).astype(np.float32) for level in zip(*several, strict=True)] if several else None
     return score, marked
+
+
+class _BankScore:
+    """Scores an image against the bank, its own rows left out. Sent elsewhere, it takes the bank along."""
+
+    def __init__(
+        self,
+        banks: Callable[[], list[Bank]],
+        owners: dict[str, int],
+        copies: Mapping[str, str],
+        clock: Clock,
+    ) -> None:
+        self._banks, self._owners, self._copies, self._clock = banks, owners, copies, clock
+
+    def __call__(self, rows: Rows, segments: Sequence[Segments], path: str) -> list[LevelScores]:
+        excluded = self._owners.get(self._copies.get(path, path))
+        banks = self._banks()
+        with self._clock("search"):
+            found = [bank.distances(values, excluded) for bank, values in zip(banks, rows, strict=True)]
+        return list(zip(segments, found, strict=True))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _bank_score, (self._banks(), self._owners, dict(self._copies), self._clock)
+
+
+def _bank_score(banks: list[Bank], *others: Any) -> _BankScore:
+    return _BankScore(lambda: banks, *others)
 
 
 def score_by_bank(job: Job, levels: Levels, score: Score, marked: Rows | None) -> None:
@@ -176,7 +197,7 @@ def _advise_rotations(job: Job, levels: Levels, images: list[JobImage], score: S
     upright = {record.id: record.image_score for record in job.store.normals}
     turned = []
     for embedded in job.embed(choose(images, _TURNED, job.seed + 1), advance=lambda count: None, met_again=True):
-        patches = job.patches(embedded.image, turn_image(embedded.pixels, 90))
+        patches = job.reader.patches(embedded.image, turn_image(embedded.pixels, 90))
         segments = [level.segments for level in patches]
         _, scores = levels.fuse(score(levels.rows(patches), segments, embedded.image.path))
         turned.append(float(scores.max()))

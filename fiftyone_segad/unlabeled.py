@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .clock import Clock
 from .comparison import Score, choose, embed_bank, fitted_levels, flushed, level_rows, score_held_out, score_images
 from .errors import SegadError
-from .job import Job
+from .job import Job, image_scores
 from .levels import Rows
 from .scoring.bank import Bank
 from .scoring.fusion import LevelScores
@@ -39,7 +41,7 @@ def score_unlabeled(job: Job) -> None:
     with flushed(job.store.scores):
         for image in missing:
             if image.path in held_out:
-                job.add(job.store.scores, image.id, *levels.fuse(held_out[image.path]))
+                job.store.scores.add(image_scores(image.id, levels.fuse(held_out[image.path]), job.clock))
         rest = [image for image in missing if image.path not in held_out]
         job.advance(len(job.images) - len(rest))
         score_images(job, levels, rest, score)
@@ -59,15 +61,24 @@ def against_pool(job: Job) -> tuple[Score, list[list[NDArray[np.float32]]]]:
     with job.clock("index"):
         banks = [Bank(rows, job.seed) for rows in pool]
 
-    def score(rows: Rows, segments: Sequence[Segments], path: str) -> list[LevelScores]:
-        queries = [thin(*level) for level in zip(segments, rows, strict=True)]
-        with job.clock("search"):
-            return [
-                (own, mutual_scores(bank, values, owners.get(path)))
-                for (own, values), bank in zip(queries, banks, strict=True)
-            ]
+    return _PoolScore(banks, owners, job.clock), pool
 
-    return score, pool
+
+@dataclass
+class _PoolScore:
+    """Scores an image against those of a pool, its own segments left out."""
+
+    banks: list[Bank]
+    owners: dict[str, int]
+    clock: Clock
+
+    def __call__(self, rows: Rows, segments: Sequence[Segments], path: str) -> list[LevelScores]:
+        queries = [thin(*level) for level in zip(segments, rows, strict=True)]
+        with self.clock("search"):
+            return [
+                (own, mutual_scores(bank, values, self.owners.get(path)))
+                for (own, values), bank in zip(queries, self.banks, strict=True)
+            ]
 
 
 def _warn_if_unlike(job: Job, pool: list[list[NDArray[np.float32]]], held_out: dict[str, list[LevelScores]]) -> None:

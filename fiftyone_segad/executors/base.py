@@ -1,0 +1,50 @@
+"""What is done with each item of a run, and what has it done. Knows nothing of FiftyOne."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable
+from typing import Any, Generic, TypeVar
+
+from ..clock import Clock
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Results = Generator[tuple[Item, Result], None, None]
+"""Items, each with what a task made of it."""
+
+
+class Task(ABC, Generic[Item, Result]):
+    """What is done with each item, e.g. an image. It may be sent to other machines with all that it holds.
+
+    Attributes:
+        clock: counts the seconds that it takes
+    """
+
+    clock: Clock
+
+    def read(self, item: Item) -> Any:
+        """Reads what belongs to an item; in threads, a few items ahead."""
+
+    @abstractmethod
+    def __call__(self, item: Item, content: Any) -> Result:
+        """Does the work, one item at a time.
+
+        Args:
+            item: the item
+            content: what was read
+        """
+
+
+class Executor(ABC):
+    """Has a task done with many items."""
+
+    @abstractmethod
+    def map(self, task: Task[Item, Result], items: Iterable[Item]) -> Results[Item, Result]:
+        """Yields each item with what the task made of it, in any order.
+
+        What was begun is given up when the generator is closed. Errors of the task are passed on.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most executors hold nothing
+        """Releases what the executor holds. It may not be used afterwards."""
