@@ -23,9 +23,13 @@ def write_arrays(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """Writes a ``.npz`` file that appears whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
-    with open(partial, "wb") as target:
-        np.savez(target, **arrays)  # type: ignore[arg-type]
-    os.replace(partial, file)
+    try:
+        with open(partial, "wb") as target:
+            np.savez(target, **arrays)  # type: ignore[arg-type]
+        os.replace(partial, file)
+    except OSError:
+        partial.unlink(missing_ok=True)  # a full disk needs the room
+        raise
 
 
 def read_arrays(file: Path, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:

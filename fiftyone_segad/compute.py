@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,12 +20,14 @@ from .calibration import Calibration, calibrate, records_of
 from .embedders import Embedder, get_embedder, resolve_name
 from .errors import RunError
 from .evaluate import best_thresholds
+from .exclusive import exclusive, watched
 from .fields import THRESHOLD_FIELDS, write_fields
+from .folders import runs_folder
 from .inputs import check_collection, check_numbers, job_images, reference_images
 from .job import Job, JobImage
 from .methods import run_job, steps
 from .review import MARKS, marked_images
-from .runs import Run, check_key, current_folder, delete_folder, load_run, made_colours, runs_folder, save_run
+from .runs import Run, check_key, current_folder, load_run, made_colours
 from .scoring import METHODS
 from .scoring.unlabeled import FEWEST
 from .segments import Proposer
@@ -46,6 +47,7 @@ DEFAULT_SEGMENTS = {"within_image": "grid:7"}
 """Segments of the methods that do not leave them to the embedder."""
 
 
+@exclusive
 def compute_segment_anomalies(
     samples: Samples,
     key: str = "segad",
@@ -149,7 +151,7 @@ def compute_segment_anomalies(
             stage=lambda text: logger.info("%s: %s ...", key, text),
         )
         bar = fou.ProgressBar(total=steps(job) + len(images), progress=progress, iters_str="images")
-        job.advance = bar.update
+        job.advance = watched(dataset, bar.update)
         with bar, store.explained():
             run_job(job)
             present = {image.id for image in images}
@@ -176,6 +178,7 @@ def compute_segment_anomalies(
     return run
 
 
+@exclusive
 def set_threshold(
     samples: Samples,
     key: str,
@@ -211,9 +214,8 @@ def set_threshold(
     changed = replace(run, thresholds=calibration.thresholds, masks=masks_name(), warnings=kept + calibration.warnings)
     with fou.ProgressBar(total=run.scored, progress=progress, iters_str="images") as bar:
         records = records_of(run.store, present)
-        write_fields(dataset, changed, records, calibration.scores, THRESHOLD_FIELDS, bar.update)
-    save_run(dataset, changed)
-    shutil.rmtree(Path(run.folder) / run.masks, ignore_errors=True)
+        old = [str(Path(run.folder) / run.masks)]
+        write_fields(dataset, changed, records, calibration.scores, THRESHOLD_FIELDS, bar.update, old)
     return changed
 
 
@@ -230,12 +232,8 @@ def put_in_place(
 ) -> None:
     """Writes the fields, registers the run, and removes the run that it replaces."""
     old = current_folder(dataset, run.key)
-    write_fields(dataset, run, records_of(run.store, present), calibration.scores, advance=advance)
-    save_run(dataset, run)
-    dataset.match_tags(run.skipped_tag).untag_samples(run.skipped_tag)
-    dataset.select([entry["id"] for entry in run.skipped if entry["id"] in present]).tag_samples(run.skipped_tag)
-    if old is not None and old != run.folder:
-        delete_folder(dataset, run.key, old)
+    obsolete = [old] if old not in (None, run.folder) else []
+    write_fields(dataset, run, records_of(run.store, present), calibration.scores, advance=advance, obsolete=obsolete)
     dataset.reload()
 
 

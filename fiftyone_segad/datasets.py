@@ -16,8 +16,8 @@ from PIL import Image
 
 from .errors import ImageError
 from .fields import zero_mask
+from .folders import dataset_folder
 from .images import read_header, read_mask
-from .runs import dataset_folder
 from .threads import usable_cores
 from .truth import GOOD
 

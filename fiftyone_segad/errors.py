@@ -19,6 +19,10 @@ class RunError(SegadError):
     """A run cannot be found, or its stored files are gone or damaged."""
 
 
+class RunBusyError(RunError):
+    """Another process, or another part of this one, is writing the run; the message says which."""
+
+
 class BankError(SegadError):
     """A bank file cannot be used; the message names the file and the reason."""
 

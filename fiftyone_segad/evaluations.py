@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .fields import ANOMALOUS, NORMAL, detection, set_colours, zero_mask
+from .folders import evaluations_folder
 from .image_result import ImageResult
 from .maps import Region
 from .metric_names import METRICS
@@ -27,7 +28,6 @@ from .runs import (
     delete_evaluation,
     delete_evaluation_fields,
     evaluation_field,
-    evaluations_folder,
 )
 from .store import delete_files
 

@@ -21,12 +21,13 @@ from fiftyone.core.collections import SampleCollection as Samples
 from .datasets import load_mvtec
 from .decisions import Decisions, Undecided
 from .fields import ANOMALOUS
+from .folders import dataset_folder
 from .images import read_header
 from .inputs import check_collection
 from .maps import connected_regions
 from .mvtec_folder import MvtecFolder
 from .review import list_marks
-from .runs import dataset_folder, list_runs, load_run
+from .runs import list_runs, load_run
 from .store import read_json, write_json
 from .truth import GT_FIELD, Truth, read_truth, segmentation_fields, truth_fields
 from .wording import counted

@@ -6,7 +6,7 @@ nor a full disk leaves a half-written run or costs the one before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .maps import MAP_SIDE, Region, anomaly_map, anomaly_mask, connected_regions, segments_mask
-from .runs import FIELD_NAMES, Run, delete_fields, delete_plot, field_name
+from .runs import FIELD_NAMES, Run, check_exists, delete_fields, field_name, put_in_force
 from .store import ImageScores
 from .threads import batches, usable_cores
 from .thresholds import Thresholds, p_values
@@ -61,8 +61,9 @@ def write_fields(
     calibration: NDArray[np.float64],
     names: Iterable[str] = FIELD_NAMES,
     advance: Callable[[int], None] = lambda count: None,
+    obsolete: Sequence[str] = (),
 ) -> None:
-    """Writes fields of a run for all its images, then puts them in force together.
+    """Writes fields of a run for all its images, then registers it and puts them in force together.
 
     Args:
         dataset: the dataset
@@ -71,6 +72,7 @@ def write_fields(
         calibration: scores of normal images (of the scored ones, if none are known), for p-values
         names: which of the fields
         advance: called with the number of images that were finished
+        obsolete: folders in the key's folder that go then
 
     Raises:
         OSError: if the map or mask files cannot be written; nothing of the dataset has changed then
@@ -84,7 +86,9 @@ def write_fields(
     except BaseException:
         delete_fields(dataset, run.key, pending_only=True)
         raise
-    _put_in_force(dataset, run.key, chosen)
+    dataset.mask_targets = {**dataset.mask_targets, field_name(run.key, "mask"): {255: ANOMALOUS}}
+    _colour(dataset, run.key)
+    put_in_force(dataset, run, chosen, obsolete)
 
 
 def add_fields(
@@ -115,6 +119,7 @@ def _write(
     with ThreadPoolExecutor(usable_cores(), thread_name_prefix="segad-fields") as threads:
         writer = _Writer(run, calibration, tuple(paths))
         for batch in batches(records, _BATCH):
+            check_exists(dataset)
             labels = list(threads.map(writer.labels, batch))
             for name, path in paths.items():
                 values = {record.id: label[name] for record, label in zip(batch, labels, strict=True)}
@@ -245,14 +250,6 @@ def _declare(dataset: fo.Dataset, key: str, names: tuple[str, ...]) -> None:
             dataset.add_sample_field(
                 pending, fo.EmbeddedDocumentField, embedded_doc_type=kind, description=_DESCRIPTIONS[name]
             )
-
-
-def _put_in_force(dataset: fo.Dataset, key: str, names: tuple[str, ...]) -> None:
-    delete_plot(dataset, key)  # of the segments that go
-    dataset.delete_sample_fields([f for f in (field_name(key, n) for n in names) if dataset.has_sample_field(f)])
-    dataset.rename_sample_fields({field_name(key, name, pending=True): field_name(key, name) for name in names})
-    dataset.mask_targets = {**dataset.mask_targets, field_name(key, "mask"): {255: ANOMALOUS}}
-    _colour(dataset, key)
 
 
 def _colour(dataset: fo.Dataset, key: str) -> None:

@@ -14,15 +14,25 @@ from .runs import Run
 from .segments import Proposer, get_proposer
 
 
+def root_dataset(samples: Any, name: str) -> fo.Dataset:
+    """The dataset of a collection.
+
+    Raises:
+        ValueError: if it is no collection; ``name`` is the parameter's
+    """
+    if not isinstance(samples, Samples):
+        raise ValueError(f"{name} must be a FiftyOne dataset or view, got {type(samples).__name__}")
+    dataset: fo.Dataset = samples._root_dataset
+    return dataset
+
+
 def check_collection(samples: Any, name: str) -> fo.Dataset:
     """The dataset of a collection whose images can be read.
 
     Raises:
         ValueError: if it is no collection, has no samples, or these are no images; ``name`` is the parameter's
     """
-    if not isinstance(samples, Samples):
-        raise ValueError(f"{name} must be a FiftyOne dataset or view, got {type(samples).__name__}")
-    dataset: fo.Dataset = samples._root_dataset
+    dataset = root_dataset(samples, name)
     if isinstance(samples, (fop.PatchesView, fop.EvaluationPatchesView)):
         raise ValueError(
             f"{name} is a view of patches; pass samples. Where segments are to be scored, segments=... takes the "

@@ -19,6 +19,7 @@ from .clock import Clock
 from .compute import masks_name, open_store, put_in_place
 from .embedders import Embedder, is_torch_name
 from .errors import SegadError
+from .exclusive import exclusive, watched
 from .fields import add_fields
 from .file_names import Names
 from .inputs import check_collection, check_numbers, job_images, named_segments
@@ -37,6 +38,7 @@ _BANK = "bank"
 """Setting of runs that were made with a bank file: its checksum."""
 
 
+@exclusive
 def score_new(
     samples: Samples,
     key: str = "segad",
@@ -101,7 +103,7 @@ def score_new(
                 opened.unpack(run.store)
         job = _job(run, model, images, segments, num_workers)
         bar = fou.ProgressBar(total=2 * len(images), progress=progress, iters_str="images")
-        job.advance = bar.update
+        job.advance = watched(dataset, bar.update)
         with bar, run.store.explained():
             new = {image.id for image in images}
             score_more(job)

@@ -13,6 +13,7 @@ import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 
 from .compute import calibrated, masks_name, open_store, put_in_place
+from .exclusive import exclusive, watched
 from .fields import ANOMALOUS, flagged
 from .inputs import job_images, named_segments
 from .job import Job, JobImage
@@ -72,6 +73,7 @@ class ReviewReport:
         return list(dict.fromkeys(defect.sample_id for defect in self.lost))
 
 
+@exclusive
 def rescore(
     samples: Samples,
     key: str = "segad",
@@ -136,7 +138,7 @@ def rescore(
             stage=lambda text: logger.info("%s: %s ...", key, text),
         )
         bar = fou.ProgressBar(total=steps(job) + len(images), progress=progress, iters_str="images")
-        job.advance = bar.update
+        job.advance = watched(dataset, bar.update)
         rule = parse_threshold(run.thresholds.rule)
         with bar, store.explained():
             run_job(job)

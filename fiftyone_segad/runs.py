@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ import fiftyone as fo
 import fiftyone.operators as foo
 from bson import ObjectId
 from fiftyone.core.collections import SampleCollection as Samples
+from fiftyone.core.odm.database import get_db_conn
 
-from .errors import RunError
+from .errors import RunBusyError, RunError
+from .folders import delete_folder, delete_interrupted, evaluations_folder, runs_folder
+from .locks import run_lock
 from .store import RunStore, delete_files
 from .thresholds import Thresholds, threshold_text
 from .wording import counted
@@ -49,6 +53,8 @@ class Run:
         warnings: what the user should know
         seconds: time spent, by stage
         made_colours: whether the dataset had no colour scheme before this package gave it one
+        pending: names of the fields that are written but not yet in force
+        obsolete: folders that go once they are in force
     """
 
     key: str
@@ -65,6 +71,8 @@ class Run:
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     made_colours: bool = False
+    pending: list[str] = field(default_factory=list)
+    obsolete: list[str] = field(default_factory=list)
 
     @property
     def store(self) -> RunStore:
@@ -207,7 +215,7 @@ def written_fields(dataset: Samples) -> dict[str, str]:
 
 
 def load_run(dataset: Samples, key: str) -> Run:
-    """Loads a run.
+    """Loads a run; first finishes what a process that ended early left half in force.
 
     Raises:
         ValueError: if there is no such run
@@ -220,6 +228,9 @@ def load_run(dataset: Samples, key: str) -> Run:
             f"Dataset '{root.name}' has no run '{key}'"
             + (f"; its runs are {runs}" if runs else "; make one with compute_segment_anomalies()")
         )
+    if _saved(root, key).get("pending"):
+        with suppress(RunBusyError), run_lock(root, key):  # else whoever holds it is about to do it
+            settle(root, key)
     saved = _saved(root, key)
     saved["thresholds"] = Thresholds(**saved["thresholds"])
     saved["map_range"] = tuple(saved["map_range"])
@@ -240,15 +251,83 @@ def save_run(dataset: fo.Dataset, run: Run) -> None:
         dataset.register_run(run.key, config)
 
 
+def exists(dataset: fo.Dataset) -> bool:
+    """Whether a dataset is still in the database: another process may have deleted it."""
+    return get_db_conn()["datasets"].find_one({"_id": dataset._doc.id}, {"_id": True}) is not None
+
+
+def check_exists(dataset: fo.Dataset) -> None:
+    """Raises RunError if a dataset is not in the database any more."""
+    if not exists(dataset):
+        raise RunError(f"Dataset '{dataset.name}' was deleted")
+
+
+def put_in_force(dataset: fo.Dataset, run: Run, names: Sequence[str], obsolete: Sequence[str] = ()) -> None:
+    """Puts pending fields of a run in force, in place of those of the run that it replaces.
+
+    One write to the database decides: before it all is as it was; after it what is missing is done by whoever loads the
+    run next, should this process end.
+
+    Args:
+        dataset: the dataset
+        run: the run
+        names: which of the fields
+        obsolete: folders in the key's folder that go then
+    """
+    save_run(dataset, replace(run, pending=list(names), obsolete=list(obsolete)))
+    settle(dataset, run.key)
+
+
+def settle(dataset: fo.Dataset, key: str) -> None:
+    """Finishes, or takes back, what a process that ended early left of a run; the caller holds the lock of the key.
+
+    Each step may have been done already, or in part.
+    """
+    dataset.reload()
+    saved = _saved(dataset, key) if key in list_runs(dataset) else None
+    if saved is not None and saved.get("pending"):
+        pending = {name: field_name(key, name, pending=True) for name in saved["pending"]}
+        left = {path: field_name(key, name) for name, path in pending.items() if dataset.has_sample_field(path)}
+        delete_plot(dataset, key)  # of the segments that go
+        dataset.delete_sample_fields([name for name in left.values() if dataset.has_sample_field(name)])
+        if left:
+            dataset.rename_sample_fields(left)
+        if "score" in pending:
+            _tag_skipped(dataset, key, saved["skipped"])
+        for folder in map(Path, saved["obsolete"]):
+            if runs_folder(dataset, key) in folder.parents:  # a clone's run may lie in the folder of its source
+                delete_files(folder)
+        dataset.update_run_config(key, dataset.init_run(plugin=PLUGIN, run={**saved, "pending": [], "obsolete": []}))
+    delete_fields(dataset, key, pending_only=True)
+
+
+def _tag_skipped(dataset: fo.Dataset, key: str, skipped: list[dict[str, str]]) -> None:
+    tag = _skipped_tag(key)
+    dataset.match_tags(tag).untag_samples(tag)
+    dataset.select([entry["id"] for entry in skipped if ObjectId.is_valid(entry["id"])]).tag_samples(tag)
+
+
 def delete_run(dataset: Samples, key: str) -> None:
     """Removes a run: fields, tags, colours, files, marks, evaluations and registration. Images and ground truth stay.
 
+    What an interrupted run of the key has left is removed, too, and so it can be if there is no other.
+
     Raises:
         ValueError: if there is no such run
+        RunBusyError: if it is being written
     """
     root = dataset._root_dataset
-    if key not in list_runs(root):
-        raise ValueError(f"Dataset '{root.name}' has no run '{key}'; its runs are {list_runs(root)}")
+    check_name("key", key)
+    with run_lock(root, key):
+        settle(root, key)
+        if key in list_runs(root):
+            _delete_run(root, key)
+        elif not runs_folder(root, key).is_dir():
+            raise ValueError(f"Dataset '{root.name}' has no run '{key}'; its runs are {list_runs(root)}")
+        delete_interrupted(root, key)
+
+
+def _delete_run(root: fo.Dataset, key: str) -> None:
     saved = _saved(root, key)
     for eval_key in list_evaluations(root):
         if root.get_run_info(eval_key).config.evaluated == key:
@@ -322,11 +401,6 @@ def delete_evaluation(dataset: Samples, eval_key: str, keep_pending: bool = Fals
     delete_files(evaluations_folder(root) / Path(config.errors).name)
 
 
-def evaluations_folder(dataset: fo.Dataset) -> Path:
-    """The folder of the error maps of evaluations. They stay when their run is replaced, as their figures do."""
-    return dataset_folder(dataset) / "evaluation-maps"  # no key of a run holds a hyphen
-
-
 def delete_evaluation_fields(dataset: fo.Dataset, eval_key: str, pending: bool = False) -> None:
     """Removes the fields of an evaluation with their mask targets, or the pending ones; absent ones are passed over."""
     names = [evaluation_field(eval_key, name, pending) for name in EVALUATION_FIELDS]
@@ -337,31 +411,9 @@ def delete_evaluation_fields(dataset: fo.Dataset, eval_key: str, pending: bool =
         _delete_targets(dataset, evaluation_field(eval_key, "errors"))
 
 
-def dataset_folder(dataset: fo.Dataset) -> Path:
-    """The folder of this package's files for a dataset.
-
-    It is below the variable ``FIFTYONE_SEGAD_DIR`` if that is set, else below ``segad`` in FiftyOne's default
-    dataset folder, and named by the dataset's id, which renaming does not change.
-    """
-    root = os.environ.get("FIFTYONE_SEGAD_DIR") or Path(fo.config.default_dataset_dir) / "segad"
-    return Path(root).expanduser().absolute() / str(dataset._doc.id)
-
-
-def runs_folder(dataset: fo.Dataset, key: str) -> Path:
-    """The folder that holds the folders of the runs of a key; there are two while one replaces another."""
-    return dataset_folder(dataset) / key
-
-
 def current_folder(dataset: fo.Dataset, key: str) -> str | None:
     """The folder of the run that is registered under a key, if there is one."""
     return _saved(dataset, key)["folder"] if key in list_runs(dataset) else None
-
-
-def delete_folder(dataset: fo.Dataset, key: str, folder: str) -> None:
-    """Removes a run's folder, if it is one that this dataset made (a clone shares that of its source)."""
-    path = Path(folder)
-    if path.parts[-3:-1] == (str(dataset._doc.id), key) and (path / "settings.json").is_file():
-        RunStore(path).delete()
 
 
 def _saved(dataset: fo.Dataset, key: str) -> dict[str, Any]:

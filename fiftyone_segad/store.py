@@ -21,7 +21,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -224,21 +224,9 @@ class RunStore:
             write_json(folder / "settings.json", settings)
         return store
 
-    @contextmanager
-    def explained(self) -> Iterator[None]:
-        """Says what to do where the folder cannot be written.
-
-        Raises:
-            OSError: with the folder and the remedy, for an OSError in the block
-        """
-        try:
-            yield
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"Cannot write the run's files to '{self.folder}' ({error.strerror or error}). Free the disk, allow "
-                "writing, or set the variable FIFTYONE_SEGAD_DIR to another folder; a run goes on where it stopped",
-            ) from error
+    def explained(self) -> AbstractContextManager[None]:
+        """Says what to do where the folder cannot be written, as :func:`explained` does."""
+        return explained(self.folder)
 
     def settings(self) -> dict[str, Any] | None:
         """What the folder was made for; None if that cannot be read."""
@@ -288,6 +276,23 @@ class RunStore:
     def delete(self) -> None:
         """Removes the folder and, if they are empty then, the two above it (dataset and key)."""
         delete_files(self.folder)
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Says what to do where a folder cannot be written.
+
+    Raises:
+        OSError: with the folder and the remedy, for an OSError in the block
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"Cannot write the run's files to '{folder}' ({error.strerror or error}). Free the disk, allow "
+            "writing, or set the variable FIFTYONE_SEGAD_DIR to another folder; a run goes on where it stopped",
+        ) from error
 
 
 def delete_files(folder: Path) -> None:

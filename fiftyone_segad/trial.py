@@ -19,9 +19,10 @@ from PIL import Image
 
 from .embedders import resolve_name
 from .fields import ANOMALOUS, set_colours
+from .folders import dataset_folder
 from .groups import pixel_digest
 from .outliers import ImageOutliers, find_outlier_segments
-from .runs import PLUGIN, dataset_folder
+from .runs import PLUGIN
 
 DATASET = "segad-try"
 """Name of the dataset of trials."""

@@ -15,7 +15,8 @@ from PIL import Image
 
 import fiftyone_segad as segad
 from conftest import ColourEmbedder
-from fiftyone_segad.runs import FIELD_NAMES, dataset_folder
+from fiftyone_segad.folders import dataset_folder
+from fiftyone_segad.runs import FIELD_NAMES
 
 FIELDS = {f"segad_{name}" for name in FIELD_NAMES}
 

@@ -20,7 +20,8 @@ from PIL import Image
 import fiftyone_segad as segad
 from fiftyone_segad import evaluations, runs
 from fiftyone_segad.evaluations import EvaluationWriter
-from fiftyone_segad.runs import EVALUATION_FIELDS, dataset_folder, evaluations_folder
+from fiftyone_segad.folders import dataset_folder, evaluations_folder
+from fiftyone_segad.runs import EVALUATION_FIELDS
 
 pytestmark = pytest.mark.usefixtures("colour_embedder")
 

@@ -1,0 +1,43 @@
+"""Where the files of runs and evaluations of a dataset lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import fiftyone as fo
+
+from .store import RunStore
+
+
+def dataset_folder(dataset: fo.Dataset) -> Path:
+    """The folder of this package's files for a dataset.
+
+    It is below the variable ``FIFTYONE_SEGAD_DIR`` if that is set, else below ``segad`` in FiftyOne's default
+    dataset folder, and named by the dataset's id, which renaming does not change.
+    """
+    root = os.environ.get("FIFTYONE_SEGAD_DIR") or Path(fo.config.default_dataset_dir) / "segad"
+    return Path(root).expanduser().absolute() / str(dataset._doc.id)
+
+
+def runs_folder(dataset: fo.Dataset, key: str) -> Path:
+    """The folder that holds the folders of the runs of a key; there are two while one replaces another."""
+    return dataset_folder(dataset) / key
+
+
+def evaluations_folder(dataset: fo.Dataset) -> Path:
+    """The folder of the error maps of evaluations. They stay when their run is replaced, as their figures do."""
+    return dataset_folder(dataset) / "evaluation-maps"  # no key of a run holds a hyphen
+
+
+def delete_interrupted(dataset: fo.Dataset, key: str) -> None:
+    """Removes the folders of the runs of a key; that of a run that is registered must be gone already."""
+    for file in runs_folder(dataset, key).glob("*/settings.json"):
+        RunStore(file.parent).delete()
+
+
+def delete_folder(dataset: fo.Dataset, key: str, folder: str) -> None:
+    """Removes a run's folder, if it is one that this dataset made (a clone shares that of its source)."""
+    path = Path(folder)
+    if path.parts[-3:-1] == (str(dataset._doc.id), key) and (path / "settings.json").is_file():
+        RunStore(path).delete()
