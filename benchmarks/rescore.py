@@ -1,6 +1,6 @@
-"""What rescoring costs beside a full run, when ten regions were marked as normal.
+"""What rescoring costs beside a full run, when ten regions, or many whole images, were marked as normal.
 
-    python benchmarks/rescore.py [FOLDER] [--regions 10] [--images 316]
+    python benchmarks/rescore.py [FOLDER] [--regions 10 | --whole 200] [--images 316]
 
 FOLDER is a category in MVTec layout; turned and mirrored copies of its test images make up the number of images that is
 asked for. Both are measured in one process, one after the other, the database and all files included. Processor time is
@@ -37,13 +37,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="FOLDER", type=Path, nargs="?", default=FOLDER)
     parser.add_argument("--regions", type=int, default=10)
+    parser.add_argument("--whole", type=int, help="whole images that are marked instead of regions")
     parser.add_argument("--images", type=int, help="by default those of the folder")
     options = parser.parse_args()
     dataset = segad.load_mvtec(options.folder)
     with tempfile.TemporaryDirectory() as scratch:
         try:
             add_copies(dataset, options.images or 0, Path(scratch))
-            measure(dataset, options.regions)
+            measure(dataset, options.regions, options.whole)
         finally:
             if "segad" in segad.list_runs(dataset):
                 segad.delete_run(dataset, "segad")
@@ -65,16 +66,17 @@ def add_copies(dataset: fo.Dataset, images: int, folder: Path) -> None:
     dataset.add_samples(copies)
 
 
-def measure(dataset: fo.Dataset, regions: int) -> None:
+def measure(dataset: fo.Dataset, regions: int, whole: int | None) -> None:
     """Runs, marks, rescores and runs again."""
     normals = dataset.match(F("split") == "train")
     test = dataset.match(F("split") == "test")
     segad.compute_segment_anomalies(test, reference=normals, progress=False)
-    segad.mark_normal(dataset.to_patches("segad_regions").limit(regions), "segad", why="benchmark")
+    chosen = test.limit(whole) if whole else dataset.to_patches("segad_regions").limit(regions)
+    marks = segad.mark_normal(chosen, "segad", why="benchmark")
     rescored = timed(lambda: segad.rescore(dataset, progress=False))
     learnt = state(test)
     full = timed(lambda: segad.compute_segment_anomalies(test, reference=normals, overwrite=True, progress=False))
-    print(f"{len(test)} images, {len(normals)} normal ones, {regions} regions marked")
+    print(f"{len(test)} images, {len(normals)} normal ones, {len(marks)} {'images' if whole else 'regions'} marked")
     for name, one, other in zip(("wall", "processor"), full, rescored, strict=True):
         print(f"{name} time: full run {one:.1f} s, rescore {other:.1f} s: {one / other:.1f} times as fast")
     print(f"the same scores, thresholds and predictions: {state(test) == learnt}")

@@ -16,12 +16,12 @@ from .errors import SegadError
 from .images import turn_image
 from .job import Embedded, ImageTask, Job, JobImage, Reader, image_scores
 from .levels import FIT_IMAGES, Levels, Rows
-from .scoring.bank import nearest_distances
+from .scoring.bank import Bank, one_thread
 from .scoring.coreset import greedy_coreset
 from .scoring.fusion import LevelScores
 from .segments import Segments
 from .store import PART_SIZE, ImageFeatures, ImageScores, ScoreParts
-from .threads import batches
+from .threads import batches, in_threads
 
 CALIBRATION_IMAGES = 500
 """Normal images that are scored without themselves, for scales and thresholds, at most."""
@@ -37,6 +37,9 @@ _CANDIDATES = 2
 
 Score = Callable[[Rows, Sequence[Segments], str], list[LevelScores]]
 """Scores each level of an image; what the bank has from the same file is left out."""
+
+Marked = Sequence[Bank]
+"""Banks of what people marked as normal, one a level; none if nothing is marked."""
 
 
 def fitted_levels(job: Job, images: list[JobImage]) -> Levels:
@@ -119,7 +122,7 @@ class _BankTask(ImageTask[ImageFeatures]):
 
 
 def score_held_out(
-    job: Job, levels: Levels, images: Callable[[], Iterable[ImageFeatures]], score: Score, marked: Rows | None = None
+    job: Job, levels: Levels, images: Callable[[], Iterable[ImageFeatures]], score: Score, marked: Marked = ()
 ) -> dict[str, list[LevelScores]]:
     """Scores images of the bank without themselves, by path, and fits the scales of the levels to them.
 
@@ -128,7 +131,7 @@ def score_held_out(
         levels: its levels
         images: gives the images of the bank that are to be scored
         score: scores them
-        marked: rows that are normal besides, which are not in the bank
+        marked: what is normal besides and not in the bank
     """
     job.stage("scoring each of them without itself")
     parts = [job.store.held_out(level) for level in range(len(levels.levels))]
@@ -146,9 +149,9 @@ def score_held_out(
     for part in parts:
         for record in part:
             by_path.setdefault(record.id, []).append((record.segments, record.scores))
-    if marked is not None:
-        for image in images():
-            by_path[image.path] = nearer(by_path[image.path], own_rows(image), marked)
+    if marked:
+        for image, found in in_threads(lambda image: nearer(by_path[image.path], own_rows(image), marked), images()):
+            by_path[image.path] = found
     levels.fit_scales(list(by_path.values()))
     job.store.save_levels(levels.arrays())
     return by_path
@@ -159,18 +162,19 @@ def own_rows(image: ImageFeatures) -> Rows:
     return [rows[: len(s)].astype(np.float32) for rows, s in zip(image.rows, image.segments, strict=True)]
 
 
-def nearer(scored: list[LevelScores], rows: Rows, marked: Rows | None) -> list[LevelScores]:
+def nearer(scored: list[LevelScores], rows: Rows, marked: Marked) -> list[LevelScores]:
     """Distances of an image's rows to a bank with marked rows added to it, from those to the bank alone."""
-    if marked is None:
+    if not marked:
         return scored
-    return [
-        (segments, np.minimum(scores, nearest_distances(own, added)))
-        for (segments, scores), own, added in zip(scored, rows, marked, strict=True)
-    ]
+    with one_thread():
+        return [
+            (segments, np.minimum(scores, added.distances(own)))
+            for (segments, scores), own, added in zip(scored, rows, marked, strict=True)
+        ]
 
 
 def score_images(
-    job: Job, levels: Levels, images: list[JobImage], score: Score, marked: Rows | None = None, keep: bool = False
+    job: Job, levels: Levels, images: list[JobImage], score: Score, marked: Marked = (), keep: bool = False
 ) -> None:
     """Scores images.
 
@@ -179,7 +183,7 @@ def score_images(
         levels: its levels, scaled
         images: the images
         score: scores them
-        marked: rows that are normal besides, which are not in the bank
+        marked: what is normal besides and not in the bank
         keep: whether features and distances are kept, so that other marks cost no second pass of the model
     """
     if not images:
@@ -211,7 +215,7 @@ def _kept(job: Job, images: list[JobImage], room: int) -> set[str]:
 class _ScoreTask(ImageTask[tuple[ImageScores, ImageFeatures | None]]):
     """Scores an image."""
 
-    def __init__(self, reader: Reader, levels: Levels, score: Score, marked: Rows | None, kept: set[str]) -> None:
+    def __init__(self, reader: Reader, levels: Levels, score: Score, marked: Marked, kept: set[str]) -> None:
         super().__init__(reader)
         self._levels, self._score, self._marked, self._kept = levels, score, marked, kept
 
@@ -226,7 +230,7 @@ class _ScoreTask(ImageTask[tuple[ImageScores, ImageFeatures | None]]):
         return image_scores(id, self._levels.fuse(nearer(scored, rows, self._marked)), self.clock), features
 
 
-def score_kept(job: Job, levels: Levels, images: list[JobImage], marked: Rows | None) -> list[JobImage]:
+def score_kept(job: Job, levels: Levels, images: list[JobImage], marked: Marked) -> list[JobImage]:
     """Scores the images whose features and distances are kept; returns the others."""
     wanted = {image.id for image in images}
 

@@ -101,7 +101,7 @@ def compute_segment_anomalies(
         rotations (1): copies of each normal image in the bank, turned in equal steps; 8 for parts that lie at any
             angle. Each costs one more pass of the model over the normal images
         bank_size (None): features that the bank may hold at each scale; by default what fits into 256 MiB. More are
-            reduced to a coreset
+            reduced to a coreset. What is marked as normal may be as much again
         embedder_kwargs (None): further arguments of the embedder, e.g. ``{"input_size": 640}``; for fused ones by
             their names, ``{"efficientnet": {...}}``
         seed (0): seed of all that is chosen at random

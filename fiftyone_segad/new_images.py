@@ -154,7 +154,7 @@ def save_bank(samples: Samples, key: str, path: str | Path, overwrite: bool = Fa
     with load_embedder(run) as model:
         job = _job(run, model)
         levels = job.levels()
-        rows = list(bank_rows(job, levels))
+        rows = list(bank_rows(job, levels, run.store.bank))
     paths = run.store.bank.paths()
     taken, known = Names(), bank_images(run.store)
     marked = list(run.store.marked)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .clock import Clock
 from .comparison import (
+    Marked,
     Score,
     calibrating,
     choose,
@@ -30,7 +31,7 @@ from .scoring.bank import Bank
 from .scoring.coreset import greedy_coreset
 from .scoring.fusion import LevelScores
 from .segments import Segments
-from .store import ImageFeatures
+from .store import FeatureParts, ImageFeatures
 
 _TURNED = 8
 """Images that are turned to see whether rotations would help."""
@@ -59,16 +60,14 @@ def score_by_reference(job: Job) -> None:
     score_by_bank(job, levels, score, marked)
 
 
-def against_bank(job: Job, levels: Levels) -> tuple[Score, Rows | None]:
-    """What scores images against the store's bank, and the rows that are marked as normal besides, by level.
+def against_bank(job: Job, levels: Levels) -> tuple[Score, Marked]:
+    """What scores images against the store's bank, and banks of what is marked as normal besides.
 
     The bank is built when it is used first: if distances are known already, it need not be.
     """
     owners = {path: i for i, path in enumerate(job.store.bank.paths())}
-    score = _BankScore(cache(lambda: _build_banks(job, levels)), owners, job.copies, job.clock)
-    several = [image.rows for image in job.store.marked]
-    marked = [np.concatenate(level).astype(np.float32) for level in zip(*several, strict=True)] if several else None
-    return score, marked
+    score = _BankScore(cache(lambda: _build_banks(job, levels, job.store.bank)), owners, job.copies, job.clock)
+    return score, _build_banks(job, levels, job.store.marked) if job.store.marked.paths() else ()
 
 
 class _BankScore:
@@ -98,7 +97,7 @@ def _bank_score(banks: list[Bank], *others: Any) -> _BankScore:
     return _BankScore(lambda: banks, *others)
 
 
-def score_by_bank(job: Job, levels: Levels, score: Score, marked: Rows | None) -> None:
+def score_by_bank(job: Job, levels: Levels, score: Score, marked: Marked) -> None:
     """Scores the images that have no score yet."""
     done = job.store.scores.ids()
     missing = [image for image in job.images if image.id not in done]
@@ -155,16 +154,16 @@ def _inside(segments: Segments, boxes: list[tuple[float, ...]]) -> NDArray[np.in
     return np.flatnonzero(chosen)
 
 
-def _build_banks(job: Job, levels: Levels) -> list[Bank]:
+def _build_banks(job: Job, levels: Levels, images: FeatureParts) -> list[Bank]:
     job.stage("building the bank")
     with job.clock("index"):
-        return [Bank(rows, job.seed) for rows in bank_rows(job, levels)]
+        return [Bank(rows, job.seed) for rows in bank_rows(job, levels, images)]
 
 
-def bank_rows(job: Job, levels: Levels) -> Iterator[list[NDArray[np.floating]]]:
+def bank_rows(job: Job, levels: Levels, images: FeatureParts) -> Iterator[list[NDArray[np.floating]]]:
     """Yields the rows of each level's bank, image by image; a coreset of them if it has more than it may have."""
     for level, limit in enumerate(row_limits(job, levels)):
-        rows = [image.rows[level] for image in job.store.bank]
+        rows = [image.rows[level] for image in images]
         total = sum(map(len, rows))
         if total > limit:
             chosen = greedy_coreset(np.concatenate(rows), limit, job.seed)

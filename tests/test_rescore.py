@@ -15,6 +15,9 @@ from PIL import Image
 
 import fiftyone_segad as segad
 from conftest import ColourEmbedder
+from fiftyone_segad import reference
+from fiftyone_segad.scoring import bank
+from fiftyone_segad.scoring.bank import Bank
 
 
 @pytest.fixture
@@ -78,6 +81,33 @@ def test_equal_to_a_full_run(dataset: fo.Dataset, options: dict[str, Any]) -> No
     segad.unmark(dataset, "segad")
     segad.rescore(dataset)
     assert state(dataset) == without, "marks that were taken back are forgotten"
+
+
+@pytest.mark.parametrize("bank_size", [None, 100])
+def test_equal_with_many_marks(dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch, bank_size: int | None) -> None:
+    """Whole images that are marked are searched as a large bank is, and are not more than a bank may be."""
+    built: list[Bank] = []
+
+    class Noted(Bank):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            built.append(self)
+
+    monkeypatch.setattr(reference, "Bank", Noted)
+    monkeypatch.setattr(bank, "EXACT_ROWS", 64)
+    options = {"embedder": "efficientnet", "embedder_kwargs": {"input_size": 128}, "bank_size": bank_size}
+    compute(dataset, **options)
+    segad.mark_normal(dataset.skip(4), "segad")
+    built.clear()
+    segad.rescore(dataset)
+    fine, middle, coarse = (2 * side**2 for side in (16, 8, 4))  # segments of two images at strides 8, 16 and 32
+    limit = bank_size or fine
+    assert [each.size for each in built] == [min(fine, limit), min(middle, limit), min(coarse, limit)]
+    learnt = state(dataset)
+    built.clear()
+    compute(dataset, **options)
+    assert len(built) == 6, "banks of the normal images, too"
+    assert state(dataset) == learnt
 
 
 def test_equal_without_kept_features(dataset: fo.Dataset) -> None:

@@ -7,7 +7,8 @@ PatchCore (Roth et al., 2022). The search is FAISS's (Douze et al., "The Faiss l
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -182,27 +183,17 @@ class Bank:
         return squares, index
 
 
-def nearest_distances(queries: NDArray[np.floating], rows: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Euclidean distance of each query to the nearest of some rows, searched exhaustively, in the calling thread alone.
-
-    Args:
-        queries: array ``[n, d]``
-        rows: array ``[m, d]``; with none, all distances are infinite
-
-    Returns:
-        float32 array ``[n]``
-    """
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Searches within the block take the calling thread alone, which several threads may do at once."""
     import faiss
 
-    if len(rows) == 0:
-        return np.full(len(queries), np.inf, np.float32)
     threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)  # of this thread: few rows are not worth waiting for others
+    faiss.omp_set_num_threads(1)  # of this thread
     try:
-        squares, _ = faiss.knn(np.ascontiguousarray(queries, np.float32), np.ascontiguousarray(rows, np.float32), 1)
+        yield
     finally:
         faiss.omp_set_num_threads(threads)
-    return np.sqrt(np.maximum(squares[:, 0], 0))
 
 
 def _sample(images: list[NDArray[np.float32]], size: int, seed: int) -> NDArray[np.float32]:
