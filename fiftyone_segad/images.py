@@ -1,7 +1,12 @@
-"""Image and mask decoding: any file that the FiftyOne App shows becomes one RGB array."""
+"""Image and mask decoding: any file that the FiftyOne App shows becomes one RGB array.
+
+A file may be damaged, or made to do harm. Whatever it holds, it costs at most :data:`BYTES_A_PIXEL` of the size that
+its header states, and starts no program.
+"""
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +22,18 @@ from .threads import ahead
 MAX_PIXELS = 178_956_970
 """Largest image that is decoded, in pixels (about 540 MB as RGB), Pillow's own bound; larger ones are refused by
 their header."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+"""Formats that are decoded, by Pillow's names. Others are not images that cameras write; EPS starts a program."""
+
+BYTES_A_PIXEL = 20
+"""Most memory that decoding takes, besides some 16 MB (`tests/test_mutated_images.py`)."""
+
+MAX_SCANS = 100
+"""Scans of a progressive JPEG, as in libtiff; ten are usual. Each costs a pass over all of the image, so that a small
+file of many could keep a core busy for hours."""
+
+_AT_ONCE = 2**20  # pixels that are converted
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
@@ -67,7 +84,9 @@ def read_image(path: str) -> NDArray[np.uint8]:
     """
     with _open(path) as image:
         try:
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image), path))
+            _check_scans(image, path)
+            ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image, path)
         except ImageError:
             raise
         except Exception as error:  # decoders raise many types for damaged data
@@ -102,8 +121,11 @@ def read_mask_values(path: str, palette: bool = True) -> NDArray[np.generic]:
     """
     with _open(path) as image:
         try:
+            _check_scans(image, path)
             coloured = image.mode == "CMYK" or (image.mode == "P" and palette)
             values = np.asarray(image.convert("RGB") if coloured else image)
+        except ImageError:
+            raise
         except Exception as error:
             raise ImageError(f"Cannot decode mask '{path}': {error}") from error
     if values.ndim == 3:
@@ -147,7 +169,7 @@ def _open(path: str) -> Image.Image:
     if os.path.getsize(path) == 0:
         raise ImageError(f"'{path}' is empty (0 bytes)")
     try:
-        image = Image.open(path)
+        image = Image.open(path, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ImageError(f"'{path}' is too large: {error}") from error
     except Exception as error:
@@ -161,9 +183,31 @@ def _open(path: str) -> Image.Image:
     return image
 
 
-def _to_rgb(image: Image.Image, path: str) -> Image.Image:
+def _check_scans(image: Image.Image, path: str) -> None:
+    if not image.info.get("progressive"):
+        return
+    scans = start = 0
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        while (start := content.find(b"\xff\xda", start) + 1) > 0:
+            scans += 1
+            if scans > MAX_SCANS:
+                raise ImageError(f"'{path}' has more than {MAX_SCANS} scans; save it again as a usual JPEG")
+
+
+def _to_rgb(image: Image.Image, path: str) -> NDArray[np.uint8]:
     if image.mode == "F":
         raise ImageError(f"'{path}' holds floating-point pixels, which have no defined range; convert it to 8-bit")
+    image.load()
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    step = max(1, _AT_ONCE // width)
+    for top in range(0, height, step):  # so that there is one copy of the image and not three
+        rows = image.crop((0, top, width, min(top + step, height)))
+        pixels[top : top + step] = np.asarray(_rows_to_rgb(rows, path))
+    return pixels
+
+
+def _rows_to_rgb(image: Image.Image, path: str) -> Image.Image:
     if image.mode in _SIXTEEN_BIT_MODES:
         values = np.asarray(image)
         if values.size and (values.min() < 0 or values.max() > 0xFFFF):

@@ -28,6 +28,9 @@ the next by a third."""
 SMALLEST_TILE = 10
 """Pixels; fastdup itself takes no image with a shorter side."""
 
+MOST_TILES = 20_000
+"""Of one image; 144 are usual. An image a hundred times as long as it is wide has 14,000."""
+
 
 @dataclass(frozen=True)
 class Segments:
@@ -100,7 +103,8 @@ def tiles(size: Size, tile: float = DEFAULT_TILE, stride: float = DEFAULT_STRIDE
     covered whatever the image's size.
 
     Raises:
-        ValueError: if the image is smaller than :data:`SMALLEST_TILE` pixels, or a share is out of (0, 1]
+        ValueError: if the image is smaller than :data:`SMALLEST_TILE` pixels, a share is out of (0, 1], or there would
+            be more than :data:`MOST_TILES`
     """
     _check_tiles(tile, stride)
     shorter = min(size)
@@ -109,11 +113,17 @@ def tiles(size: Size, tile: float = DEFAULT_TILE, stride: float = DEFAULT_STRIDE
     side = max(SMALLEST_TILE, round(tile * shorter))
     step = min(max(1.0, stride * shorter), side)  # rounding must not leave gaps
 
-    def spread(length: int) -> NDArray[np.int64]:
-        count = ceil(round((length - side) / step, 6)) + 1
+    columns, rows = (ceil(round((length - side) / step, 6)) + 1 for length in size)
+    if columns * rows > MOST_TILES:
+        raise ValueError(
+            f"An image of {size[0]} x {size[1]} px would have {columns * rows:,} tiles, more than {MOST_TILES:,}; cut it "
+            "into shorter ones, or use larger tiles"
+        )
+
+    def spread(length: int, count: int) -> NDArray[np.int64]:
         return np.round(np.linspace(0, length - side, count)).astype(np.int64)
 
-    return _product(size, _intervals(spread(size[0]), side), _intervals(spread(size[1]), side))
+    return _product(size, _intervals(spread(size[0], columns), side), _intervals(spread(size[1], rows), side))
 
 
 @lru_cache(maxsize=64)

@@ -228,3 +228,9 @@ def test_grid_is_rebuilt_from_its_intervals() -> None:
     rebuilt = from_intervals(segments.size, segments.columns, segments.rows)
     np.testing.assert_array_equal(rebuilt.boxes, segments.boxes)
     assert rebuilt.shape == segments.shape
+
+
+def test_images_of_too_many_tiles_are_refused() -> None:
+    assert len(tiles((100, 10_000))) == 12 * 1200
+    with pytest.raises(ValueError, match=r"20 x 1000000 px would have .* tiles, more than 20,000; cut it"):
+        tiles((20, 1_000_000))
