@@ -147,7 +147,7 @@ def find_duplicates(
     if curation is not None:
         check_curation(dataset, curation)
     splits = _splits(samples, split_field)
-    reader = _Reader(kind)
+    reader = ImageReader(kind)
     skipped = []
     try:
         for id, path, pixels in read_samples(samples, num_workers, progress):
@@ -173,7 +173,7 @@ def find_duplicates(
     return duplicates
 
 
-class _Reader:
+class ImageReader:
     """Takes what is needed of each image, so that no more than one is in memory."""
 
     def __init__(self, kind: str) -> None:

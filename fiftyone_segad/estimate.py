@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -24,6 +27,10 @@ TRIED = 2
 _OTHER_WORK = {"reference": 2.0, "unlabeled": 3.0, "within_image": 1.2}
 """Time of a run relative to that of decoding and model alone; benchmarks/accuracy.md has what each stage took."""
 
+_KEPT = 64  # trials; a form asks again whenever one of its fields changes
+
+_Item = TypeVar("_Item")
+
 _FILES = 1500
 """Bytes of an image's mask, labels and records, roughly."""
 
@@ -34,19 +41,15 @@ class Estimate:
 
     Attributes:
         seconds: time
-        bytes: disk, for maps, masks, scores and bank
+        bytes: disk; 0 if next to nothing is written
     """
 
     seconds: float
     bytes: int
 
     def __str__(self) -> str:
-        return f"{self.time} and {_size(self.bytes)} on disk"
-
-    @property
-    def time(self) -> str:
-        """The time in words."""
-        return f"about {_duration(self.seconds)}"
+        time = f"about {_duration(self.seconds)}"
+        return f"{time} and {_size(self.bytes)} on disk" if self.bytes else time
 
 
 def estimate_run(
@@ -98,6 +101,53 @@ def estimate_reading(
     """
     trial = _try(tuple(images[:TRIED]), embedder, segments, defects) if images else None
     return None if trial is None else Estimate(trial.seconds * len(images) * work, 0)
+
+
+def estimate_work(
+    key: Hashable,
+    trial: Callable[[], tuple[Iterable[_Item], Callable[[_Item], int]]],
+    count: int,
+    other: float,
+    fixed: float = 0.0,
+) -> Estimate | None:
+    """Estimates any work on images by doing it with a few of them; a second call with the same key is free.
+
+    Args:
+        key: what the time and bytes of one image depend on
+        trial: gives what the work is done on, of which only the first are taken, and the work: it returns the bytes
+            that it would write, and raises ImageError for an image that it cannot use
+        count: number of images of the whole work
+        other: all time relative to that of the work on the images
+        fixed (0): seconds that come on top, whatever the trial takes
+
+    Returns:
+        the estimate; None if none of the first images can be used
+    """
+    if key not in _tried:
+        _tried[key] = _measured(*trial())
+        while len(_tried) > _KEPT:
+            _tried.popitem(last=False)
+    one = _tried[key]
+    return None if one is None else Estimate(one.seconds * count * other + fixed, one.bytes * count)
+
+
+_tried: OrderedDict[Hashable, Estimate | None] = OrderedDict()
+
+
+def _measured(items: Iterable[_Item], work: Callable[[_Item], int]) -> Estimate | None:
+    """What one image takes."""
+    found = []
+    first = list(islice(items, TRIED))
+    for item in [*first[:1], *first]:  # the first time what it needs is still loaded
+        start = time.perf_counter()
+        try:
+            written = work(item)
+        except ImageError:
+            continue
+        found.append((time.perf_counter() - start, written))
+    if not found:
+        return None
+    return Estimate(min(seconds for seconds, _ in found), round(sum(written for _, written in found) / len(found)))
 
 
 @dataclass(frozen=True)

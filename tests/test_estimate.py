@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conftest import ColourEmbedder
-from fiftyone_segad.estimate import Estimate, estimate_run
+from fiftyone_segad.errors import ImageError
+from fiftyone_segad.estimate import Estimate, estimate_run, estimate_work
 
 
 def paths(pictures: list[Path]) -> list[str]:
@@ -56,9 +58,40 @@ def test_images_that_cannot_be_read_give_no_estimate(tmp_path: Path) -> None:
     assert estimate_run([str(tmp_path / "broken.png")], [], "unlabeled", "efficientnet", None) is None
 
 
+def test_work_grows_with_images_and_is_tried_once() -> None:
+    done: list[str] = []
+
+    def work(item: str) -> int:
+        done.append(item)
+        if item == "broken":
+            raise ImageError("it cannot be read")
+        return 1000
+
+    def trial() -> tuple[list[str], Callable[[str], int]]:
+        return ["broken", "good", "further"], work
+
+    one = estimate_work("a key of this test", trial, 1, 2.0)
+    assert one is not None
+    assert one.bytes == 1000, "what cannot be used does not count"
+    assert done == ["broken", "broken", "good"], "the first one twice, and no more than two"
+    many = estimate_work("a key of this test", trial, 50, 2.0, fixed=3.0)
+    assert many is not None
+    assert len(done) == 3, "nothing is done again"
+    assert many.bytes == 50_000
+    assert many.seconds == pytest.approx(50 * one.seconds + 3)
+
+
+def test_work_that_can_use_no_image_gives_no_estimate() -> None:
+    def work(item: str) -> int:
+        raise ImageError("it cannot be read")
+
+    assert estimate_work("another key of this test", lambda: (["broken"], work), 10, 1.0) is None
+
+
 @pytest.mark.parametrize(
     ("seconds", "size", "text"),
     [
+        (0.2, 0, "about 1 s"),
         (0.2, 1000, "about 1 s and 0.1 MB on disk"),
         (240, 120_000_000, "about 4 min and 120.0 MB on disk"),
         (9000, 2_500_000_000, "about 2.5 h and 2.5 GB on disk"),

@@ -111,11 +111,28 @@ def test_the_sample_dataset_is_one_click_away(tmp_path: Path, monkeypatch: pytes
         ("visualize_segments", "count"),
         ("select_coreset", "count"),
         ("find_contamination", "time"),
+        ("find_duplicates", "count"),
+        ("image_quality", "count"),
+        ("set_threshold", "preview"),
+        ("rescore", "marks"),
+        ("evaluate_anomalies", "count"),
+        ("export_curated", "count"),
     ],
 )
-def test_what_reads_images_tells_how_long_it_takes(
+def test_what_takes_long_tells_how_long_before_it_starts(
     dataset: fo.Dataset, pictures: list[Path], operator: str, place: str
 ) -> None:
     dataset.add_sample(fo.Sample(filepath=str(pictures[0])))  # one that is new to the run
-    params = {"key": "another"} if operator == "compute_segment_anomalies" else {}
+    params = {"compute_segment_anomalies": {"key": "another"}, "export_curated": {"key": "segad"}}.get(operator, {})
     assert ": about " in form(operator, dataset, **params)[place]["view"]["label"]
+
+
+@needs_fastdup
+def test_the_disk_that_is_needed_is_told_where_files_are_written(dataset: fo.Dataset) -> None:
+    def label(operator: str, **params: Any) -> str:
+        return form(operator, dataset, **params)["count"]["view"]["label"]
+
+    assert "MB on disk" in label("export_curated", key="segad")
+    assert "on disk" not in label("export_curated", key="segad", symlink=True), "a link takes none"
+    assert "MB on disk" in label("evaluate_anomalies", eval_key="kept")
+    assert "on disk" not in label("evaluate_anomalies")

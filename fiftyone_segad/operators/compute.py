@@ -13,7 +13,7 @@ import fiftyone.operators.types as types
 from ..compute import compute_segment_anomalies
 from ..embedders import DEFECTS, resolve_name
 from ..errors import SegadError
-from ..estimate import TRIED, estimate_run
+from ..estimate import estimate_run
 from ..fields import flagged
 from ..runs import check_key, list_runs, load_run
 from ..scoring import METHODS
@@ -225,7 +225,7 @@ def _estimate(ctx: foo.ExecutionContext) -> str:
         )
     except (SegadError, ValueError):
         return ""  # told under the field that is wrong
-    return "" if found is None else f": {found}, as tried on {TRIED} of them"
+    return forms.as_tried(found)
 
 
 def _add_comparison(ctx: foo.ExecutionContext, inputs: types.Object, method: str) -> None:

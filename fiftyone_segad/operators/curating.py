@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
+from fiftyone.core.collections import SampleCollection as Samples
 
 from ..curations import Curation, check_curation
 from ..wording import counted
@@ -20,16 +21,17 @@ def execution_options(ctx: foo.ExecutionContext) -> foo.ExecutionOptions:
     return execution.options(long)
 
 
-def has_images(ctx: foo.ExecutionContext, inputs: types.Object) -> bool:
-    """Whether there are images to work on; says how many."""
+def has_images(ctx: foo.ExecutionContext, inputs: types.Object, time: Callable[[Samples], str]) -> bool:
+    """Whether there are images to work on; says how many, and how long they take."""
     if ctx.dataset is None:
         forms.stop(inputs, "no_dataset", "Open a dataset first")
         return False
-    images = len(ctx.target_view())
+    samples = ctx.target_view()
+    images = len(samples)
     if images == 0:
         forms.stop(inputs, "empty", "There are no samples in the view", "Clear its filters")
         return False
-    inputs.view("count", types.Notice(label=f"{counted(images, 'image')} will be read"))
+    inputs.view("count", types.Notice(label=f"{counted(images, 'image')} will be read{time(samples)}"))
     return True
 
 

@@ -8,14 +8,15 @@ from typing import Any
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
+from ..errors import RunError
 from ..evaluate import evaluate_anomalies
 from ..metric_names import METRIC_NAMES
 from ..results import AnomalyResults
-from ..runs import check_eval_key
+from ..runs import check_eval_key, load_run
 from ..text_report import format_metric
 from ..truth import GT_FIELD
 from ..wording import counted
-from . import execution, forms
+from . import execution, forms, times
 
 _COLUMNS = ("category", "defect", "n_normal", "n_anomalous", "image_auroc", "pixel_auroc", "aupro_30", "recall")
 
@@ -37,18 +38,14 @@ class EvaluateAnomalies(foo.Operator):
         inputs = types.Object()
         if ctx.dataset is None:
             forms.stop(inputs, "no_dataset", "Open a dataset first")
-        elif forms.choose_run(ctx, inputs) is not None:
-            count = len(ctx.target_view())
+        elif (run := forms.choose_run(ctx, inputs)) is not None:
             forms.choose_truth(ctx, inputs)
             key = inputs.str("eval_key", label="Evaluation key", description="Keeps the result under this name")
             name = forms.text(ctx.params, "eval_key")
             if name is not None:
                 inputs.bool("overwrite", default=False, label="Replace an evaluation of this name")
                 forms.invalid(key, lambda: check_eval_key(ctx.dataset, name, bool(ctx.params.get("overwrite"))))
-            inputs.view(
-                "count",
-                types.Notice(label=f"{counted(count, 'sample')}; those that the run did not score are left out"),
-            )
+            inputs.view("count", types.Notice(label=_extent(ctx, run)))
         return types.Property(inputs, view=types.View(label="Evaluate a run"))
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
@@ -75,6 +72,21 @@ class EvaluateAnomalies(foo.Operator):
     def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
         """The result."""
         return _outputs(ctx.results)
+
+
+def _extent(ctx: foo.ExecutionContext, key: str) -> str:
+    """How many samples are evaluated, and how long it takes."""
+    samples = ctx.target_view()
+    label = f"{counted(len(samples), 'sample')}; those that the run did not score are left out"
+    fields = forms.truth_choices(ctx.dataset)
+    if not fields:
+        return label
+    gt_field = forms.text(ctx.params, "gt_field") or forms.usual_truth(fields)
+    try:
+        run = load_run(ctx.dataset, key)
+    except RunError:
+        return label
+    return label + times.evaluation(samples, run, gt_field, bool(forms.text(ctx.params, "eval_key")))
 
 
 def _result(results: AnomalyResults) -> dict[str, Any]:

@@ -10,12 +10,12 @@ import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
+from ..errors import RunError
 from ..export import NORMAL_SPLITS, check_folder, export_curated
 from ..review import list_marks
-from ..runs import list_runs
-from ..truth import GT_FIELD
+from ..runs import list_runs, load_run
 from ..wording import counted
-from . import execution, forms
+from . import execution, forms, times
 
 FORMATS = {
     "MVTec": "MVTec folder: train/good, test/<defect>, ground_truth/<defect>",
@@ -123,7 +123,7 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         truths or [_NONE],
         "Masks",
         "Ground truth, or what came back from annotation",
-        GT_FIELD if GT_FIELD in truths else (truths or [_NONE])[0],
+        forms.usual_truth(truths) if truths else _NONE,
     )
     runs = list_runs(dataset)
     reviewed = [key for key in runs if list_marks(dataset, key)]
@@ -147,9 +147,23 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         inputs, "normal_split", list(NORMAL_SPLITS), "Normal images", "Where those without a split go", NORMAL_SPLITS[0]
     )
     inputs.bool("symlink", default=False, label="Link to the images instead of copying them")
-    inputs.view(
-        "count", types.Notice(label=f"{counted(len(ctx.target_view()), 'sample')}; their files stay as they are")
-    )
+    inputs.view("count", types.Notice(label=_extent(ctx, reviewed[-1] if reviewed else _NONE)))
+
+
+def _extent(ctx: foo.ExecutionContext, usual: str) -> str:
+    """How many samples are exported, how long it takes, and how large the folder will be."""
+    samples, params = ctx.target_view(), ctx.params
+    label = f"Their files stay as they are. {counted(len(samples), 'sample')} will be exported"
+    key = forms.text(params, "key", usual)
+    try:
+        run = None if key in (None, _NONE) else load_run(ctx.dataset, key)
+    except (RunError, ValueError):
+        return label
+    gt_field, decision_field = (_named(params, name) for name in ("gt_field", "decision_field"))
+    fields = forms.truth_choices(ctx.dataset)
+    if "gt_field" not in params and fields:
+        gt_field = forms.usual_truth(fields)
+    return label + times.export(samples, gt_field, run, decision_field, bool(params.get("symlink")))
 
 
 def _reviews(dataset: fo.Dataset) -> list[str]:

@@ -12,7 +12,7 @@ from ..duplicates import FIELDS, check_parameters, find_duplicates
 from ..embedders import check_installed
 from ..errors import MissingDependencyError
 from ..groups import THRESHOLD
-from . import curating, execution, forms
+from . import curating, execution, forms, times
 
 KEY = "duplicates"
 
@@ -38,12 +38,13 @@ class FindDuplicates(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """The form."""
         inputs = types.Object()
-        if curating.has_images(ctx, inputs):
+        kind = ctx.params.get("kind", "near")
+        if curating.has_images(ctx, inputs, lambda samples: times.duplicates(samples, kind)):
             kinds = types.RadioGroup()
             for name, label in KIND_LABELS.items():
                 kinds.add_choice(name, label=label)
             inputs.enum("kind", kinds.values(), default="near", label="What is the same", view=kinds)
-            if ctx.params.get("kind", "near") == "near":
+            if kind == "near":
                 _add_threshold(ctx, inputs)
             curating.add_outputs(ctx, inputs, "duplicates", KEY, FIELDS, "all images of a group but the first")
         return types.Property(inputs, view=types.View(label="Find duplicates"))

@@ -11,7 +11,7 @@ import fiftyone.operators.types as types
 
 from ..embedders import CHOICES, check_installed, resolve_name
 from ..errors import MissingDependencyError, SegadError
-from ..estimate import TRIED, estimate_reading
+from ..estimate import TRIED, Estimate, estimate_reading
 from ..runs import Run, list_runs, written_fields
 from ..truth import GT_FIELD, truth_fields
 
@@ -93,7 +93,12 @@ def reading_time(
         found = estimate_reading(images(), name, segments, defects or "any", work)
     except (SegadError, ValueError, KeyError):
         return ""  # told under the field that is wrong
-    return "" if found is None else f": {found.time}, as tried on {TRIED} of them"
+    return as_tried(found)
+
+
+def as_tried(found: Estimate | None) -> str:
+    """An estimate as the end of a sentence on images; empty if there is none."""
+    return "" if found is None else f": {found}, as tried on {TRIED} of them"
 
 
 def embedder_name(params: dict[str, Any]) -> str:
@@ -138,8 +143,12 @@ def choose_truth(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
     if not fields:
         stop(inputs, "no_truth", "The dataset has no ground truth: no Segmentation, Detections or Polylines field")
         return
-    default = GT_FIELD if GT_FIELD in fields else fields[0]
-    choose(inputs, "gt_field", fields, "Ground truth", "Images without a mask count as normal", default)
+    choose(inputs, "gt_field", fields, "Ground truth", "Images without a mask count as normal", usual_truth(fields))
+
+
+def usual_truth(fields: list[str]) -> str:
+    """The field among those that can be ground truth that is offered first."""
+    return GT_FIELD if GT_FIELD in fields else fields[0]
 
 
 def truth_choices(dataset: fo.Dataset) -> list[str]:

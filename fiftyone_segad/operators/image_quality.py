@@ -9,7 +9,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..quality import FIELDS, QUALITY_KEY, image_quality
-from . import curating, execution, forms
+from . import curating, execution, forms, times
 
 
 class ImageQuality(foo.Operator):
@@ -27,7 +27,7 @@ class ImageQuality(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """The form."""
         inputs = types.Object()
-        if curating.has_images(ctx, inputs):
+        if curating.has_images(ctx, inputs, times.quality):
             tagged = "images that cannot be read or have an odd size"
             curating.add_outputs(ctx, inputs, "quality", QUALITY_KEY, FIELDS, tagged)
         return types.Property(inputs, view=types.View(label="Measure image quality"))

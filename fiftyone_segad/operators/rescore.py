@@ -16,7 +16,7 @@ from ..rescoring import ReviewReport, rescore
 from ..review import list_marks
 from ..runs import load_run
 from ..wording import counted
-from . import execution, forms
+from . import execution, forms, times
 
 _SHOWN = 10
 
@@ -74,16 +74,18 @@ class Rescore(foo.Operator):
 
 def _add_marks(ctx: foo.ExecutionContext, inputs: types.Object, key: str) -> None:
     try:
-        method = load_run(ctx.dataset, key).method
+        run = load_run(ctx.dataset, key)
     except RunError as error:
         forms.stop(inputs, "gone", "The run cannot be changed", str(error))
         return
-    if method != "reference":
-        forms.stop(inputs, "method", f"A run by '{method}' has no bank that could learn; use one by 'reference'")
+    if run.method != "reference":
+        forms.stop(inputs, "method", f"A run by '{run.method}' has no bank that could learn; use one by 'reference'")
         return
     count = len(list_marks(ctx.dataset, key, NORMAL))
     marks = counted(count, "mark says", "marks say")
-    inputs.view("marks", types.Notice(label=f"{marks} 'normal'; the run will know these, and no others"))
+    label = f"{marks} 'normal'; the run will know these, and no others"
+    extent = f"{counted(run.scored, 'image')} will be scored again{times.rescoring(ctx.dataset, run)}"
+    inputs.view("marks", types.Notice(label=f"{label}. {extent}"))
 
 
 def _listed(dataset: fo.Dataset, report: ReviewReport) -> str:

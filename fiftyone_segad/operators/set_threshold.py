@@ -16,7 +16,8 @@ from ..fields import flagged
 from ..runs import Run, load_run
 from ..thresholds import choose_thresholds, parse_threshold
 from ..truth import GT_FIELD
-from . import execution, forms
+from ..wording import counted
+from . import execution, forms, times
 
 _HELP = (
     "'fpr:0.01': at most this share of normal images is expected to be flagged (needs a run with normal images); "
@@ -124,7 +125,7 @@ def _preview(dataset: fo.Dataset, run: Run, rule: str | float) -> tuple[str, lis
     flagged = int((scores > thresholds.image).sum())
     now = int((scores > run.thresholds.image).sum())
     label = f"{flagged:,} of {len(scores):,} images would be flagged, those above {thresholds.image:.4g} (now {now:,})"
-    return label, notes
+    return f"{label}. {counted(run.scored, 'image')} will be rewritten{times.threshold(run, flagged)}", notes
 
 
 def _rule(params: dict[str, Any]) -> str | float | None:
