@@ -1,4 +1,4 @@
-"""Files of arrays: ``.npz`` without pickled objects, written whole or not at all, read or mapped into memory."""
+"""Files of arrays: ``.npz`` without pickled objects, written whole or not at all, read or mapped."""
 
 from __future__ import annotations
 
@@ -33,26 +33,29 @@ def write_arrays(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
 
 
 def read_arrays(file: Path, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
-    """Reads a ``.npz`` file, or some of its arrays.
+    """Reads a file of :func:`write_arrays`, or some of its arrays; holds no more than the file does.
 
     Raises:
         RunError: if it is damaged
     """
-    with _explained(file), np.load(file, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in (arrays if names is None else names)}
+    return {name: np.array(array) for name, array in map_arrays(file, names).items()}
 
 
-def map_arrays(file: Path) -> dict[str, NDArray[Any]]:
+def map_arrays(file: Path, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
     """The arrays of a file of :func:`write_arrays` where they lie on disk, read-only; their checksums are compared.
 
+    Args:
+        file: the file
+        names (None): the arrays that are wanted, by default all
+
     Raises:
         RunError: if it is damaged
     """
-    with _explained(file):
+    with damage_told(file):
         with zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
+            members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
         content = np.memmap(file, np.uint8, "r")
-        return {member.filename.removesuffix(".npy"): _mapped(content, member) for member in members}
+        return {name: _mapped(content, members[name]) for name in (members if names is None else names)}
 
 
 def _mapped(content: NDArray[np.uint8], member: zipfile.ZipInfo) -> NDArray[Any]:
@@ -68,7 +71,8 @@ def _mapped(content: NDArray[np.uint8], member: zipfile.ZipInfo) -> NDArray[Any]
     ):
         raise ValueError(f"the checksum of '{member.filename}' is not that of its content")
     header = io.BytesIO(data[:_LONGEST_HEADER].tobytes())
-    np.lib.format.read_magic(header)
+    if np.lib.format.read_magic(header) != (1, 0):
+        raise ValueError(f"'{member.filename}' is of another version of the format")
     shape, by_columns, kind = np.lib.format.read_array_header_1_0(header)
     if kind.hasobject:
         raise ValueError(f"'{member.filename}' holds objects")
@@ -77,8 +81,12 @@ def _mapped(content: NDArray[np.uint8], member: zipfile.ZipInfo) -> NDArray[Any]
 
 
 @contextmanager
-def _explained(file: Path) -> Iterator[None]:
-    """Says what to do where a file is damaged."""
+def damage_told(file: Path) -> Iterator[None]:
+    """Says what to do where a file is damaged.
+
+    Raises:
+        RunError: with the file and the remedy, for any error in the block
+    """
     try:
         yield
     except Exception as error:  # a damaged archive raises many types

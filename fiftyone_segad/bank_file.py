@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .array_files import damage_told
 from .embedders.base import Level
 from .errors import BankError
 from .levels import Levels
@@ -197,9 +198,14 @@ def bank_copies(store: RunStore, paths: Iterable[str]) -> dict[str, str]:
 
 
 def bank_images(store: RunStore) -> dict[str, FileState]:
-    """The images of a bank that was unpacked into a store, by name; empty for a run that has a bank of its own."""
+    """The images of a bank that was unpacked into a store, by name; empty for a run that has a bank of its own.
+
+    Raises:
+        RunError: if what is known of them is damaged
+    """
     known = read_json(store.folder / _COPIES) or {}
-    return {name: FileState(name, size, sha256) for sha256, (name, size) in known.items()}
+    with damage_told(store.folder / _COPIES):
+        return {str(name): FileState(str(name), int(size), sha256) for sha256, (name, size) in known.items()}
 
 
 def file_state(path: str, name: str) -> FileState:

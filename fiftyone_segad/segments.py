@@ -116,8 +116,8 @@ def tiles(size: Size, tile: float = DEFAULT_TILE, stride: float = DEFAULT_STRIDE
     columns, rows = (ceil(round((length - side) / step, 6)) + 1 for length in size)
     if columns * rows > MOST_TILES:
         raise ValueError(
-            f"An image of {size[0]} x {size[1]} px would have {columns * rows:,} tiles, more than {MOST_TILES:,}; cut it "
-            "into shorter ones, or use larger tiles"
+            f"An image of {size[0]} x {size[1]} px would have {columns * rows:,} tiles, more than {MOST_TILES:,}; cut "
+            "it into shorter ones, or use larger tiles"
         )
 
     def spread(length: int, count: int) -> NDArray[np.int64]:

@@ -20,17 +20,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .array_files import map_arrays, read_arrays, write_arrays
+from .array_files import damage_told, map_arrays, read_arrays, write_arrays
 from .segments import Segments, from_intervals
+
+_Record = TypeVar("_Record")
 
 PART_SIZE = 32
 """Images a part: what a crash can lose, and what is held in memory."""
@@ -96,6 +98,17 @@ class Parts:
         for file in self._files():
             yield self._read(file)
 
+    def unpacked(self, unpack: Callable[[dict[str, NDArray[Any]]], Iterator[_Record]]) -> Iterator[_Record]:
+        """What a function makes of each part, in order.
+
+        Raises:
+            RunError: if a part is damaged, or its arrays do not fit each other
+        """
+        for file in self._files():
+            part = self._read(file)
+            with damage_told(file):
+                yield from unpack(part)
+
     def values(self, name: str) -> list[str]:
         """The texts in one array of all parts; the others are not read."""
         return [str(value) for file in self._files() for value in read_arrays(file, [name])[name]]
@@ -149,8 +162,7 @@ class ScoreParts:
         self._parts.check()
 
     def __iter__(self) -> Iterator[ImageScores]:
-        for part in self._parts:
-            yield from unpack_scores(part)
+        return self._parts.unpacked(unpack_scores)
 
 
 class FeatureParts:
@@ -185,19 +197,7 @@ class FeatureParts:
         return self._parts.values("paths")
 
     def __iter__(self) -> Iterator[ImageFeatures]:
-        for part in self._parts:
-            levels = range(sum(name.startswith("rows") for name in part))
-            rows = [np.split(part[f"rows{level}"], part[f"ends{level}"][:-1]) for level in levels]
-            segments = [_unpack_segments(part, str(level)) for level in levels]
-            distances = [
-                np.split(part[f"distances{level}"], np.cumsum([len(each) for each in segments[level]])[:-1])
-                for level in levels
-                if f"distances{level}" in part
-            ]
-            for i, path in enumerate(part["paths"]):
-                own = [rows[level][i] for level in levels]
-                cut, away = [each[i] for each in segments], [each[i] for each in distances]
-                yield ImageFeatures(str(path), cut, own, bool(part["whole"][i]), away)
+        return self._parts.unpacked(_unpack_features)
 
 
 class RunStore:
@@ -316,7 +316,7 @@ def read_json(file: Path) -> dict[str, Any] | None:
     """Reads a JSON object; None if the file is absent or damaged."""
     try:
         value = json.loads(file.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -335,11 +335,43 @@ def pack_scores(records: Iterable[ImageScores]) -> dict[str, NDArray[Any]]:
 
 
 def unpack_scores(part: Mapping[str, NDArray[Any]]) -> Iterator[ImageScores]:
-    """What :func:`pack_scores` packed."""
-    scores = np.split(part["scores"], part["score_ends"][:-1])
-    outliers = np.split(part["outliers"], part["score_ends"][:-1])
-    for i, (id, segments) in enumerate(zip(part["ids"], _unpack_segments(part), strict=True)):
-        yield ImageScores(str(id), segments, scores[i], outliers[i], float(part["image_scores"][i]))
+    """What :func:`pack_scores` packed.
+
+    Raises:
+        ValueError: if the arrays do not fit each other
+    """
+    scores = _split(part["scores"], part["score_ends"])
+    outliers = _split(part["outliers"], part["score_ends"])
+    segments = _unpack_segments(part, "", [len(own) for own in scores])
+    images = zip(part["ids"], segments, scores, outliers, part["image_scores"], strict=True)
+    for id, cut, own, outlying, image_score in images:
+        if len(cut) != len(own):
+            raise ValueError(f"'{id}' has {len(cut)} segments and {len(own)} scores")
+        yield ImageScores(str(id), cut, own, outlying, float(image_score))
+
+
+def _unpack_features(part: Mapping[str, NDArray[Any]]) -> Iterator[ImageFeatures]:
+    levels = range(sum(name.startswith("rows") for name in part))
+    rows = [_split(part[f"rows{level}"], part[f"ends{level}"]) for level in levels]
+    segments = [_unpack_segments(part, str(level), [len(own) for own in rows[level]]) for level in levels]
+    distances = [
+        _split(part[f"distances{level}"], np.cumsum([len(each) for each in segments[level]]))
+        for level in levels
+        if f"distances{level}" in part
+    ]
+    for i, (path, whole) in enumerate(zip(part["paths"], part["whole"], strict=True)):
+        own = [rows[level][i] for level in levels]
+        cut, away = [each[i] for each in segments], [each[i] for each in distances]
+        yield ImageFeatures(str(path), cut, own, bool(whole), away)
+
+
+def _split(values: NDArray[Any], ends: NDArray[Any]) -> list[NDArray[Any]]:
+    """The values of each image, from where they end."""
+    if ends.ndim != 1 or ends.dtype.kind not in "iu" or (np.diff(ends, prepend=0) < 0).any():
+        raise ValueError("its images have no ends")
+    if len(values) != (ends[-1] if len(ends) else 0):
+        raise ValueError(f"its images end at {ends[-1:]}, their values at {len(values)}")
+    return np.split(values, ends[:-1]) if len(ends) else []
 
 
 def _pack_segments(several: list[Segments]) -> dict[str, NDArray[Any]]:
@@ -352,12 +384,11 @@ def _pack_segments(several: list[Segments]) -> dict[str, NDArray[Any]]:
     }
 
 
-def _unpack_segments(part: Mapping[str, NDArray[Any]], suffix: str = "") -> list[Segments]:
-    geometries = np.split(part[f"geometry{suffix}"], part[f"geometry_ends{suffix}"][:-1])
-    return [
-        _segments((int(size[0]), int(size[1])), tuple(shape.tolist()), geometry)
-        for size, shape, geometry in zip(part[f"sizes{suffix}"], part[f"shapes{suffix}"], geometries, strict=True)
-    ]
+def _unpack_segments(part: Mapping[str, NDArray[Any]], suffix: str, most: Sequence[int]) -> list[Segments]:
+    """The segments of each image, of which there may be so many."""
+    geometries = _split(part[f"geometry{suffix}"], part[f"geometry_ends{suffix}"])
+    images = zip(part[f"sizes{suffix}"].tolist(), part[f"shapes{suffix}"].tolist(), geometries, most, strict=True)
+    return [_segments((width, height), tuple(shape), own, limit) for (width, height), shape, own, limit in images]
 
 
 def _geometry(segments: Segments) -> NDArray[np.int64]:
@@ -367,8 +398,12 @@ def _geometry(segments: Segments) -> NDArray[np.int64]:
     return np.concatenate([segments.columns.ravel(), segments.rows.ravel()])
 
 
-def _segments(size: tuple[int, int], shape: tuple[int, ...], geometry: NDArray[np.int64]) -> Segments:
+def _segments(size: tuple[int, int], shape: tuple[int, ...], geometry: NDArray[np.int64], most: int) -> Segments:
     if shape == (0, 0):
         return Segments(size, geometry.reshape(-1, 4))
-    columns, rows = geometry[: 2 * shape[1]], geometry[2 * shape[1] :]
-    return from_intervals(size, columns.reshape(-1, 2), rows.reshape(-1, 2))
+    rows, columns = shape
+    # A short list of intervals can stand for more boxes than any memory holds
+    if rows < 1 or columns < 1 or rows * columns > most or len(geometry) != 2 * (rows + columns):
+        raise ValueError(f"{rows} x {columns} segments do not fit {most} values and {len(geometry)} coordinates")
+    across, down = geometry[: 2 * columns], geometry[2 * columns :]
+    return from_intervals(size, across.reshape(-1, 2), down.reshape(-1, 2))
