@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from .cancel_run import CancelRun
 from .compute import ComputeSegmentAnomalies
-from .delete_curation import DeleteCuration
-from .delete_run import DeleteRun
+from .delete import DeleteCuration, DeleteRun
 from .evaluate import EvaluateAnomalies
 from .export_curated import ExportCurated
 from .find_contamination import FindContamination

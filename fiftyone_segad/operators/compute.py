@@ -54,9 +54,7 @@ class ComputeSegmentAnomalies(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """The form."""
         inputs = types.Object()
-        if ctx.dataset is None:
-            forms.stop(inputs, "no_dataset", "Open a dataset first")
-        else:
+        if forms.has_dataset(ctx, inputs):
             images = len(ctx.target_view())
             if images == 0:
                 forms.stop(inputs, "empty", "There are no samples in the view", "Clear its filters")

@@ -23,8 +23,7 @@ def execution_options(ctx: foo.ExecutionContext) -> foo.ExecutionOptions:
 
 def has_images(ctx: foo.ExecutionContext, inputs: types.Object, time: Callable[[Samples], str]) -> bool:
     """Whether there are images to work on; says how many, and how long they take."""
-    if ctx.dataset is None:
-        forms.stop(inputs, "no_dataset", "Open a dataset first")
+    if not forms.has_dataset(ctx, inputs):
         return False
     samples = ctx.target_view()
     images = len(samples)

@@ -36,9 +36,7 @@ class EvaluateAnomalies(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """The form."""
         inputs = types.Object()
-        if ctx.dataset is None:
-            forms.stop(inputs, "no_dataset", "Open a dataset first")
-        elif (run := forms.choose_run(ctx, inputs)) is not None:
+        if (run := forms.choose_run(ctx, inputs)) is not None:
             forms.choose_truth(ctx, inputs)
             key = inputs.str("eval_key", label="Evaluation key", description="Keeps the result under this name")
             name = forms.text(ctx.params, "eval_key")

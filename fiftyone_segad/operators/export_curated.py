@@ -43,9 +43,7 @@ class ExportCurated(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """The form."""
         inputs = types.Object()
-        if ctx.dataset is None:
-            forms.stop(inputs, "no_dataset", "Open a dataset first")
-        else:
+        if forms.has_dataset(ctx, inputs):
             _add_inputs(ctx, inputs)
         return types.Property(inputs, view=types.View(label="Export curated images"))
 

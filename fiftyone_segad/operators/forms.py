@@ -33,6 +33,13 @@ def stop(inputs: types.Object, name: str, label: str, description: str = "") -> 
     prop.invalid = True
 
 
+def has_dataset(ctx: foo.ExecutionContext, inputs: types.Object) -> bool:
+    """Whether a dataset is open; says that one is needed."""
+    if ctx.dataset is None:
+        stop(inputs, "no_dataset", "Open a dataset first")
+    return ctx.dataset is not None
+
+
 def told(form: types.Object, text: str) -> types.Property:
     """Ends the form of a result with what to do next, where it is seen: the App shows no title above the result of an
     operator that has shown its progress."""
@@ -115,7 +122,9 @@ def embedder_name(params: dict[str, Any]) -> str:
 
 def choose_run(ctx: foo.ExecutionContext, inputs: types.Object, default: bool = True) -> str | None:
     """Adds a list of the dataset's runs; returns the chosen one, or None after saying that there are none."""
-    runs = list_runs(ctx.dataset) if ctx.dataset is not None else []
+    if not has_dataset(ctx, inputs):
+        return None
+    runs = list_runs(ctx.dataset)
     if not runs:
         stop(inputs, "no_runs", "There are no runs yet", "Run 'Compute segment anomalies' first")
         return None

@@ -36,12 +36,9 @@ class Rescore(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """The form."""
         inputs = types.Object()
-        if ctx.dataset is None:
-            forms.stop(inputs, "no_dataset", "Open a dataset first")
-        else:
-            key = forms.choose_run(ctx, inputs)
-            if key is not None:
-                _add_marks(ctx, inputs, key)
+        key = forms.choose_run(ctx, inputs)
+        if key is not None:
+            _add_marks(ctx, inputs, key)
         return types.Property(inputs, view=types.View(label="Rescore"))
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:

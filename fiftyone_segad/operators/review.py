@@ -31,9 +31,7 @@ class _Review(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """The form."""
         inputs = types.Object()
-        if ctx.dataset is None:
-            forms.stop(inputs, "no_dataset", "Open a dataset first")
-        elif forms.choose_run(ctx, inputs) is not None:
+        if forms.choose_run(ctx, inputs) is not None:
             self.add_inputs(ctx, inputs)
         return types.Property(inputs, view=types.View(label=self.config.label.removeprefix("Anomalies: ").capitalize()))
 

@@ -35,8 +35,7 @@ class SaveBank(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """The form."""
         inputs = types.Object()
-        if ctx.dataset is None:
-            forms.stop(inputs, "no_dataset", "Open a dataset first")
+        if not forms.has_dataset(ctx, inputs):
             return types.Property(inputs)
         keys = [key for key in list_runs(ctx.dataset) if _has_bank(ctx.dataset, key)]
         if not keys:

@@ -38,9 +38,7 @@ class ScoreNew(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """The form."""
         inputs = types.Object()
-        if ctx.dataset is None:
-            forms.stop(inputs, "no_dataset", "Open a dataset first")
-        else:
+        if forms.has_dataset(ctx, inputs):
             _add_inputs(ctx, inputs)
         return types.Property(inputs, view=types.View(label="Score new images"))
 

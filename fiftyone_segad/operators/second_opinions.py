@@ -31,9 +31,7 @@ class SecondOpinions(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """The form."""
         inputs = types.Object()
-        if ctx.dataset is None:
-            forms.stop(inputs, "no_dataset", "Open a dataset first")
-        elif (key := forms.choose_run(ctx, inputs)) is not None:
+        if (key := forms.choose_run(ctx, inputs)) is not None:
             others = [run for run in list_runs(ctx.dataset) if run != key]
             if others:
                 about = "What the two call differently comes first"

@@ -33,8 +33,7 @@ class SelectCoreset(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """The form."""
         inputs = types.Object()
-        if ctx.dataset is None:
-            forms.stop(inputs, "no_dataset", "Open a dataset first")
+        if not forms.has_dataset(ctx, inputs):
             return types.Property(inputs)
         normals.add_inputs(ctx, inputs)
         try:

@@ -43,12 +43,9 @@ class SetThreshold(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """The form."""
         inputs = types.Object()
-        if ctx.dataset is None:
-            forms.stop(inputs, "no_dataset", "Open a dataset first")
-        else:
-            key = forms.choose_run(ctx, inputs)
-            if key is not None:
-                _add_rule(ctx, inputs, key)
+        key = forms.choose_run(ctx, inputs)
+        if key is not None:
+            _add_rule(ctx, inputs, key)
         return types.Property(inputs, view=types.View(label="Set the threshold of a run"))
 
     def resolve_execution_options(self, ctx: foo.ExecutionContext) -> foo.ExecutionOptions:

@@ -34,9 +34,7 @@ class VisualizeSegments(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         """The form."""
         inputs = types.Object()
-        if ctx.dataset is None:
-            forms.stop(inputs, "no_dataset", "Open a dataset first")
-        elif forms.choose_run(ctx, inputs) is not None:
+        if forms.choose_run(ctx, inputs) is not None:
             images = inputs.int(
                 "max_images",
                 default=MAX_IMAGES,
