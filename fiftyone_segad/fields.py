@@ -17,6 +17,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 from PIL import Image
 
+from .database import asked_again
 from .maps import MAP_SIDE, Region, anomaly_map, anomaly_mask, connected_regions, segments_mask
 from .runs import FIELD_NAMES, Run, check_exists, delete_fields, field_name, put_in_force
 from .store import ImageScores
@@ -78,16 +79,14 @@ def write_fields(
         OSError: if the map or mask files cannot be written; nothing of the dataset has changed then
     """
     chosen = tuple(names)
-    delete_fields(dataset, run.key, pending_only=True)
     try:
         _declare(dataset, run.key, chosen)
         paths = {name: field_name(run.key, name, pending=True) for name in chosen}
         _write(dataset, run, records, calibration, paths, advance)
+        _colour(dataset, run.key)
     except BaseException:
         delete_fields(dataset, run.key, pending_only=True)
         raise
-    dataset.mask_targets = {**dataset.mask_targets, field_name(run.key, "mask"): {255: ANOMALOUS}}
-    _colour(dataset, run.key)
     put_in_force(dataset, run, chosen, obsolete)
 
 
@@ -123,10 +122,10 @@ def _write(
             labels = list(threads.map(writer.labels, batch))
             for name, path in paths.items():
                 values = {record.id: label[name] for record, label in zip(batch, labels, strict=True)}
-                dataset.set_values(path, values, key_field="id")
+                asked_again(dataset.set_values)(path, values, key_field="id")
             advance(len(batch))
     lists = [path for name, path in paths.items() if name in ("pred", "segments", "regions")]
-    dataset.add_dynamic_sample_fields(fields=lists)
+    asked_again(dataset.add_dynamic_sample_fields)(fields=lists)
 
 
 def flagged(samples: Samples, run: Run) -> fo.DatasetView:
@@ -240,7 +239,9 @@ def detection(region: Region, size: tuple[int, int], label: str = ANOMALOUS) -> 
     )
 
 
+@asked_again
 def _declare(dataset: fo.Dataset, key: str, names: tuple[str, ...]) -> None:
+    delete_fields(dataset, key, pending_only=True)
     for name in names:
         kind = _KINDS[name]
         pending = field_name(key, name, pending=True)
@@ -252,8 +253,10 @@ def _declare(dataset: fo.Dataset, key: str, names: tuple[str, ...]) -> None:
             )
 
 
+@asked_again
 def _colour(dataset: fo.Dataset, key: str) -> None:
     """Shows what is anomalous in red."""
+    dataset.mask_targets = {**dataset.mask_targets, field_name(key, "mask"): {255: ANOMALOUS}}
     by_label = [{"value": ANOMALOUS, "color": _RED}, {"value": NORMAL, "color": _GREY}]
     ours: list[dict[str, Any]] = [
         {"path": field_name(key, name), "fieldColor": _RED, "colorByAttribute": "label", "valueColors": by_label}

@@ -30,28 +30,26 @@ os.environ["FIFTYONE_PLUGINS_DIR"] = str(ROOT)
 sys.path.insert(0, str(ROOT / "examples"))
 
 
-def _start_mongod(folder: Path) -> subprocess.Popen[bytes] | None:
-    """Starts FiftyOne's own mongod on a free port and points FiftyOne to it."""
-    spec = importlib.util.find_spec("fiftyone")
-    assert spec is not None and spec.origin is not None
-    mongod = Path(spec.origin).parent / "db" / "bin" / "mongod"
-    if not mongod.is_file() or "FIFTYONE_DATABASE_URI" in os.environ:
-        return None
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (folder / "db").mkdir()
-    process = subprocess.Popen(
-        [mongod, "--dbpath", folder / "db", "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"],
-        stdout=subprocess.DEVNULL,
-    )
+def start_mongod(folder: Path, port: int = 0) -> tuple[subprocess.Popen[bytes], str]:
+    """Starts FiftyOne's own mongod on a port, a free one by default; returns it and its address."""
+    if not port:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+    options = ["--dbpath", folder, "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
+    process = subprocess.Popen([_mongod(), *options], stdout=subprocess.DEVNULL)
     for _ in range(300):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 break
         time.sleep(0.1)
-    os.environ["FIFTYONE_DATABASE_URI"] = f"mongodb://127.0.0.1:{port}"
-    return process
+    return process, f"mongodb://127.0.0.1:{port}"
+
+
+def _mongod() -> Path:
+    spec = importlib.util.find_spec("fiftyone")
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent / "db" / "bin" / "mongod"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,7 +58,10 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["FIFTYONE_DEFAULT_DATASET_DIR"] = str(folder / "datasets")
     os.environ["FIFTYONE_SEGAD_DIR"] = str(folder / "segad")
     config.stash[_FOLDER] = folder
-    config.stash[_MONGOD] = _start_mongod(folder)
+    config.stash[_MONGOD] = None
+    if _mongod().is_file() and "FIFTYONE_DATABASE_URI" not in os.environ:
+        (folder / "db").mkdir()
+        config.stash[_MONGOD], os.environ["FIFTYONE_DATABASE_URI"] = start_mongod(folder / "db")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
