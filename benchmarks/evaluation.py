@@ -36,9 +36,9 @@ from scipy import ndimage
 import fiftyone_segad as segad
 from fiftyone_segad.datasets import IMAGE_SUFFIXES
 from fiftyone_segad.fields import zero_mask
+from fiftyone_segad.folders import runs_folder
 from fiftyone_segad.images import read_header
 from fiftyone_segad.maps import anomaly_map
-from fiftyone_segad.folders import runs_folder
 from fiftyone_segad.runs import Run, save_run
 from fiftyone_segad.segments import patch_grid
 from fiftyone_segad.store import ImageScores, RunStore

@@ -1,0 +1,119 @@
+"""The models beside what they replace, measured side by side in one run.
+
+    python benchmarks/engines.py [--rounds 5]
+
+- fastdup's model on tiles of a 1024 px image: in memory, and real fastdup over tile files (``fastdup.run`` in a process
+  that is kept warm), with the writing of the files counted and not counted.
+- EfficientNet-Lite2 at 512 px: the default embedder's network, and the same weights in PyTorch's eager mode with the
+  default layout, up to the last stage that is used; and how far their outputs differ.
+
+The two are timed in turns, so that a drift of the machine's speed falls on both; ratios are medians of pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from skimage import data, transform
+from speed import timed
+
+from fiftyone_segad.embedders.efficientnet import INPUT_SIZE, LEVELS, EfficientNetEmbedder, build_network, weights_file
+from fiftyone_segad.embedders.fastdup import FastdupEmbedder
+from fiftyone_segad.embedders.fastdup_native import FastdupNativeEmbedder, write_segments
+from fiftyone_segad.embedders.weights import read_weights
+from fiftyone_segad.segments import grid
+from fiftyone_segad.threads import usable_cores
+
+GRID = 16
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    compare_fastdup(rounds)
+    compare_torch(rounds)
+
+
+def compare_fastdup(rounds: int) -> None:
+    """Tiles a second of fastdup's model."""
+    picture = transform.resize(data.brick(), (1024, 1024))
+    image = np.repeat((255 * picture).astype(np.uint8)[..., None], 3, axis=2)
+    tiles = grid((1024, 1024), GRID)
+    with FastdupEmbedder() as ours, FastdupNativeEmbedder() as native, tempfile.TemporaryDirectory() as scratch:
+        folders = iter(range(10_000))
+
+        def written() -> str:
+            folder = f"{scratch}/{next(folders)}"
+            write_segments(image, tiles, f"{folder}/segments")
+            return folder
+
+        ready = iter([written() for _ in range(rounds + 1)])
+        ways: dict[str, Callable[[], Any]] = {
+            "in memory, bit for bit (`within_image`)": lambda: ours.embed(image, tiles),
+            "in memory, convolutions rearranged (`reference`)": lambda: ours._run(ours._fast, image, tiles),
+            "real fastdup, files there already": lambda: native._ask("features", next(ready)),
+            "real fastdup, files written": lambda: native._ask("features", written()),
+        }
+        times = in_turns(ways, rounds)
+    print(f"\n| fastdup's model on {len(tiles)} tiles of a 1024 px image | tiles/s | exact beside it | rearranged |")
+    print("| --- | --- | --- | --- |")
+    exact, fast = list(times.values())[:2]
+    for name, seconds in times.items():
+        rate = len(tiles) / statistics.median(seconds)
+        print(f"| {name} | {rate:.0f} | {ratio(seconds, exact)} | {ratio(seconds, fast)} |", flush=True)
+
+
+def compare_torch(rounds: int) -> None:
+    """Images a second of EfficientNet-Lite2."""
+    import efficientnet_lite_pytorch as package
+    import onnxruntime
+    import torch
+
+    torch.set_num_threads(usable_cores())
+    image = np.random.default_rng(0).integers(0, 256, (1, INPUT_SIZE, INPUT_SIZE, 3), dtype=np.uint8)
+    network = package.EfficientNet(*package.get_model_params("efficientnet-lite2", {"image_size": INPUT_SIZE})).eval()
+    network.load_state_dict(torch.load(weights_file(2), weights_only=True))
+    x = torch.from_numpy(((image.astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2).copy())
+
+    def eager() -> Any:
+        with torch.inference_mode():
+            features = network._swish(network._bn0(network._conv_stem(x)))
+            for block in network._blocks:
+                features = block(features)
+            return features
+
+    last = max(stage for stages in LEVELS.values() for stage in stages)
+    plain = onnxruntime.InferenceSession(
+        build_network(read_weights(weights_file(2)), {last: 1}), providers=["CPUExecutionProvider"]
+    )
+    with EfficientNetEmbedder() as embedder:
+        session = embedder._session  # type: ignore[attr-defined]
+        times = in_turns({"ours": lambda: session.run(None, {"image": image}), "eager": eager}, rounds)
+    apart = np.abs(plain.run(None, {"image": image})[0] - eager().numpy().transpose(0, 2, 3, 1)).max()
+    print(f"\n| EfficientNet-Lite2, {INPUT_SIZE} px | images/s | ratio |")
+    print("| --- | --- | --- |")
+    for name, label in (("ours", "ONNX Runtime, pooled maps of all levels"), ("eager", "PyTorch eager, last map only")):
+        print(f"| {label} | {1 / statistics.median(times[name]):.2f} | {ratio(times[name], times['ours'])} |")
+    print(f"\nLargest difference of the last stage's output: {apart:.1e}")
+
+
+def in_turns(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each of several ways, in turns, after one turn that does not count."""
+    turns = [[timed(way) for way in ways.values()] for _ in range(rounds + 1)][1:]
+    return dict(zip(ways, map(list, zip(*turns, strict=True)), strict=True))
+
+
+def ratio(seconds: list[float], base: list[float]) -> str:
+    """How many times as fast ``base`` is."""
+    return f"{statistics.median(a / b for a, b in zip(seconds, base, strict=True)):.2f}"
+
+
+if __name__ == "__main__":
+    main()
