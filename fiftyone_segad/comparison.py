@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from .bank_coreset import CANDIDATES
 from .errors import SegadError
 from .images import turn_image
 from .job import Embedded, ImageTask, Job, JobImage, Reader, image_scores
@@ -31,9 +32,6 @@ BANK_BYTES = 256 * 2**20
 
 _USUAL_WIDTH = 576
 """Features of levels that are not reduced to components: those of fastdup."""
-
-_CANDIDATES = 2
-"""Rows that are kept for a coreset to choose from, for each that it may choose."""
 
 Score = Callable[[Rows, Sequence[Segments], str], list[LevelScores]]
 """Scores each level of an image; what the bank has from the same file is left out."""
@@ -77,11 +75,12 @@ def embed_bank(job: Job, levels: Levels, images: list[JobImage], whole: set[str]
     known = set(job.store.bank.paths())
     limits = row_limits(job, levels)
     pending: list[ImageFeatures] = []
-    shares = [max(_CANDIDATES * limit // len(images), 1) for limit in limits]
+    shares = [max(CANDIDATES * limit // len(images), 1) for limit in limits]
     task = _BankTask(job.reader, levels, rotations, whole, shares, job.seed)
     job.advance(len(known))
     try:
-        for features in job.map(task, [image for image in images if image.path not in known]):
+        # In order, since a coreset depends on it
+        for features in job.map(task, [image for image in images if image.path not in known], ordered=True):
             pending.append(features)
             if len(pending) >= PART_SIZE:
                 job.store.bank.append(pending)

@@ -204,23 +204,26 @@ class Job:
         """Turns the job's images into features."""
         return Reader(self.embedder, self.segments, self.clock)
 
-    def map(
-        self, task: ImageTask[Result], images: list[JobImage], advance: Advance | None = None, met_again: bool = False
-    ) -> Iterator[Result]:
-        """Yields what a task makes of the images that can be used, in any order; the others are noted in ``skipped``.
+    def map(self, task: ImageTask[Result], images: list[JobImage], ordered: bool = False) -> Iterator[Result]:
+        """Yields what a task makes of the images that can be used; the others are noted in ``skipped``.
 
         Args:
             task: the task
             images: the images
-            advance: what to call instead of :attr:`advance`
-            met_again: whether another pass meets the same images, and notes those that cannot be used
+            ordered (False): whether the results must come in the images' order
         """
-        yield from self._collect((self.executor or self._local).map(task, images), advance or self.advance, met_again)
+        yield from self._collect(self.run_by.map(task, images, ordered), self.advance, False)
 
     def embed(
         self, images: list[JobImage], advance: Advance | None = None, met_again: bool = False
     ) -> Iterator[Embedded]:
-        """As :meth:`map`, yields the images themselves with their features, in order and always on this machine."""
+        """Yields the images that can be used with their features, in order and embedded by this machine.
+
+        Args:
+            images: the images; those that cannot be used are noted in ``skipped``
+            advance: what to call instead of :attr:`advance`
+            met_again: whether another pass meets the same images, and notes those that cannot be used
+        """
         yield from self._collect(self._local.map(_Embed(self.reader), images), advance or self.advance, met_again)
 
     def _collect(
@@ -233,6 +236,11 @@ class Job:
                 elif not met_again:
                     self.skip(image, result.reason)
                 advance(1)
+
+    @property
+    def run_by(self) -> Executor:
+        """What has the images worked on."""
+        return self.executor or self._local
 
     @property
     def _local(self) -> LocalExecutor:

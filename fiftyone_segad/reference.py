@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .bank_coreset import bank_coreset
 from .clock import Clock
 from .comparison import (
     Marked,
@@ -28,7 +29,6 @@ from .images import turn_image
 from .job import Job, JobImage, image_scores
 from .levels import Levels, Rows
 from .scoring.bank import Bank
-from .scoring.coreset import greedy_coreset
 from .scoring.fusion import LevelScores
 from .segments import Segments
 from .store import FeatureParts, ImageFeatures
@@ -164,13 +164,8 @@ def bank_rows(job: Job, levels: Levels, images: FeatureParts) -> Iterator[list[N
     """Yields the rows of each level's bank, image by image; a coreset of them if it has more than it may have."""
     for level, limit in enumerate(row_limits(job, levels)):
         rows = [image.rows[level] for image in images]
-        total = sum(map(len, rows))
-        if total > limit:
-            chosen = greedy_coreset(np.concatenate(rows), limit, job.seed)
-            ends = np.cumsum([len(each) for each in rows])
-            inside = np.split(chosen, np.searchsorted(chosen, ends[:-1]))
-            starts = ends - [len(each) for each in rows]
-            rows = [each[own - start] for each, own, start in zip(rows, inside, starts, strict=True)]
+        if sum(map(len, rows)) > limit:
+            rows = bank_coreset(rows, limit, job.seed, job.run_by, job.clock)
         yield rows
 
 

@@ -40,10 +40,15 @@ class Executor(ABC):
     """Has a task done with many items."""
 
     @abstractmethod
-    def map(self, task: Task[Item, Result], items: Iterable[Item]) -> Results[Item, Result]:
-        """Yields each item with what the task made of it, in any order.
+    def map(self, task: Task[Item, Result], items: Iterable[Item], ordered: bool = False) -> Results[Item, Result]:
+        """Yields each item with what the task made of it.
 
         What was begun is given up when the generator is closed. Errors of the task are passed on.
+
+        Args:
+            task: the task
+            items: the items
+            ordered (False): whether they must come in their order
         """
 
     def close(self) -> None:  # noqa: B027 - most executors hold nothing

@@ -18,8 +18,8 @@ class LocalExecutor(Executor):
     def __init__(self, workers: int) -> None:
         self._workers = workers
 
-    def map(self, task: Task[Item, Result], items: Iterable[Item]) -> Results[Item, Result]:
-        """As in the base class, in order."""
+    def map(self, task: Task[Item, Result], items: Iterable[Item], ordered: bool = False) -> Results[Item, Result]:
+        """As in the base class, always in order."""
         contents = ahead(task.read, items, self._workers)
         while True:
             with task.clock("decode"):

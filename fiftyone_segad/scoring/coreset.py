@@ -30,20 +30,35 @@ def greedy_coreset(rows: NDArray[np.floating], size: int, seed: int = 0) -> NDAr
     Returns:
         indices ``[min(size, n)]`` in ascending order
     """
-    count = len(rows)
-    if size < 1:
-        raise ValueError(f"A coreset needs at least 1 row, got {size}")
-    if size >= count:
-        return np.arange(count)
-    order = np.random.default_rng(seed).permutation(count)
-    blocks = np.array_split(order, min(ceil(count / BLOCK), ceil(count * size / WORK), size))
-    # By the blocks' sizes and rounded down, so that no block is asked for more rows than it has
-    shares = np.diff(size * np.cumsum([len(block) for block in blocks]) // count, prepend=0)
-    chosen = [block[_greedy(rows[block], share)] for block, share in zip(blocks, shares, strict=True)]
+    chosen = [block[_greedy(rows[block], share)] for block, share in coreset_blocks(len(rows), size, seed)]
     return np.sort(np.concatenate(chosen))
 
 
+def coreset_blocks(count: int, size: int, seed: int = 0) -> list[tuple[NDArray[np.int64], int]]:
+    """The blocks in which a coreset is chosen, each by itself.
+
+    Args:
+        count: rows there are
+        size: rows to choose, at least 1
+        seed: seed of the division
+
+    Returns:
+        indices of each block's rows, and how many of them are to be chosen
+    """
+    if size < 1:
+        raise ValueError(f"A coreset needs at least 1 row, got {size}")
+    divisions = max(min(ceil(count / BLOCK), ceil(count * size / WORK), size), 1)
+    if size >= count or divisions == 1:
+        return [(np.arange(count), min(size, count))]
+    blocks = np.array_split(np.random.default_rng(seed).permutation(count), divisions)
+    # By the blocks' sizes and rounded down, so that no block is asked for more rows than it has
+    shares = np.diff(size * np.cumsum([len(block) for block in blocks]) // count, prepend=0)
+    return list(zip(blocks, shares.tolist(), strict=True))
+
+
 def _greedy(rows: NDArray[np.floating], size: int) -> NDArray[np.int64]:
+    if size >= len(rows):
+        return np.arange(len(rows))
     values = np.asarray(rows, np.float32)
     squares = (values**2).sum(axis=1)
     centre = int(((values - values.mean(axis=0)) ** 2).sum(axis=1).argmax())
