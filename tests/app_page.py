@@ -18,9 +18,7 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-ge
 
 
 @contextmanager
-def app_page(
-    dataset: fo.Dataset, width: int = 1280, height: int = 1000, panel: bool = True, dark: bool = True
-) -> Iterator[Any]:
+def app_page(dataset: fo.Dataset, width: int = 1280, height: int = 1000, panel: bool = True) -> Iterator[Any]:
     """A page with the dataset in the App, the triage panel beside the grid; both end with the context."""
     from playwright.sync_api import sync_playwright
 
@@ -34,11 +32,8 @@ def app_page(
                 executable_path=CHROMIUM,
                 args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-quic"],
             )
-            context = browser.new_context(
-                viewport={"width": width, "height": height},
-                base_url=f"http://localhost:{port}",
-                color_scheme="dark" if dark else "light",
-            )
+            size: Any = {"width": width, "height": height}
+            context = browser.new_context(viewport=size, base_url=f"http://localhost:{port}")
             context.set_default_timeout(2 * MINUTE)
             yield open_dataset(context.new_page(), dataset.name, panel)
             browser.close()
