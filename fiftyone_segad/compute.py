@@ -22,7 +22,7 @@ from .errors import RunError
 from .evaluate import best_thresholds
 from .exclusive import exclusive, watched
 from .fields import THRESHOLD_FIELDS, write_fields
-from .folders import runs_folder
+from .folders import check_links, runs_folder
 from .inputs import check_collection, check_numbers, job_images, reference_images
 from .job import Job, JobImage
 from .methods import run_job, steps
@@ -317,6 +317,7 @@ def open_store(dataset: fo.Dataset, key: str, settings: dict[str, Any], resume: 
 
 def _readable(store: RunStore) -> bool:
     try:
+        check_links(store.folder)
         for _ in store.bank:
             pass
         store.levels()

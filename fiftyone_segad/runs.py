@@ -17,8 +17,9 @@ from fiftyone.core.collections import SampleCollection as Samples
 from fiftyone.core.odm.database import get_db_conn
 
 from .errors import RunBusyError, RunError
-from .folders import delete_folder, delete_interrupted, evaluations_folder, runs_folder
+from .folders import check_links, delete_folder, delete_interrupted, evaluations_folder, runs_folder
 from .locks import run_lock
+from .run_record import check_record
 from .store import RunStore, delete_files
 from .thresholds import Thresholds, threshold_text
 from .wording import counted
@@ -219,7 +220,7 @@ def load_run(dataset: Samples, key: str) -> Run:
 
     Raises:
         ValueError: if there is no such run
-        RunError: if its folder is gone
+        RunError: if its folder is gone or leads elsewhere, or what is stored of it is damaged
     """
     root = dataset._root_dataset
     runs = list_runs(root)
@@ -228,6 +229,7 @@ def load_run(dataset: Samples, key: str) -> Run:
             f"Dataset '{root.name}' has no run '{key}'"
             + (f"; its runs are {runs}" if runs else "; make one with compute_segment_anomalies()")
         )
+    _check_record(root, key)
     if _saved(root, key).get("pending"):
         with suppress(RunBusyError), run_lock(root, key):  # else whoever holds it is about to do it
             settle(root, key)
@@ -239,7 +241,18 @@ def load_run(dataset: Samples, key: str) -> Run:
         raise RunError(
             f"The folder of run '{key}' is gone ('{run.folder}'); remove the run with delete_run() and compute it again"
         )
+    check_links(Path(run.folder))
     return run
+
+
+def _check_record(dataset: fo.Dataset, key: str) -> None:
+    try:
+        check_record(_saved(dataset, key), key)
+    except ValueError as error:
+        raise RunError(
+            f"What dataset '{dataset.name}' holds of run '{key}' is damaged: {error}. Remove the run with "
+            f"dataset.delete_run('{key}') and compute it again"
+        ) from error
 
 
 def save_run(dataset: fo.Dataset, run: Run) -> None:
@@ -295,7 +308,8 @@ def settle(dataset: fo.Dataset, key: str) -> None:
         if "score" in pending:
             _tag_skipped(dataset, key, saved["skipped"])
         for folder in map(Path, saved["obsolete"]):
-            if runs_folder(dataset, key) in folder.parents:  # a clone's run may lie in the folder of its source
+            # A clone's run may lie in the folder of its source
+            if runs_folder(dataset, key).resolve() in folder.resolve().parents:
                 delete_files(folder)
         dataset.update_run_config(key, dataset.init_run(plugin=PLUGIN, run={**saved, "pending": [], "obsolete": []}))
     delete_fields(dataset, key, pending_only=True)
@@ -398,7 +412,9 @@ def delete_evaluation(dataset: Samples, eval_key: str, keep_pending: bool = Fals
     delete_evaluation_fields(root, eval_key)
     delete_colours(root, {evaluation_field(eval_key, name) for name in EVALUATION_FIELDS})
     root.delete_run(eval_key)
-    delete_files(evaluations_folder(root) / Path(config.errors).name)
+    name = Path(str(config.errors)).name
+    if name.startswith(f"{eval_key}-"):  # else it is not what was stored
+        delete_files(evaluations_folder(root) / name)
 
 
 def delete_evaluation_fields(dataset: fo.Dataset, eval_key: str, pending: bool = False) -> None:
