@@ -94,7 +94,7 @@ def compare_torch(rounds: int) -> None:
         build_network(read_weights(weights_file(2)), {last: 1}), providers=["CPUExecutionProvider"]
     )
     with EfficientNetEmbedder() as embedder:
-        session = embedder._session  # type: ignore[attr-defined]
+        session = embedder._session
         times = in_turns({"ours": lambda: session.run(None, {"image": image}), "eager": eager}, rounds)
     apart = np.abs(plain.run(None, {"image": image})[0] - eager().numpy().transpose(0, 2, 3, 1)).max()
     print(f"\n| EfficientNet-Lite2, {INPUT_SIZE} px | images/s | ratio |")

@@ -88,8 +88,8 @@ LEGEND = """Both sides have EfficientNet-Lite2 with the weights of the package `
 same to 2e-4), images of {size} x {size} px as (RGB - 127) / 128, and the first {normals} images of `train/good`.
 PatchCore takes `blocks.2` and `blocks.4` and keeps a coreset of {coreset:.0%} of its patches, {rows:,} rows.
 `reference` at a stride of 8 compares the same patches of the same two stages; "all strides", 8, 16 and 32, are its
-default. "Same bank size" allows {rows:,} rows a level (`bank_size`); by default a level may take 256 MiB, which is
-more than these images fill. {anomalib}; {threads} threads a side.
+default. "Same bank size" allows {rows:,} rows a level (`bank_size`); by default the finest may have 131,072,
+which is more than these images fill. {anomalib}; {threads} threads a side.
 
 "Fit" is all that is done with the normal images, building the model and decoding included, imports not. PatchCore:
 features and coreset. `reference`: from the call of `compute_segment_anomalies` until it begins with the test images:

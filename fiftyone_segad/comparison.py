@@ -27,8 +27,12 @@ from .threads import batches, in_threads
 CALIBRATION_IMAGES = 500
 """Normal images that are scored without themselves, for scales and thresholds, at most."""
 
+BANK_ROWS = 2**17
+"""Rows of a bank at the finest level, if ``bank_size`` does not say otherwise. More are searched longer than the model
+takes, and find no more (``benchmarks/accuracy.md``)."""
+
 BANK_BYTES = 256 * 2**20
-"""Size of a level's bank at most, if its rows are not limited otherwise."""
+"""Size of a level's bank at most, if ``bank_size`` does not say otherwise."""
 
 _USUAL_WIDTH = 576
 """Features of levels that are not reduced to components: those of fastdup."""
@@ -73,10 +77,8 @@ def embed_bank(job: Job, levels: Levels, images: list[JobImage], whole: set[str]
     """Puts the features of the images that are not there yet into the store's bank."""
     job.stage("reading the images to compare with")
     known = set(job.store.bank.paths())
-    limits = row_limits(job, levels)
     pending: list[ImageFeatures] = []
-    shares = [max(CANDIDATES * limit // len(images), 1) for limit in limits]
-    task = _BankTask(job.reader, levels, rotations, whole, shares, job.seed)
+    task = _BankTask(job, levels, rotations, whole, len(images))
     job.advance(len(known))
     try:
         # In order, since a coreset depends on it
@@ -89,27 +91,41 @@ def embed_bank(job: Job, levels: Levels, images: list[JobImage], whole: set[str]
         job.store.bank.append(pending)
 
 
-def row_limits(job: Job, levels: Levels) -> list[int]:
-    """Rows that the bank of each level may have."""
+def row_limits(bank_size: int | None, levels: Levels, segments: Sequence[Segments]) -> list[int]:
+    """Rows that the bank of each level may have.
+
+    Args:
+        bank_size: the same for all; None for :data:`BANK_ROWS` at the level that has most segments an image, and as
+            many more at the others as they have fewer: the search then takes as long at each
+        levels: the levels
+        segments: of an image, by level
+    """
+    if bank_size is not None:
+        return [bank_size] * len(segments)
+    most = max(map(len, segments))
     widths = [level.components or _USUAL_WIDTH for level in levels.levels]
-    return [job.bank_size or BANK_BYTES // (4 * width) for width in widths]
+    return [
+        min(BANK_ROWS * most // max(len(own), 1), BANK_BYTES // (4 * width))
+        for own, width in zip(segments, widths, strict=True)
+    ]
 
 
 class _BankTask(ImageTask[ImageFeatures]):
     """Takes what the bank holds of an image."""
 
-    def __init__(
-        self, reader: Reader, levels: Levels, rotations: int, whole: set[str], shares: list[int], seed: int
-    ) -> None:
-        super().__init__(reader)
-        self._levels, self._rotations, self._whole, self._shares, self._seed = levels, rotations, whole, shares, seed
+    def __init__(self, job: Job, levels: Levels, rotations: int, whole: set[str], images: int) -> None:
+        super().__init__(job.reader)
+        self._levels, self._rotations, self._whole, self._images = levels, rotations, whole, images
+        self._bank_size, self._seed = job.bank_size, job.seed
 
     def work(self, embedded: Embedded) -> ImageFeatures:
         path = embedded.image.path
         rows = self._rotated_rows(embedded)
-        if path not in self._whole:
-            rows = [r[greedy_coreset(r, share, self._seed)] for r, share in zip(rows, self._shares, strict=True)]
         segments = [level.segments for level in embedded.patches]
+        if path not in self._whole:
+            limits = row_limits(self._bank_size, self._levels, segments)
+            shares = [max(CANDIDATES * limit // self._images, 1) for limit in limits]
+            rows = [r[greedy_coreset(r, share, self._seed)] for r, share in zip(rows, shares, strict=True)]
         return ImageFeatures(path, segments, self._levels.stored(rows), path in self._whole)
 
     def _rotated_rows(self, embedded: Embedded) -> Rows:

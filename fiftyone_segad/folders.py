@@ -36,8 +36,14 @@ def evaluations_folder(dataset: fo.Dataset) -> Path:
 
 def delete_interrupted(dataset: fo.Dataset, key: str) -> None:
     """Removes the folders of the runs of a key; that of a run that is registered must be gone already."""
-    for file in runs_folder(dataset, key).glob("*/settings.json"):
-        RunStore(file.parent).delete()
+    for store in stores(dataset, key):
+        store.delete()
+
+
+def stores(dataset: fo.Dataset, key: str) -> list[RunStore]:
+    """What there is of the runs of a key, down to a folder that was made and not filled."""
+    folder = runs_folder(dataset, key)
+    return [RunStore(each) for each in sorted(folder.iterdir()) if each.is_dir()] if folder.is_dir() else []
 
 
 def delete_folder(dataset: fo.Dataset, key: str, folder: str) -> None:

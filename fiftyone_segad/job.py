@@ -154,7 +154,7 @@ class Job:
         workers: threads that decode
         executor: what has the images embedded and scored; None for this machine
         rotations: copies of each normal image in the bank, turned in equal steps (``reference``)
-        bank_size: rows that the bank may have at each level; None for what fits into 256 MiB (``reference``)
+        bank_size: rows that the bank may have at each level; None for 131,072 at the finest one (``reference``)
         marks: boxes ``[n, 4]``, relative ``x, y, width, height``, of images that people marked as normal; what is in
             them is compared with as the bank is (``reference``)
         feature_bytes: features of the scored images that are kept, for :func:`~fiftyone_segad.rescore`

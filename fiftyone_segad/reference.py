@@ -162,7 +162,8 @@ def _build_banks(job: Job, levels: Levels, images: FeatureParts) -> list[Bank]:
 
 def bank_rows(job: Job, levels: Levels, images: FeatureParts) -> Iterator[list[NDArray[np.floating]]]:
     """Yields the rows of each level's bank, image by image; a coreset of them if it has more than it may have."""
-    for level, limit in enumerate(row_limits(job, levels)):
+    segments = next(iter(images)).segments
+    for level, limit in enumerate(row_limits(job.bank_size, levels, segments)):
         rows = [image.rows[level] for image in images]
         if sum(map(len, rows)) > limit:
             rows = bank_coreset(rows, limit, job.seed, job.run_by, job.clock)
