@@ -1,6 +1,7 @@
 # make demo   installs everything and runs the main job; DATA=path/to/category uses your own images
 # make app    opens the App on the demo's dataset
 # make test   runs the tests
+# make audit  prints licences and known vulnerabilities of all that is installed
 # make bench  prints the figures of benchmarks/README.md; make bench-accuracy those of every method and embedder
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ CATEGORY := $(abspath $(if $(DATA),$(DATA),.demo/sample/brick))
 # Two clones, or two folders of one name, must not meet in one dataset
 NAME := segad-demo-$(notdir $(CATEGORY))-$(firstword $(shell printf %s "$(CATEGORY)" | cksum))
 
-.PHONY: demo app test lint bench bench-accuracy install clean
+.PHONY: demo app test lint audit bench bench-accuracy install clean
 
 demo: $(VENV)/installed $(if $(DATA),,.demo/sample/brick)
 	@mkdir -p .demo
@@ -39,9 +40,17 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+audit: $(VENV)/installed
+	$(PYTHON) -m venv .audit # apart, so that what audits is not audited
+	.audit/bin/pip install --quiet pip-audit pip-licenses
+	.audit/bin/pip-licenses --python $(BIN)/python --order=license
+	$(BIN)/pip freeze --exclude-editable >.audit/installed.txt
+	.audit/bin/pip-audit --no-deps --disable-pip --requirement .audit/installed.txt
+
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/python benchmarks/import_time.py
 
 bench-accuracy: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/accuracy.py $(DATA)
@@ -64,4 +73,4 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) .audit .demo

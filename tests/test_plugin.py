@@ -21,7 +21,7 @@ import sys
 import fiftyone.operators as foo
 names = sorted(o.name for o in foo.list_operators() if o.plugin_name == "@segad/anomaly")
 print(",".join(names))
-print(",".join(m for m in ("torch", "fastdup", "onnxruntime") if m in sys.modules))
+print(",".join(m for m in ("torch", "fastdup", "faiss", "onnx", "onnxruntime") if m in sys.modules))
 """
 
 _LISTED = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
