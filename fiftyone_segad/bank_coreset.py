@@ -60,9 +60,9 @@ def bank_coreset(
     parts = coreset_blocks(len(candidates), size, seed)
     chosen = _by_number(executor, task, ((i, candidates[rows], share) for i, (rows, share) in enumerate(parts)))
     final = np.sort(np.concatenate([rows[chosen[i]] for i, (rows, _) in enumerate(parts)]))
-    own = _by_image(final, [len(each) for each in kept])
+    finals = _by_image(final, [len(each) for each in kept])
     starts = np.cumsum([0, *(len(each) for each in kept[:-1])])
-    return [candidates[start + each] for start, each in zip(starts, own, strict=True)]
+    return [candidates[start + each] for start, each in zip(starts, finals, strict=True)]
 
 
 class _Choose(Task[_Block, NDArray[np.int64]]):

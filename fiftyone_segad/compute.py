@@ -8,6 +8,7 @@ import logging
 import os
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from .embedders import Embedder, get_embedder, resolve_name
 from .errors import RunError
 from .evaluate import best_thresholds
 from .exclusive import exclusive, watched
+from .executors import check_executor, get_executor
 from .fields import THRESHOLD_FIELDS, write_fields
 from .folders import check_links, runs_folder
+from .images import is_url, object_state
 from .inputs import check_collection, check_numbers, job_images, reference_images
 from .job import Job, JobImage
 from .methods import run_job, steps
@@ -66,6 +69,7 @@ def compute_segment_anomalies(
     bank_size: int | None = None,
     embedder_kwargs: Mapping[str, Any] | None = None,
     seed: int = 0,
+    executor: str = "local",
 ) -> Run:
     """Scores the segments of each image and adds scores, maps, masks and regions to the dataset.
 
@@ -105,13 +109,16 @@ def compute_segment_anomalies(
         embedder_kwargs (None): further arguments of the embedder, e.g. ``{"input_size": 640}``; for fused ones by
             their names, ``{"efficientnet": {...}}``
         seed (0): seed of all that is chosen at random
+        executor ("local"): ``ray`` has images embedded and scored on the cluster that Ray is connected to or that the
+            variable ``RAY_ADDRESS`` names, or else by a Ray of this machine; its machines must see the images under the
+            same paths. A run that was interrupted can go on with the other executor
 
     Returns:
         the :class:`~fiftyone_segad.runs.Run`
 
     Raises:
         ValueError: if a parameter is wrong, before any work
-        MissingDependencyError: if the embedder is not installed, with the command that installs it
+        MissingDependencyError: if the embedder or Ray is not installed, with the command that installs it
         OSError: if the run's folder cannot be written
         SegadError: if no image at all can be scored
     """
@@ -122,13 +129,18 @@ def compute_segment_anomalies(
     if method not in METHODS:
         raise ValueError(f"method={method!r} is not known; use one of {list(METHODS)}")
     check_numbers(num_workers=num_workers, bank_size=bank_size, rotations=rotations)
+    check_executor(executor)
     spec = DEFAULT_SEGMENTS.get(method) if segments is None else segments
     images = job_images(samples, spec)
     normals: list[JobImage] = [] if reference is None else reference_images(reference, spec)
     _check_reference(method, images, normals)
     rule = _check_threshold(threshold, samples, normals)
     chosen = resolve_name(embedder, method)
-    with get_embedder(chosen, batch_size, defects, embedder_kwargs) as model:
+    workers = num_workers or usable_cores()
+    with (
+        get_embedder(chosen, batch_size, defects, embedder_kwargs) as model,
+        closing(get_executor(executor, workers)) as runner,
+    ):
         settings = _settings(method, model, spec, normals if method != "unlabeled" else images)
         settings |= {"rotations": rotations, "bank_size": bank_size, "seed": seed, "defects": defects}
         settings["embedder_kwargs"] = _as_json(embedder_kwargs)
@@ -143,9 +155,10 @@ def compute_segment_anomalies(
             spec,
             model,
             store,
-            num_workers or usable_cores(),
+            workers,
             rotations=rotations,
             bank_size=bank_size,
+            executor=runner,
             marks=marks,
             seed=seed,
             stage=lambda text: logger.info("%s: %s ...", key, text),
@@ -289,6 +302,8 @@ def _as_json(options: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _file_state(path: str) -> tuple[int, int]:
+    if is_url(path):
+        return object_state(path)
     try:
         state = os.stat(path)
     except OSError:

@@ -6,6 +6,7 @@ its header states, and starts no program.
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,8 @@ BYTES_A_PIXEL = 20
 MAX_SCANS = 100
 """Scans of a progressive JPEG, as in libtiff; ten are usual. Each costs a pass over all of the image, so that a small
 file of many could keep a core busy for hours."""
+
+_LARGEST_OBJECT = 2**30  # bytes that are fetched from object storage for an image
 
 _AT_ONCE = 2**20  # pixels that are converted
 
@@ -163,13 +166,30 @@ def turn_image(pixels: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.warpAffine(pixels, turn, (width, height), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
 
 
+def is_url(path: str) -> bool:
+    """Whether a path names an object in storage that is not mounted, e.g. ``s3://bucket/image.png``."""
+    return "://" in path
+
+
+def object_state(url: str) -> tuple[int, int]:
+    """Size of an object in storage and a number that changes with it; -1 for both if it is not there."""
+    try:
+        import fsspec
+
+        storage, path = fsspec.core.url_to_fs(url)
+        return int(storage.size(path)), int(storage.checksum(path))
+    except Exception:  # storage systems raise many types; reading the image will tell what is wrong
+        return -1, -1
+
+
 def _open(path: str) -> Image.Image:
-    if not os.path.isfile(path):
+    source = _fetched(path) if is_url(path) else path
+    if isinstance(source, str) and not os.path.isfile(source):
         raise ImageError(f"No such image file: '{path}'")
-    if os.path.getsize(path) == 0:
+    if (os.path.getsize(source) if isinstance(source, str) else source.getbuffer().nbytes) == 0:
         raise ImageError(f"'{path}' is empty (0 bytes)")
     try:
-        image = Image.open(path, formats=FORMATS)
+        image = Image.open(source, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ImageError(f"'{path}' is too large: {error}") from error
     except Exception as error:
@@ -186,12 +206,37 @@ def _open(path: str) -> Image.Image:
 def _check_scans(image: Image.Image, path: str) -> None:
     if not image.info.get("progressive"):
         return
+    if isinstance(image.fp, io.BytesIO):
+        scans = _count_scans(image.fp.getvalue())
+    else:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            scans = _count_scans(content)
+    if scans > MAX_SCANS:
+        raise ImageError(f"'{path}' has more than {MAX_SCANS} scans; save it again as a usual JPEG")
+
+
+def _count_scans(content: bytes | mmap.mmap) -> int:
     scans = start = 0
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        while (start := content.find(b"\xff\xda", start) + 1) > 0:
-            scans += 1
-            if scans > MAX_SCANS:
-                raise ImageError(f"'{path}' has more than {MAX_SCANS} scans; save it again as a usual JPEG")
+    while scans <= MAX_SCANS and (start := content.find(b"\xff\xda", start) + 1) > 0:
+        scans += 1
+    return scans
+
+
+def _fetched(url: str) -> io.BytesIO:
+    try:
+        import fsspec  # only where it is needed
+    except ImportError:
+        raise ImageError(f"'{url}' is in object storage, which needs fsspec: pip install fsspec") from None
+    try:
+        with fsspec.open(url, "rb") as file:
+            content = file.read(_LARGEST_OBJECT + 1)
+    except FileNotFoundError:
+        raise ImageError(f"No such image file: '{url}'") from None
+    except Exception as error:  # storage systems raise many types
+        raise ImageError(f"Cannot fetch '{url}': {error or type(error).__name__}") from error
+    if len(content) > _LARGEST_OBJECT:
+        raise ImageError(f"'{url}' is too large: more than {_LARGEST_OBJECT // 2**20:,} MiB")
+    return io.BytesIO(content)
 
 
 def _to_rgb(image: Image.Image, path: str) -> NDArray[np.uint8]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import platform
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from ..errors import MissingDependencyError
+from ..errors import MissingDependencyError, SegadError
 from .base import Embedder, Level, Patches
 from .efficientnet import EfficientNetEmbedder, weights_file
 from .fastdup import FastdupEmbedder, fastdup_folder
@@ -101,7 +102,26 @@ def get_embedder(
         for embedder in embedders:
             embedder.close()
         raise
-    return embedders[0] if len(embedders) == 1 else FusedEmbedder(embedders)
+    embedder = embedders[0] if len(embedders) == 1 else FusedEmbedder(embedders)
+    embedder.load = partial(_load_alike, "+".join(parts), batch_size, defects, options)
+    return embedder
+
+
+def _load_alike(
+    name: str, batch_size: int | None, defects: str, options: Mapping[str, Any] | None, identity: str
+) -> Embedder:
+    """Loads an embedder that another machine has loaded, too.
+
+    Raises:
+        SegadError: if it is another one here
+    """
+    embedder = get_embedder(name, batch_size, defects, options)
+    if embedder.identity != identity:
+        raise SegadError(
+            f"embedder='{name}' is '{embedder.identity}' on {platform.node()}, and '{identity}' where the run was "
+            "started; install the same versions on all machines"
+        )
+    return embedder
 
 
 def _load(name: str, batch_size: int | None, defects: str, options: Mapping[str, Any]) -> Embedder:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,12 @@ class Embedder(ABC):
     name: str
     identity: str
     levels: tuple[Level, ...]
+    load: Callable[[str], Embedder] | None = None
+    """Loads an embedder like this one on another machine; gets the identity that it must have. None if it is sent as
+    it is."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return super().__reduce_ex__(protocol) if self.load is None else (self.load, (self.identity,))
 
     @abstractmethod
     def embed(self, image: NDArray[np.uint8], segments: Segments) -> NDArray[np.float32]:
