@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,3 +137,18 @@ def test_the_disk_that_is_needed_is_told_where_files_are_written(dataset: fo.Dat
     assert "on disk" not in label("export_curated", key="segad", symlink=True), "a link takes none"
     assert "MB on disk" in label("evaluate_anomalies", eval_key="kept")
     assert "on disk" not in label("evaluate_anomalies")
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_cluster_is_offered_where_ray_is_installed(
+    dataset: fo.Dataset, installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *rest: (object() if installed else None) if name == "ray" else real(name, *rest),
+    )
+    found = form("compute_segment_anomalies", dataset, method="unlabeled").get("executor")
+    assert (found is not None) == installed
+    if installed:
+        assert found["default"] == "local" and found["type"]["values"] == ["local", "ray"]

@@ -14,6 +14,7 @@ from ..compute import compute_segment_anomalies
 from ..embedders import DEFECTS, resolve_name
 from ..errors import SegadError
 from ..estimate import estimate_run
+from ..executors import EXECUTORS, ray_installed
 from ..fields import flagged
 from ..runs import check_key, list_runs, load_run
 from ..scoring import METHODS
@@ -32,6 +33,11 @@ DEFECT_LABELS = {
     "any": "any: all scales",
     "small": "small: fine patches only (finer maps; misses defects of texture and large areas)",
     "large": "large: coarse patches only (calmer maps; misses small defects)",
+}
+
+EXECUTOR_LABELS = {
+    "local": "this machine",
+    "ray": "ray: the cluster that RAY_ADDRESS names (its machines must see the images under the same paths)",
 }
 
 _LARGEST_GRID = 10
@@ -84,6 +90,7 @@ class ComputeSegmentAnomalies(foo.Operator):
                 defects=request.defects,
                 rotations=request.rotations,
                 overwrite=request.overwrite,
+                executor=request.executor,
                 progress=progress,
             )
             return {
@@ -130,6 +137,7 @@ class _Request:
     defects: str
     rotations: int
     overwrite: bool
+    executor: str
 
     @classmethod
     def parse(cls, params: dict[str, Any]) -> _Request:
@@ -154,6 +162,7 @@ class _Request:
             defects=forms.text(params, "defects", "any") or "any",
             rotations=forms.whole(params, "rotations", 1, low=1),
             overwrite=bool(params.get("overwrite", False)),
+            executor=forms.text(params, "executor", "local") or "local",
         )
 
 
@@ -202,6 +211,11 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object, images: int) ->
         _add_comparison(ctx, inputs, method)
 
     forms.choose_embedder(ctx, inputs, method)
+    if ray_installed():
+        executors = types.DropdownView()
+        for name in EXECUTORS:
+            executors.add_choice(name, label=EXECUTOR_LABELS[name])
+        inputs.enum("executor", executors.values(), default="local", label="Runs on", view=executors)
     inputs.view("count", types.Notice(label=f"{counted(images, 'image')} will be scored{_estimate(ctx)}"))
 
 
