@@ -206,8 +206,9 @@ def _open(path: str) -> Image.Image:
 def _check_scans(image: Image.Image, path: str) -> None:
     if not image.info.get("progressive"):
         return
-    if isinstance(image.fp, io.BytesIO):
-        scans = _count_scans(image.fp.getvalue())
+    source = getattr(image, "fp", None)
+    if isinstance(source, io.BytesIO):
+        scans = _count_scans(source.getvalue())
     else:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             scans = _count_scans(content)

@@ -89,10 +89,14 @@ class Parts:
     def __init__(self, folder: Path, mapped: bool = False) -> None:
         self.folder = folder
         self._read = map_arrays if mapped else read_arrays
+        self._next = 0
 
     def append(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Adds a part; it appears whole or not at all."""
-        write_arrays(self.folder / f"part-{len(self._files()):06d}.npz", arrays)
+        # To list the folder for each part would take longer than all else from some 100,000 parts on
+        while (file := self.folder / f"part-{self._next:06d}.npz").exists():
+            self._next += 1
+        write_arrays(file, arrays)
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
         for file in self._files():
