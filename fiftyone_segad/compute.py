@@ -24,7 +24,7 @@ from .evaluate import best_thresholds
 from .exclusive import exclusive, watched
 from .executors import check_executor, get_executor
 from .fields import THRESHOLD_FIELDS, write_fields
-from .folders import check_links, runs_folder
+from .folders import check_links, runs_folder, stores
 from .images import is_url, object_state
 from .inputs import check_collection, check_numbers, job_images, reference_images
 from .job import Job, JobImage
@@ -104,8 +104,9 @@ def compute_segment_anomalies(
             areas), ``large`` at coarse ones only (calmer maps; misses small defects)
         rotations (1): copies of each normal image in the bank, turned in equal steps; 8 for parts that lie at any
             angle. Each costs one more pass of the model over the normal images
-        bank_size (None): features that the bank may hold at each scale; by default what fits into 256 MiB. More are
-            reduced to a coreset. What is marked as normal may be as much again
+        bank_size (None): features that the bank may hold at each scale; by default 131,072 at the finest one and as
+            many more at the others as they have fewer an image, 256 MiB at most. More are reduced to a coreset. What is
+            marked as normal may be as much again
         embedder_kwargs (None): further arguments of the embedder, e.g. ``{"input_size": 640}``; for fused ones by
             their names, ``{"efficientnet": {...}}``
         seed (0): seed of all that is chosen at random
@@ -317,17 +318,15 @@ def open_store(dataset: fo.Dataset, key: str, settings: dict[str, Any], resume: 
     Raises:
         OSError: if it cannot be written
     """
-    parent = runs_folder(dataset, key)
     current = current_folder(dataset, key)
-    for file in sorted(parent.glob("*/settings.json")):
-        if str(file.parent) == current:
+    for interrupted in stores(dataset, key):
+        if str(interrupted.folder) == current:
             continue
-        interrupted = RunStore(file.parent)
         if resume and interrupted.settings() == settings and _readable(interrupted):
-            logger.info("Going on with the interrupted run in '%s'", file.parent)
+            logger.info("Going on with the interrupted run in '%s'", interrupted.folder)
             return interrupted
         interrupted.delete()
-    return RunStore.create(parent / uuid.uuid4().hex[:12], settings)
+    return RunStore.create(runs_folder(dataset, key) / uuid.uuid4().hex[:12], settings)
 
 
 def _readable(store: RunStore) -> bool:

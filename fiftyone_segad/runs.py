@@ -16,6 +16,7 @@ from bson import ObjectId
 from fiftyone.core.collections import SampleCollection as Samples
 from fiftyone.core.odm.database import get_db_conn
 
+from .database import asked_again
 from .errors import RunBusyError, RunError
 from .folders import check_links, delete_folder, delete_interrupted, evaluations_folder, runs_folder
 from .locks import run_lock
@@ -264,6 +265,7 @@ def save_run(dataset: fo.Dataset, run: Run) -> None:
         dataset.register_run(run.key, config)
 
 
+@asked_again
 def exists(dataset: fo.Dataset) -> bool:
     """Whether a dataset is still in the database: another process may have deleted it."""
     return get_db_conn()["datasets"].find_one({"_id": dataset._doc.id}, {"_id": True}) is not None
@@ -275,6 +277,7 @@ def check_exists(dataset: fo.Dataset) -> None:
         raise RunError(f"Dataset '{dataset.name}' was deleted")
 
 
+@asked_again
 def put_in_force(dataset: fo.Dataset, run: Run, names: Sequence[str], obsolete: Sequence[str] = ()) -> None:
     """Puts pending fields of a run in force, in place of those of the run that it replaces.
 
