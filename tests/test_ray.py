@@ -206,6 +206,20 @@ def test_results_in_order_if_asked_for(on_ray: Executor) -> None:
     assert list(on_ray.map(Slow(), range(9), ordered=True)) == [(i, 10 * i) for i in range(9)]
 
 
+def test_fields_of_a_dataset(cluster: Any, dataset_of: Callable[..., Any], paths: list[str]) -> None:
+    import fiftyone_segad as segad
+
+    dataset = dataset_of(paths[NORMALS - 8 :])
+    options: dict[str, Any] = {"embedder": "efficientnet", "embedder_kwargs": {"input_size": 64, "levels": [8, 16]}}
+    normals = dataset.limit(8)
+    local = segad.compute_segment_anomalies(dataset, "local", reference=normals, **options)
+    remote = segad.compute_segment_anomalies(dataset, "remote", reference=normals, executor="ray", **options)
+    assert [entry["filepath"] for entry in remote.skipped] == [paths[-BROKEN]] and remote.scored == local.scored
+    assert dataset.values("remote_score") == pytest.approx(dataset.values("local_score"), abs=TOLERANCE)
+    assert remote.thresholds.image == pytest.approx(local.thresholds.image, abs=TOLERANCE)
+    assert ray.is_initialized()  # the cluster was there before
+
+
 def test_a_node_is_killed_in_the_middle(make_job: Callable[..., Job], cluster: Any, on_ray: Executor) -> None:
     whole = make_job("whole", None)
     run_job(whole)
