@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,6 +50,12 @@ class Segments:
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is sent to another process: of a grid its intervals, a hundredth of its boxes."""
+        if self.shape is None:
+            return Segments, (self.size, self.boxes)
+        return from_intervals, (self.size, self.columns, self.rows)
 
     @property
     def rows(self) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from fiftyone_segad.segments import (
     get_proposer,
     grid,
     parse_spec,
+    patch_grid,
     tiles,
 )
 
@@ -234,3 +236,14 @@ def test_images_of_too_many_tiles_are_refused() -> None:
     assert len(tiles((100, 10_000))) == 12 * 1200
     with pytest.raises(ValueError, match=r"20 x 1000000 px would have .* tiles, more than 20,000; cut it"):
         tiles((20, 1_000_000))
+
+
+@pytest.mark.parametrize(
+    "cut", [tiles((97, 64)), patch_grid((90, 70), 40, 50), Segments((9, 9), np.array([[0, 1, 2, 3]]))]
+)
+def test_a_grid_is_sent_as_its_intervals(cut: Segments) -> None:
+    sent = pickle.dumps(cut)
+    again = pickle.loads(sent)
+    assert (again.size, again.shape) == (cut.size, cut.shape)
+    np.testing.assert_array_equal(again.boxes, cut.boxes)
+    assert len(sent) < 600 + 16 * sum(cut.shape or (2, 2))
