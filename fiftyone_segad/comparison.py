@@ -5,6 +5,7 @@ Knows nothing of FiftyOne.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -105,7 +106,8 @@ def row_limits(bank_size: int | None, levels: Levels, segments: Sequence[Segment
     most = max(map(len, segments))
     widths = [level.components or _USUAL_WIDTH for level in levels.levels]
     return [
-        min(BANK_ROWS * most // max(len(own), 1), BANK_BYTES // (4 * width))
+        # A bank from a file has no segments: it was bounded when it was saved
+        min(BANK_ROWS * most // len(own) if len(own) else sys.maxsize, BANK_BYTES // (4 * width))
         for own, width in zip(segments, widths, strict=True)
     ]
 
