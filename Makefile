@@ -1,6 +1,7 @@
 # make demo   installs everything and runs the main job; DATA=path/to/category uses your own images
 # make app    opens the App on the demo's dataset
 # make test   runs the tests
+# make test-versions  runs the tests without a browser on each of PYTHONS, with the oldest and the newest FiftyOne
 # make audit  prints licences and known vulnerabilities of all that is installed
 # make bench  prints the figures of benchmarks/README.md; make bench-accuracy those of every method and embedder
 
@@ -19,7 +20,7 @@ CATEGORY := $(abspath $(if $(DATA),$(DATA),.demo/sample/brick))
 # Two clones, or two folders of one name, must not meet in one dataset
 NAME := segad-demo-$(notdir $(CATEGORY))-$(firstword $(shell printf %s "$(CATEGORY)" | cksum))
 
-.PHONY: demo app test lint audit bench bench-accuracy install clean
+.PHONY: demo app test test-versions lint audit bench bench-accuracy install clean
 
 demo: $(VENV)/installed $(if $(DATA),,.demo/sample/brick)
 	@mkdir -p .demo
@@ -34,6 +35,19 @@ app: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest $(ARGS)
+
+PYTHONS ?= python3.10 python3.11 python3.12 python3.13
+FIFTYONES ?= 1.22.0 1.22.1
+
+# Without the extras, which do not exist for each: their tests are skipped, and say why
+test-versions:
+	set -e; for python in $(PYTHONS); do for fiftyone in $(FIFTYONES); do \
+		venv=.versions/$$python-$$fiftyone; $$python -m venv $$venv; \
+		$$venv/bin/pip install --quiet --editable . fiftyone==$$fiftyone hypothesis pytest safetensors scikit-learn; \
+		$$venv/bin/pip install --quiet --no-deps fastdup==2.54 || true; \
+		$$venv/bin/python tools/ensure_mongod.py; \
+		$$venv/bin/python -m pytest --ignore-glob='tests/test_app*' $(ARGS); \
+	done; done
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -73,4 +87,4 @@ $(VENV)/installed-dev: $(VENV)/installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .audit .demo
+	rm -rf $(VENV) .audit .demo .versions
