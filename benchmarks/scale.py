@@ -47,10 +47,11 @@ def main() -> None:
         dataset = fo.Dataset()
         try:
             dataset.add_samples([fo.Sample(filepath=path) for path in paths])
+            start = time.process_time()
             run = segad.compute_segment_anomalies(
                 dataset.skip(options.normals), key="scale", reference=dataset.limit(options.normals), progress=False
             )
-            report(run, paths, options)
+            report(run, time.process_time() - start, paths, options)
         finally:
             dataset.delete()
 
@@ -69,13 +70,16 @@ def make_images(folder: Path, count: int, side: int) -> list[str]:
     return paths
 
 
-def report(run: segad.Run, paths: list[str], options: argparse.Namespace) -> None:
-    """Prints what one image cost, and what the target would."""
+def report(run: segad.Run, processor: float, paths: list[str], options: argparse.Namespace) -> None:
+    """Prints what one image cost, and what the target would.
+
+    Processor time, which other work on the machine hardly changes, is that of the whole run: index, maps and fields are
+    in it, so that it is too high rather than too low.
+    """
     embedded = run.scored + run.normals
     scored = run.scored + len(list(run.store.normals))
     per = {"decode": embedded, "embed": embedded, "search": scored, "map": scored}
-    seconds = {stage: run.seconds[stage] / per[stage] * usable_cores() for stage in WORK}
-    work = sum(seconds.values())
+    work = processor / embedded
     sent, unpacked = transfer(run)
     driver = run.seconds["write"] / run.scored + unpacked
     files = statistics.mean(Path(path).stat().st_size for path in paths)
@@ -84,10 +88,10 @@ def report(run: segad.Run, paths: list[str], options: argparse.Namespace) -> Non
     print(f"{run.scored} images, {run.normals} normals, {options.side} px a side, {usable_cores()} cores\n")
     print(f"| cost | of an image | of {n:,} images |\n| --- | --- | --- |")
     for stage in WORK:
-        print(f"| {stage}, core-seconds (at most) | {seconds[stage]:.3f} | |")
+        print(f"| {stage}, s by the clock | {run.seconds[stage] / per[stage]:.3f} | |")
     hours = work * n / 3600
     spread = f"{hours:,.0f} core-hours, {hours / options.cores:,.1f} h on {options.cores} cores"
-    print(f"| all of these | {work:.3f} | {spread} |")
+    print(f"| processor time of all, s | {work:.3f} | {spread} |")
     print(f"| image read, kB | {files / 1e3:,.0f} | {files * n / 1e12:,.1f} TB |")
     print(f"| result sent to the driver, kB | {sent / 1e3:,.1f} | {sent * n / 1e9:,.0f} GB |")
     print(f"| driver: unpack and store, ms | {unpacked * 1e3:.2f} | {unpacked * n / 3600:,.1f} h |")
