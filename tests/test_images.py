@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -281,6 +280,7 @@ def test_read_ahead_of_nothing() -> None:
 
 
 def test_images_in_object_storage(tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="pip install fsspec")
     storage = fsspec.filesystem("memory")
     pixels = np.random.default_rng(2).integers(0, 255, (12, 20, 3), dtype=np.uint8)
     for name, options in (("plain.png", {}), ("scans.jpg", {"progressive": True, "quality": 95})):
