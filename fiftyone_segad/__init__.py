@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from .outliers import ImageOutliers, find_outlier_segments
     from .pictures import contact_sheet
     from .quality import image_quality
+    from .removal import delete_run
     from .rescoring import ReviewReport, rescore
     from .results import AnomalyResults
     from .review import Mark, list_marks, mark_anomalous, mark_normal, undo_review, unmark
-    from .runs import Run, delete_run, list_runs, load_run
+    from .runs import Run, list_runs, load_run
     from .segment_plot import visualize_segments
     from .triage import second_opinions
 
@@ -52,10 +53,11 @@ _MODULES = {
     "outliers": ("ImageOutliers", "find_outlier_segments"),
     "pictures": ("contact_sheet",),
     "quality": ("image_quality",),
+    "removal": ("delete_run",),
     "rescoring": ("ReviewReport", "rescore"),
     "results": ("AnomalyResults",),
     "review": ("Mark", "list_marks", "mark_anomalous", "mark_normal", "undo_review", "unmark"),
-    "runs": ("Run", "delete_run", "list_runs", "load_run"),
+    "runs": ("Run", "list_runs", "load_run"),
     "segment_plot": ("visualize_segments",),
     "triage": ("second_opinions",),
 }

@@ -20,13 +20,12 @@ from .image_result import ImageResult
 from .maps import Region
 from .metric_names import METRICS
 from .plots import overlap, thin
+from .removal import delete_evaluation, delete_evaluation_fields
 from .results import AnomalyResults
 from .runs import (
     EVALUATION_FIELDS,
     PLUGIN,
     Run,
-    delete_evaluation,
-    delete_evaluation_fields,
     evaluation_field,
 )
 from .store import delete_files

@@ -1,4 +1,4 @@
-"""The registry of runs: what a dataset knows of them, and how they are removed."""
+"""The registry of runs: what a dataset knows of them, and how one takes the place of another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fiftyone.core.odm.database import get_db_conn
 
 from .database import asked_again
 from .errors import RunBusyError, RunError
-from .folders import check_links, delete_folder, delete_interrupted, evaluations_folder, runs_folder
+from .folders import check_links, runs_folder
 from .locks import run_lock
 from .run_record import check_record
 from .store import RunStore, delete_files
@@ -87,7 +87,7 @@ class Run:
     @property
     def skipped_tag(self) -> str:
         """Tag of the samples that could not be scored."""
-        return _skipped_tag(self.key)
+        return skipped_tag_of(self.key)
 
     def __str__(self) -> str:
         lines = [
@@ -111,7 +111,8 @@ def field_name(key: str, name: str, pending: bool = False) -> str:
     return f"{key}_{_PENDING}_{name}" if pending else f"{key}_{name}"
 
 
-def _skipped_tag(key: str) -> str:
+def skipped_tag_of(key: str) -> str:
+    """Tag of the samples that a run could not score."""
     return f"{key}_skipped"
 
 
@@ -128,15 +129,6 @@ def review_field(key: str) -> str:
 def review_log(dataset: fo.Dataset) -> foo.ExecutionStore:
     """Where actions of reviews are kept, by key of the run, so that they can be undone; it goes with the dataset."""
     return foo.ExecutionStore.create("fiftyone_segad_review", ObjectId(dataset._doc.id))
-
-
-def delete_review(dataset: Samples, key: str) -> None:
-    """Removes all marks of a run, and what could be undone; images and ground truth stay."""
-    root = dataset._root_dataset
-    if root.has_sample_field(review_field(key)):
-        root.delete_sample_field(review_field(key))
-        delete_colours(root, {review_field(key)})
-    review_log(root).delete(key)
 
 
 def delete_plot(dataset: fo.Dataset, key: str) -> None:
@@ -231,10 +223,10 @@ def load_run(dataset: Samples, key: str) -> Run:
             + (f"; its runs are {runs}" if runs else "; make one with compute_segment_anomalies()")
         )
     _check_record(root, key)
-    if _saved(root, key).get("pending"):
+    if saved_values(root, key).get("pending"):
         with suppress(RunBusyError), run_lock(root, key):  # else whoever holds it is about to do it
             settle(root, key)
-    saved = _saved(root, key)
+    saved = saved_values(root, key)
     saved["thresholds"] = Thresholds(**saved["thresholds"])
     saved["map_range"] = tuple(saved["map_range"])
     run = Run(**saved)
@@ -248,7 +240,7 @@ def load_run(dataset: Samples, key: str) -> Run:
 
 def _check_record(dataset: fo.Dataset, key: str) -> None:
     try:
-        check_record(_saved(dataset, key), key)
+        check_record(saved_values(dataset, key), key)
     except ValueError as error:
         raise RunError(
             f"What dataset '{dataset.name}' holds of run '{key}' is damaged: {error}. Remove the run with "
@@ -300,7 +292,7 @@ def settle(dataset: fo.Dataset, key: str) -> None:
     Each step may have been done already, or in part.
     """
     dataset.reload()
-    saved = _saved(dataset, key) if key in list_runs(dataset) else None
+    saved = saved_values(dataset, key) if key in list_runs(dataset) else None
     if saved is not None and saved.get("pending"):
         pending = {name: field_name(key, name, pending=True) for name in saved["pending"]}
         left = {path: field_name(key, name) for name, path in pending.items() if dataset.has_sample_field(path)}
@@ -319,46 +311,9 @@ def settle(dataset: fo.Dataset, key: str) -> None:
 
 
 def _tag_skipped(dataset: fo.Dataset, key: str, skipped: list[dict[str, str]]) -> None:
-    tag = _skipped_tag(key)
+    tag = skipped_tag_of(key)
     dataset.match_tags(tag).untag_samples(tag)
     dataset.select([entry["id"] for entry in skipped if ObjectId.is_valid(entry["id"])]).tag_samples(tag)
-
-
-def delete_run(dataset: Samples, key: str) -> None:
-    """Removes a run: fields, tags, colours, files, marks, evaluations and registration. Images and ground truth stay.
-
-    What an interrupted run of the key has left is removed, too, and so it can be if there is no other.
-
-    Raises:
-        ValueError: if there is no such run
-        RunBusyError: if it is being written
-    """
-    root = dataset._root_dataset
-    check_name("key", key)
-    with run_lock(root, key):
-        settle(root, key)
-        if key in list_runs(root):
-            _delete_run(root, key)
-        elif not runs_folder(root, key).is_dir():
-            raise ValueError(f"Dataset '{root.name}' has no run '{key}'; its runs are {list_runs(root)}")
-        delete_interrupted(root, key)
-
-
-def _delete_run(root: fo.Dataset, key: str) -> None:
-    saved = _saved(root, key)
-    for eval_key in list_evaluations(root):
-        if root.get_run_info(eval_key).config.evaluated == key:
-            delete_evaluation(root, eval_key)
-    delete_plot(root, key)
-    delete_review(root, key)
-    delete_fields(root, key)
-    delete_colours(root, {field_name(key, name) for name in FIELD_NAMES})
-    if saved["made_colours"] and root.app_config.color_scheme and not root.app_config.color_scheme.fields:
-        root.app_config.color_scheme = None
-        root.save()
-    root.match_tags(_skipped_tag(key)).untag_samples(_skipped_tag(key))
-    root.delete_run(key)
-    delete_folder(root, key, saved["folder"])
 
 
 def delete_fields(dataset: fo.Dataset, key: str, pending_only: bool = False) -> None:
@@ -369,10 +324,11 @@ def delete_fields(dataset: fo.Dataset, key: str, pending_only: bool = False) -> 
     dataset.delete_sample_fields([name for name in names if dataset.has_sample_field(name)])
     if pending_only:
         return
-    _delete_targets(dataset, field_name(key, "mask"))
+    delete_targets(dataset, field_name(key, "mask"))
 
 
-def _delete_targets(dataset: fo.Dataset, path: str) -> None:
+def delete_targets(dataset: fo.Dataset, path: str) -> None:
+    """Removes the mask targets of a field; absent ones are passed over."""
     targets = dict(dataset.mask_targets)
     if targets.pop(path, None) is not None:
         dataset.mask_targets = targets
@@ -381,7 +337,7 @@ def _delete_targets(dataset: fo.Dataset, path: str) -> None:
 def made_colours(dataset: fo.Dataset) -> bool:
     """Whether the dataset's colour scheme is, or is about to be, this package's alone."""
     runs = list_runs(dataset)
-    return dataset.app_config.color_scheme is None or any(_saved(dataset, key)["made_colours"] for key in runs)
+    return dataset.app_config.color_scheme is None or any(saved_values(dataset, key)["made_colours"] for key in runs)
 
 
 def delete_colours(dataset: fo.Dataset, paths: set[str]) -> None:
@@ -397,45 +353,12 @@ def evaluation_field(eval_key: str, name: str, pending: bool = False) -> str:
     return field_name(eval_key, name, pending)
 
 
-def delete_evaluation(dataset: Samples, eval_key: str, keep_pending: bool = False) -> None:
-    """Removes an evaluation: its fields, colours, files and registration; one that is absent is passed over.
-
-    ``keep_pending`` spares the fields of the one that is about to replace it.
-    """
-    root = dataset._root_dataset
-    if eval_key not in list_evaluations(root):
-        return
-    config = root.get_run_info(eval_key).config
-    truth = evaluation_field(eval_key, "truth")
-    for known in root.list_evaluations():  # FiftyOne's part may have another name by now: its panel can rename it
-        if known == eval_key or getattr(root.get_evaluation_info(known).config, "gt_field", None) == truth:
-            root.delete_evaluation(known)  # with the field of this name
-    if not keep_pending:
-        delete_evaluation_fields(root, eval_key, pending=True)
-    delete_evaluation_fields(root, eval_key)
-    delete_colours(root, {evaluation_field(eval_key, name) for name in EVALUATION_FIELDS})
-    root.delete_run(eval_key)
-    name = Path(str(config.errors)).name
-    if name.startswith(f"{eval_key}-"):  # else it is not what was stored
-        delete_files(evaluations_folder(root) / name)
-
-
-def delete_evaluation_fields(dataset: fo.Dataset, eval_key: str, pending: bool = False) -> None:
-    """Removes the fields of an evaluation with their mask targets, or the pending ones; absent ones are passed over."""
-    names = [evaluation_field(eval_key, name, pending) for name in EVALUATION_FIELDS]
-    if not pending:
-        names.append(eval_key)
-    dataset.delete_sample_fields([name for name in names if dataset.has_sample_field(name)])
-    if not pending:
-        _delete_targets(dataset, evaluation_field(eval_key, "errors"))
-
-
 def current_folder(dataset: fo.Dataset, key: str) -> str | None:
     """The folder of the run that is registered under a key, if there is one."""
-    return _saved(dataset, key)["folder"] if key in list_runs(dataset) else None
+    return saved_values(dataset, key)["folder"] if key in list_runs(dataset) else None
 
 
-def _saved(dataset: fo.Dataset, key: str) -> dict[str, Any]:
+def saved_values(dataset: fo.Dataset, key: str) -> dict[str, Any]:
     """What is stored of a run, as plain values instead of the database's wrappers."""
     saved: dict[str, Any] = json.loads(json.dumps(dataset.get_run_info(key).config.run))
     return saved

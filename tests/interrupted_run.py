@@ -3,7 +3,7 @@
     python interrupted_run.py DATASET KEY [SIGNAL MOMENT | pause MOMENT]
 
 Moments are counted in commands to the database and files put in place, from the start of the run on. At the chosen one
-the process gets the signal (by number), or prints "paused" and waits for a line. Else it prints their number at the end.
+the process gets the signal (by number), or prints "paused" and waits for a line. Else it prints their number.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import fiftyone_segad as segad
-from fiftyone_segad import evaluations, runs
+from fiftyone_segad import evaluations, removal, runs
 from fiftyone_segad.evaluations import EvaluationWriter
 from fiftyone_segad.folders import dataset_folder, evaluations_folder
 from fiftyone_segad.runs import EVALUATION_FIELDS
@@ -370,9 +370,9 @@ def test_an_evaluation_alone_is_removed_without_a_trace(dataset: fo.Dataset) -> 
     before = snapshot(dataset)
     segad.evaluate_anomalies(dataset, eval_key="checked")
     assert snapshot(dataset) != before
-    runs.delete_evaluation(dataset, "checked")
+    removal.delete_evaluation(dataset, "checked")
     assert snapshot(dataset) == before
-    runs.delete_evaluation(dataset, "checked")  # passed over
+    removal.delete_evaluation(dataset, "checked")  # passed over
 
 
 def test_other_evaluations_and_fields_stay(dataset: fo.Dataset) -> None:
@@ -412,7 +412,7 @@ def test_an_evaluation_outlives_the_replacement_of_its_run(dataset: fo.Dataset) 
 def test_a_clone_does_not_delete_the_files_of_its_source(dataset: fo.Dataset) -> None:
     segad.evaluate_anomalies(dataset, eval_key="checked")
     clone = dataset.clone()
-    runs.delete_evaluation(clone, "checked")
+    removal.delete_evaluation(clone, "checked")
     assert not clone.has_sample_field("checked_errors")
     clone.delete()
     assert all(Path(sample.checked_errors.mask_path).is_file() for sample in dataset)

@@ -9,7 +9,8 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..curations import delete_curation, list_curations, load_curation
-from ..runs import FIELD_NAMES, delete_run, field_name
+from ..removal import delete_run
+from ..runs import FIELD_NAMES, field_name
 from . import forms
 
 
