@@ -20,17 +20,19 @@ from app_page import app_page, button, close, execute, needs_chromium, open_form
 pytestmark = needs_chromium
 
 NAME = "segad-review-test"
-LEAK = "train/good/leak.png"
+LEAK, DARK = "train/good/leak.png", "train/good/dark.png"
 
 
 @pytest.fixture(scope="module")
 def dataset(sample_category: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[fo.Dataset]:
-    """A run on the sample category, of which a good test image is among the training images, too."""
+    """A run on the sample category; among its training images are a good test image and one that is far too dark."""
     folder = tmp_path_factory.mktemp("review") / "brick"
     shutil.copytree(sample_category, folder)
     shutil.copyfile(sorted((folder / "test/good").iterdir())[0], folder / LEAK)
+    usual = np.asarray(Image.open(folder / LEAK))
+    Image.fromarray(usual[:, ::-1] // 10).save(folder / DARK)
     made = segad.load_mvtec(folder, name=NAME, persistent=True)
-    normals = made.match((F("split") == "train") & ~F("filepath").ends_with("leak.png"))
+    normals = made.match((F("split") == "train") & ~F("filepath").ends_with(("leak.png", "dark.png")))
     segad.compute_segment_anomalies(made.match(F("split") == "test"), reference=normals, progress=False)
     yield made
     for key in segad.list_runs(made):
@@ -53,6 +55,14 @@ def shown(page: Any, count: str) -> None:
 def show_all(page: Any, dataset: fo.Dataset) -> None:
     button(page, "All").click()
     shown(page, f"{len(dataset)} samples")
+
+
+def open_view(page: Any, name: str) -> None:
+    """Opens a saved view, which the page knows after it is loaded anew."""
+    page.reload()
+    page.get_by_text("images by").wait_for()
+    page.get_by_text("Unsaved view").first.click()
+    page.get_by_text(name, exact=True).last.click()
 
 
 def marks(dataset: fo.Dataset) -> list[tuple[str, str, str]]:
@@ -121,6 +131,30 @@ def test_what_was_done_last_is_undone_after_a_reload(page: Any, dataset: fo.Data
     show_all(page, dataset)
 
 
+def test_a_single_segment_is_marked_and_unmarked(page: Any, dataset: fo.Dataset) -> None:
+    highest = dataset.sort_by("segad_score", reverse=True).limit(1)
+    segments = highest.to_patches("segad_segments").sort_by("segad_segments.anomaly_score", reverse=True)
+    dataset.save_view("worst segments", segments)
+    open_view(page, "worst segments")
+    page.get_by_text(f"{len(segments)} patch").first.wait_for()
+    select_first(page)
+    open_form(page, "Anomalies: mark as normal")
+    page.get_by_text("1 selected patch", exact=True).wait_for()
+    execute(page, "Marked")
+    close(page)
+    assert marks(dataset) == [("normal", "segment", "")]
+    mark, segment = segad.list_marks(dataset, "segad")[0], segments.first()
+    assert mark.sample_id == segment.sample_id
+    assert mark.box == pytest.approx(segment.segad_segments.bounding_box)
+    open_form(page, "Anomalies: take marks back")  # of what is still selected
+    page.get_by_text("1 selected patch", exact=True).wait_for()
+    execute(page, "Marks taken back")
+    close(page)
+    assert marks(dataset) == []
+    dataset.delete_saved_view("worst segments")
+    show_all(page, dataset)
+
+
 def test_a_copy_in_train_and_test_opens_as_a_group(page: Any, dataset: fo.Dataset) -> None:
     open_form(page, "Anomalies: find duplicates")
     page.get_by_text("exact: the same pixels").click()
@@ -137,6 +171,8 @@ def test_a_copy_in_train_and_test_opens_as_a_group(page: Any, dataset: fo.Datase
 
 def test_the_most_suspect_normal_image_comes_first(page: Any, dataset: fo.Dataset) -> None:
     open_form(page, "Anomalies: find contamination")
+    page.get_by_role("textbox").last.fill("suspect")
+    page.wait_for_timeout(3000)
     execute(page, "Images examined")
     close(page)
     dataset.reload()
@@ -144,6 +180,67 @@ def test_the_most_suspect_normal_image_comes_first(page: Any, dataset: fo.Datase
     assert len(ranked) == len(dataset.match(F("split") == "train"))
     shown(page, f"{len(ranked)} samples")
     page.locator(f'input[value^="{ranked.first().id}"]').first.wait_for(state="attached")  # the view's first sample
+    suspects = dataset.match_tags("suspect")
+    assert suspects.values("id") == dataset.exists("contamination_reason").values("id")
+    assert any(path.endswith(DARK) for path in suspects.values("filepath"))
+    show_all(page, dataset)
+
+
+def test_the_darkest_image_is_measured(page: Any, dataset: fo.Dataset) -> None:
+    open_form(page, "Anomalies: measure image quality")
+    execute(page, "Images measured")
+    close(page)
+    dataset.reload()
+    assert len(dataset.exists("quality_brightness")) == len(dataset)
+    assert dataset.sort_by("quality_brightness").first().filepath.endswith(DARK)
+    shown(page, f"{len(dataset)} samples")
+    blurred = dataset.sort_by("quality_blur").first()
+    page.locator(f'input[value^="{blurred.id}"]').first.wait_for(state="attached")  # the view's first sample
+    show_all(page, dataset)
+
+
+def test_the_normals_that_cover_the_set_are_tagged(page: Any, dataset: fo.Dataset) -> None:
+    open_form(page, "Anomalies: choose the normals that cover a set best")
+    page.get_by_role("spinbutton").first.fill("3")
+    page.wait_for_timeout(3000)
+    execute(page, "Next: look whether the first")
+    close(page)
+    shown(page, "3 samples")
+    dataset.reload()
+    tagged = dataset.match_tags("coreset")
+    assert tagged.values("split") == ["train"] * 3
+    show_all(page, dataset)
+
+
+def test_a_later_image_is_scored_with_a_bank_file(page: Any, dataset: fo.Dataset, tmp_path: Path) -> None:
+    file = tmp_path / "bank.safetensors"
+    open_form(page, "Anomalies: save the bank of a run")
+    page.get_by_role("textbox").first.fill(str(file))
+    page.wait_for_timeout(3000)
+    execute(page, "Saved. Next")
+    close(page)
+    late = tmp_path / "late.png"
+    Image.fromarray(np.asarray(Image.open(dataset.first().filepath))[::-1]).save(late)
+    dataset.add_sample(fo.Sample(filepath=str(late), tags=["late"]))
+    dataset.save_view("late", dataset.match_tags("late"))
+    open_view(page, "late")
+    shown(page, "1 sample")
+    open_form(page, "Anomalies: score new images")
+    page.get_by_text("A bank file, from this or another machine").click()
+    page.wait_for_timeout(3000)
+    page.get_by_role("textbox").first.fill(str(file))
+    page.get_by_role("textbox").last.fill("banked")
+    page.wait_for_timeout(3000)
+    page.get_by_text("1 of 1 images have no score in 'banked' yet").wait_for()
+    execute(page, "New images scored")
+    close(page)
+    dataset.reload()
+    segad.score_new(dataset.match_tags("late"), "segad", progress=False)
+    assert dataset.match_tags("late").values("banked_score") == dataset.match_tags("late").values("segad_score")
+    assert dataset.count("banked_score") == 1
+    segad.delete_run(dataset, "banked")
+    dataset.delete_saved_view("late")
+    dataset.delete_samples(dataset.match_tags("late"))
     show_all(page, dataset)
 
 
