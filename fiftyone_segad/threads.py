@@ -16,7 +16,7 @@ _BATCH = 16
 
 
 def usable_cores() -> int:
-    """Number of processor cores that this process may use; ``OMP_NUM_THREADS`` lowers it, as Ray does for its actors."""
+    """Number of processor cores that this process may use; ``OMP_NUM_THREADS``, which Ray sets, lowers it."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     said = os.environ.get("OMP_NUM_THREADS", "")
     return min(cores, int(said)) if said.isdecimal() and int(said) else cores
