@@ -65,6 +65,8 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python benchmarks/engines.py
+	$(BIN)/python benchmarks/growth.py
 
 bench-accuracy: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/accuracy.py $(DATA)
