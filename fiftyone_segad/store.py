@@ -37,6 +37,9 @@ _Record = TypeVar("_Record")
 PART_SIZE = 32
 """Images a part: what a crash can lose, and what is held in memory."""
 
+MOST_SEGMENTS = 2**20
+"""Segments that an image may have whose features were thinned."""
+
 
 @dataclass(frozen=True)
 class ImageScores:
@@ -357,7 +360,9 @@ def unpack_scores(part: Mapping[str, NDArray[Any]]) -> Iterator[ImageScores]:
 def _unpack_features(part: Mapping[str, NDArray[Any]]) -> Iterator[ImageFeatures]:
     levels = range(sum(name.startswith("rows") for name in part))
     rows = [_split(part[f"rows{level}"], part[f"ends{level}"]) for level in levels]
-    segments = [_unpack_segments(part, str(level), [len(own) for own in rows[level]]) for level in levels]
+    # Of an image that is not whole there may be fewer rows than segments
+    most = [np.where(part["whole"], [len(own) for own in level], MOST_SEGMENTS).tolist() for level in rows]
+    segments = [_unpack_segments(part, str(level), most[level]) for level in levels]
     distances = [
         _split(part[f"distances{level}"], np.cumsum([len(each) for each in segments[level]]))
         for level in levels

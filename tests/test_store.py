@@ -189,6 +189,7 @@ FEATURES = [
     features("/a path/with ümlaut.png", [tiles((97, 61)), patch_grid((97, 61), 4, 5)]),
     features("rotated copies", [grid((50, 40), 3), grid((50, 40), 2)], extra=7),
     features("a choice", [grid((50, 40), 1), from_boxes((50, 40), [[3, 4, 9, 30], [7, 7, 8, 8]])], whole=False),
+    features("fewer rows than segments", [grid((50, 40), 3), grid((50, 40), 4)], extra=-5, whole=False),
     features("no boxes at the first level", [from_boxes((50, 40), []), grid((50, 40), 2)]),
     features("last", [grid((9, 8), 2), grid((9, 8), 1)]),
 ]
