@@ -2,10 +2,10 @@
 
     python benchmarks/rescore.py [FOLDER] [--regions 10 | --whole 200] [--images 316]
 
-FOLDER is a category in MVTec layout; turned and mirrored copies of its test images make up the number of images that is
-asked for. Both are measured in one process, one after the other, the database and all files included. Processor time is
-given besides wall time, since other work on the machine changes it less. That both give the same scores, thresholds and
-predictions is checked as well.
+FOLDER is a category in MVTec layout; turned, mirrored and darker copies of its test images make up the number of images
+that is asked for. Both are measured in one process, one after the other, the database and all files included. Processor
+time is given besides wall time, since other work on the machine changes it less. That both give the same scores,
+thresholds and predictions is checked as well.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ from fiftyone_segad.images import read_image
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "screw"
 
-WAYS = 8
+TURNS = 8
 """Ways to turn and mirror an image."""
+
+WAYS = 2 * TURNS
+"""Ways to change an image: turned and mirrored, and the same a little darker."""
 
 
 def main() -> None:
@@ -52,7 +55,7 @@ def main() -> None:
 
 
 def add_copies(dataset: fo.Dataset, images: int, folder: Path) -> None:
-    """Adds turned and mirrored copies of the test images until there is a number of these."""
+    """Adds changed copies of the test images until there is a number of these."""
     originals = list(dataset.match(F("split") == "test"))
     if images > WAYS * len(originals):
         raise SystemExit(f"--images {images}: there are {WAYS * len(originals)} different ones at most")
@@ -61,7 +64,8 @@ def add_copies(dataset: fo.Dataset, images: int, folder: Path) -> None:
         sample, way = originals[number % len(originals)], number // len(originals)
         pixels = read_image(sample.filepath)
         file = folder / f"{number:05d}.png"
-        Image.fromarray(np.ascontiguousarray(np.rot90(pixels[:, ::-1] if way >= WAYS // 2 else pixels, way))).save(file)
+        turned = np.rot90(pixels[:, ::-1] if way % TURNS >= TURNS // 2 else pixels, way)
+        Image.fromarray((turned * (0.95 if way >= TURNS else 1)).astype(np.uint8)).save(file)
         copies.append(fo.Sample(filepath=str(file), split="test", defect=sample.defect.copy()))
     dataset.add_samples(copies)
 
