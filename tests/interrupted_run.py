@@ -2,8 +2,9 @@
 
     python interrupted_run.py DATASET KEY [SIGNAL MOMENT | pause MOMENT]
 
-Moments are counted in commands to the database and files put in place, from the start of the run on. At the chosen one
-the process gets the signal (by number), or prints "paused" and waits for a line. Else it prints their number.
+Moments are counted in commands to the database and files put in place, from the start of the run on; "part" is when the
+first scores are put in place. At the chosen one the process gets the signal (by number), or prints "paused" and waits
+for a line. Else it prints their number.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pymongo import monitoring
 class Moments(monitoring.CommandListener):
     """Counts moments, and does what is to be done at one."""
 
-    def __init__(self, action: str, at: int) -> None:
+    def __init__(self, action: str, at: int | None) -> None:
         self.action, self.at = action, at
         self.count = -1  # not yet begun
 
@@ -27,8 +28,10 @@ class Moments(monitoring.CommandListener):
         if self.count < 0:
             return
         self.count += 1
-        if self.count != self.at:
-            return
+        if self.count == self.at:
+            self.act()
+
+    def act(self) -> None:
         if self.action == "pause":
             print("paused", flush=True)
             sys.stdin.readline()
@@ -47,7 +50,7 @@ class Moments(monitoring.CommandListener):
 
 def main() -> None:
     name, key, action, at = [*sys.argv[1:], "", "-1"][:4]
-    moments = Moments(action, int(at))
+    moments = Moments(action, None if at == "part" else int(at))
     monitoring.register(moments)
 
     import fiftyone as fo
@@ -60,9 +63,11 @@ def main() -> None:
     store.PART_SIZE = 2
     replace = os.replace
 
-    def counted(*args: Any) -> None:
+    def counted(source: Any, target: Any) -> None:
         moments.happen()
-        replace(*args)
+        if at == "part" and Path(target).parent.name == "scores":
+            moments.act()
+        replace(source, target)
 
     os.replace = counted  # type: ignore[assignment]
     dataset = fo.load_dataset(name)

@@ -155,7 +155,7 @@ def test_ctrl_c_ends_the_process_and_the_next_one_goes_on(made: Callable[[], fo.
     dataset = made()
     old_run(dataset)
     old = seen(dataset)
-    code, _, err = finished(child(dataset, signal.SIGINT.value, 12))
+    code, _, err = finished(child(dataset, signal.SIGINT.value, "part"))
     assert code in (1, -signal.SIGINT, 130)
     assert "KeyboardInterrupt" in err
     assert seen(dataset) == old
