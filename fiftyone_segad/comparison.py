@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -23,7 +22,7 @@ from .scoring.coreset import greedy_coreset
 from .scoring.fusion import LevelScores
 from .segments import Segments
 from .store import PART_SIZE, ImageFeatures, ImageScores, ScoreParts
-from .threads import batches, in_threads
+from .threads import ahead
 
 CALIBRATION_IMAGES = 500
 """Normal images that are scored without themselves, for scales and thresholds, at most."""
@@ -167,7 +166,7 @@ def score_held_out(
         for record in part:
             by_path.setdefault(record.id, []).append((record.segments, record.scores))
     if marked:
-        for image, found in in_threads(lambda image: nearer(by_path[image.path], own_rows(image), marked), images()):
+        for image, found in ahead(lambda image: nearer(by_path[image.path], own_rows(image), marked), images()):
             by_path[image.path] = found
     levels.fit_scales(list(by_path.values()))
     job.store.save_levels(levels.arrays())
@@ -251,18 +250,16 @@ def score_kept(job: Job, levels: Levels, images: list[JobImage], marked: Marked)
     """Scores the images whose features and distances are kept; returns the others."""
     wanted = {image.id for image in images}
 
-    def scored(image: ImageFeatures) -> tuple[str, LevelScores]:
+    def scored(image: ImageFeatures) -> LevelScores:
         found = list(zip(image.segments, image.distances, strict=True))
-        return image.path, levels.fuse(nearer(found, own_rows(image), marked))
+        return levels.fuse(nearer(found, own_rows(image), marked))
 
     kept = (image for image in job.store.features if image.path in wanted) if wanted else iter(())
-    with ThreadPoolExecutor(job.workers, thread_name_prefix="segad-scores") as threads:
-        for batch in batches(kept, PART_SIZE):
-            for id, fused in threads.map(scored, batch):
-                wanted.discard(id)
-                job.store.scores.add(image_scores(id, fused, job.clock))
-                job.advance(1)
-    return [image for image in images if image.id in wanted]
+    for image, fused in ahead(scored, kept, job.workers):
+        wanted.discard(image.path)
+        job.store.scores.add(image_scores(image.path, fused, job.clock))
+        job.advance(1)
+    return [each for each in images if each.id in wanted]
 
 
 def choose(images: list[JobImage], count: int, seed: int) -> list[JobImage]:

@@ -25,7 +25,7 @@ from .region_matching import RegionCounts, match_regions, size_of
 from .results import AnomalyResults, resolution_warning
 from .runs import Run, check_eval_key, load_run
 from .store import ImageScores, RunStore
-from .threads import in_threads
+from .threads import ahead
 from .thresholds import Thresholds
 from .truth import GOOD, GT_FIELD, NO_TRUTH, Truth, check_truth_field, read_truth, truth_warnings
 from .wording import counted
@@ -113,7 +113,7 @@ def best_thresholds(samples: Samples, store: RunStore, present: set[str], gt_fie
         return PixelCounts.of(bins, anomaly_map(record.segments, record.scores), mask), mask is not None
 
     records = (record for record in store.scores if record.id in truths)
-    for record, found in in_threads(count, records):
+    for record, found in ahead(count, records):
         if found is not None:
             scores.append(record.image_score)
             defective.append(found[1])
@@ -174,7 +174,7 @@ class _Comparison:
 
         chosen = self._defective if defective else self._left
         records = (record for record in self.run.store.scores if record.id in chosen)
-        for record, compared in in_threads(compare, records):
+        for record, compared in ahead(compare, records):
             if isinstance(compared, ImageError):
                 self._exclude(record.id, str(compared))
             elif compared is None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .database import asked_again
-from .maps import MAP_SIDE, Region, anomaly_map, anomaly_mask, connected_regions, segments_mask
+from .maps import Region, anomaly_map, anomaly_mask, connected_regions, heatmap_size, segments_mask
 from .runs import FIELD_NAMES, Run, check_exists, delete_fields, field_name, put_in_force
 from .store import ImageScores
 from .threads import batches, usable_cores
@@ -176,10 +176,8 @@ class _Writer:
         return fo.Classification(label=NORMAL, confidence=p, p_value=p)
 
     def _heatmap(self, record: ImageScores) -> fo.Heatmap:
-        width, height = record.segments.size
-        scale = min(1.0, MAP_SIDE / max(width, height))
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
         low, high = self.run.map_range
+        size = heatmap_size(record.segments.size)
         values = (anomaly_map(record.segments, record.scores, size) - low) / max(high - low, 1e-12)
         file = self.maps / f"{record.id}.png"
         Image.fromarray(np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)).save(file)

@@ -10,7 +10,7 @@ from .fields import predicted_mask
 from .maps import anomaly_map, label_regions, regions_of
 from .region_matching import match_regions
 from .store import ImageScores, RunStore
-from .threads import in_threads
+from .threads import ahead
 from .thresholds import Thresholds
 from .truth import Truth
 
@@ -62,7 +62,7 @@ def found_regions(store: RunStore, thresholds: Thresholds, truths: Mapping[str, 
         return {i: _relative(box, size) for i, (box, hit) in enumerate(zip(boxes, hits, strict=True)) if hit}
 
     records = (record for record in store.scores if record.id in ids and record.id in truths)
-    return {record.id: regions for record, regions in in_threads(found, records) if regions is not None}
+    return {record.id: regions for record, regions in ahead(found, records) if regions is not None}
 
 
 def lost_regions(before: Found, after: Found) -> list[LostDefect]:

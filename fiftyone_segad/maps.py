@@ -62,6 +62,13 @@ def anomaly_map(
     return interpolate(segments, scores, x, y)
 
 
+def heatmap_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of the heatmap file of an image: its own, or with :data:`MAP_SIDE` as the longest side."""
+    width, height = size
+    scale = min(1.0, MAP_SIDE / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def interpolate(
     segments: Segments, scores: NDArray[np.floating], x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> NDArray[np.float32]:

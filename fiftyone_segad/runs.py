@@ -222,11 +222,11 @@ def load_run(dataset: Samples, key: str) -> Run:
             f"Dataset '{root.name}' has no run '{key}'"
             + (f"; its runs are {runs}" if runs else "; make one with compute_segment_anomalies()")
         )
-    _check_record(root, key)
-    if saved_values(root, key).get("pending"):
+    saved = _checked_values(root, key)
+    if saved.get("pending"):
         with suppress(RunBusyError), run_lock(root, key):  # else whoever holds it is about to do it
             settle(root, key)
-    saved = saved_values(root, key)
+        saved = _checked_values(root, key)
     saved["thresholds"] = Thresholds(**saved["thresholds"])
     saved["map_range"] = tuple(saved["map_range"])
     run = Run(**saved)
@@ -238,14 +238,16 @@ def load_run(dataset: Samples, key: str) -> Run:
     return run
 
 
-def _check_record(dataset: fo.Dataset, key: str) -> None:
+def _checked_values(dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    saved = saved_values(dataset, key)
     try:
-        check_record(saved_values(dataset, key), key)
+        check_record(saved, key)
     except ValueError as error:
         raise RunError(
             f"What dataset '{dataset.name}' holds of run '{key}' is damaged: {error}. Remove the run with "
             f"dataset.delete_run('{key}') and compute it again"
         ) from error
+    return saved
 
 
 def save_run(dataset: fo.Dataset, run: Run) -> None:

@@ -12,8 +12,6 @@ from typing import TypeVar
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_BATCH = 16
-
 
 def usable_cores() -> int:
     """Number of processor cores that this process may use; ``OMP_NUM_THREADS``, which Ray sets, lowers it."""
@@ -22,8 +20,14 @@ def usable_cores() -> int:
     return min(cores, int(said)) if said.isdecimal() and int(said) else cores
 
 
-def ahead(work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int) -> Iterator[tuple[_Item, _Result]]:
-    """Yields each item, in order, with what threads made of it, at most two a worker ahead of the caller."""
+def ahead(
+    work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int | None = None
+) -> Iterator[tuple[_Item, _Result]]:
+    """Yields each item, in order, with what threads made of it, at most two a worker ahead of the caller.
+
+    By default there are as many threads as cores.
+    """
+    workers = workers or usable_cores()
     with ThreadPoolExecutor(workers, thread_name_prefix="segad-ahead") as threads:
         waiting: deque[tuple[_Item, Future[_Result]]] = deque()
         try:
@@ -45,10 +49,3 @@ def batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
-
-
-def in_threads(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[tuple[_Item, _Result]]:
-    """Yields each item, in order, with what some work made of it; holds few items at a time."""
-    with ThreadPoolExecutor(usable_cores(), thread_name_prefix="segad-work") as threads:
-        for batch in batches(items, _BATCH):
-            yield from zip(batch, threads.map(work, batch), strict=True)

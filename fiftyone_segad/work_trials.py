@@ -16,7 +16,7 @@ from .errors import ImageError
 from .exposure import measure
 from .fields import predicted_mask
 from .images import read_image
-from .maps import MAP_SIDE, anomaly_map, connected_regions, label_regions, regions_of
+from .maps import anomaly_map, connected_regions, heatmap_size, label_regions, regions_of
 from .parts import CANDIDATES, correlations, describe
 from .pixel_counts import Bins, PixelCounts
 from .region_matching import match_regions
@@ -66,11 +66,7 @@ def drawn_again(thresholds: Thresholds) -> Callable[[ImageScores], int]:
     mask_of = drawn(thresholds)
 
     def draw(record: ImageScores) -> int:
-        width, height = record.segments.size
-        scale = min(1.0, MAP_SIDE / max(width, height))
-        values = anomaly_map(
-            record.segments, record.scores, (max(1, round(width * scale)), max(1, round(height * scale)))
-        )
+        values = anomaly_map(record.segments, record.scores, heatmap_size(record.segments.size))
         scaled = (values - values.min()) / max(float(np.ptp(values)), 1e-9)
         return _png((scaled * 255).astype(np.uint8)) + mask_of(record)
 
