@@ -17,7 +17,7 @@ from .clock import Clock
 from .executors import Executor, Task
 from .scoring.coreset import coreset_blocks, greedy_coreset
 
-CANDIDATES = 2
+CANDIDATES = 4
 """Rows that are kept for the coreset to choose from, for each that it may choose."""
 
 GROUP_ROWS = 65_536

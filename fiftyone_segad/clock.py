@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+_ADDING = threading.Lock()  # not one a clock: clocks are sent to other machines
+
 
 @dataclass
 class Clock:
-    """Adds up the seconds of named stages."""
+    """Adds up the seconds of named stages, which several threads may do at once."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -24,5 +27,12 @@ class Clock:
 
     def add(self, seconds: Mapping[str, float]) -> None:
         """Adds the seconds of another clock."""
-        for stage, spent in seconds.items():
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+        with _ADDING:
+            for stage, spent in seconds.items():
+                self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+
+    def take(self) -> dict[str, float]:
+        """What was added up, which is forgotten."""
+        with _ADDING:
+            taken, self.seconds = self.seconds, {}
+        return taken

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from .bank_coreset import CANDIDATES
 from .errors import SegadError
-from .images import turn_image
 from .job import Embedded, ImageTask, Job, JobImage, Reader, image_scores
 from .levels import FIT_IMAGES, Levels, Rows
 from .scoring.bank import Bank, one_thread
@@ -115,26 +114,20 @@ class _BankTask(ImageTask[ImageFeatures]):
     """Takes what the bank holds of an image."""
 
     def __init__(self, job: Job, levels: Levels, rotations: int, whole: set[str], images: int) -> None:
-        super().__init__(job.reader)
-        self._levels, self._rotations, self._whole, self._images = levels, rotations, whole, images
+        super().__init__(job.reader, [360 * turn / rotations for turn in range(rotations)])
+        self._levels, self._whole, self._images = levels, whole, images
         self._bank_size, self._seed = job.bank_size, job.seed
 
     def work(self, embedded: Embedded) -> ImageFeatures:
         path = embedded.image.path
-        rows = self._rotated_rows(embedded)
+        copies = [self._levels.rows(patches) for patches in embedded.copies]
+        rows = [np.concatenate(level) for level in zip(*copies, strict=True)]
         segments = [level.segments for level in embedded.patches]
         if path not in self._whole:
             limits = row_limits(self._bank_size, self._levels, segments)
             shares = [max(CANDIDATES * limit // self._images, 1) for limit in limits]
             rows = [r[greedy_coreset(r, share, self._seed)] for r, share in zip(rows, shares, strict=True)]
         return ImageFeatures(path, segments, self._levels.stored(rows), path in self._whole)
-
-    def _rotated_rows(self, embedded: Embedded) -> Rows:
-        copies = [self._levels.rows(embedded.patches)]
-        for turn in range(1, self._rotations):
-            turned = turn_image(embedded.pixels, 360 * turn / self._rotations)
-            copies.append(self._levels.rows(self.reader.patches(embedded.image, turned)))
-        return [np.concatenate(level) for level in zip(*copies, strict=True)]
 
 
 def score_held_out(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +16,7 @@ from .embedders.base import Level, Patches
 from .errors import ImageError
 from .executors import Executor, LocalExecutor, Task
 from .executors.base import Result, Results
-from .images import try_image
+from .images import try_image, turn_image
 from .levels import Levels
 from .maps import anomaly_map
 from .scoring.fusion import LevelScores
@@ -50,11 +50,20 @@ class JobImage:
 
 @dataclass(frozen=True)
 class Embedded:
-    """An image that was read: its pixels and its features, one entry a level."""
+    """An image that was read.
+
+    Attributes:
+        image: the image
+        copies: its features at each angle that was asked for, one entry a level
+    """
 
     image: JobImage
-    pixels: NDArray[np.uint8]
-    patches: list[Patches]
+    copies: list[list[Patches]]
+
+    @property
+    def patches(self) -> list[Patches]:
+        """Those at the first angle."""
+        return self.copies[0]
 
 
 @dataclass(frozen=True)
@@ -109,24 +118,30 @@ class ImageTask(Task[JobImage, Result | Unusable]):
 
     Args:
         reader: turns them into features
+        angles: degrees by which each image is turned before
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, angles: Sequence[float] = (0,)) -> None:
         self.reader = reader
         self.clock = reader.clock
+        self._angles = angles
 
     def read(self, item: JobImage) -> NDArray[np.uint8] | ImageError:
         """Decodes the image."""
         return try_image(item.path)
 
-    def __call__(self, item: JobImage, content: NDArray[np.uint8] | ImageError) -> Result | Unusable:
+    def __call__(self, item: JobImage, content: NDArray[np.uint8] | ImageError) -> Embedded | Unusable:
+        """Embeds the image."""
         try:
             if isinstance(content, ImageError):
                 raise content
-            embedded = Embedded(item, content, self.reader.patches(item, content))
+            turned = (turn_image(content, angle) if angle else content for angle in self._angles)
+            return Embedded(item, [self.reader.patches(item, pixels) for pixels in turned])
         except (ImageError, ValueError) as error:
             return Unusable(str(error))
-        return self.work(embedded)
+
+    def finish(self, item: JobImage, done: Embedded | Unusable) -> Result | Unusable:
+        return done if isinstance(done, Unusable) else self.work(done)
 
     @abstractmethod
     def work(self, embedded: Embedded) -> Result:
@@ -215,7 +230,7 @@ class Job:
         yield from self._collect(self.run_by.map(task, images, ordered), self.advance, False)
 
     def embed(
-        self, images: list[JobImage], advance: Advance | None = None, met_again: bool = False
+        self, images: list[JobImage], advance: Advance | None = None, met_again: bool = False, angle: float = 0
     ) -> Iterator[Embedded]:
         """Yields the images that can be used with their features, in order and embedded by this machine.
 
@@ -223,8 +238,10 @@ class Job:
             images: the images; those that cannot be used are noted in ``skipped``
             advance: what to call instead of :attr:`advance`
             met_again: whether another pass meets the same images, and notes those that cannot be used
+            angle: degrees by which they are turned before
         """
-        yield from self._collect(self._local.map(_Embed(self.reader), images), advance or self.advance, met_again)
+        task = _Embed(self.reader, [angle])
+        yield from self._collect(self._local.map(task, images), advance or self.advance, met_again)
 
     def _collect(
         self, results: Results[JobImage, Result | Unusable], advance: Advance, met_again: bool

@@ -25,7 +25,6 @@ from .comparison import (
     score_kept,
 )
 from .errors import SegadError
-from .images import turn_image
 from .job import Job, JobImage, image_scores
 from .levels import Levels, Rows
 from .scoring.bank import Bank
@@ -191,10 +190,10 @@ def _advise_rotations(job: Job, levels: Levels, images: list[JobImage], score: S
         return
     upright = {record.id: record.image_score for record in job.store.normals}
     turned = []
-    for embedded in job.embed(choose(images, _TURNED, job.seed + 1), advance=lambda count: None, met_again=True):
-        patches = job.reader.patches(embedded.image, turn_image(embedded.pixels, 90))
-        segments = [level.segments for level in patches]
-        _, scores = levels.fuse(score(levels.rows(patches), segments, embedded.image.path))
+    sample = choose(images, _TURNED, job.seed + 1)
+    for embedded in job.embed(sample, advance=lambda count: None, met_again=True, angle=90):
+        segments = [level.segments for level in embedded.patches]
+        _, scores = levels.fuse(score(levels.rows(embedded.patches), segments, embedded.image.path))
         turned.append(float(scores.max()))
     if turned and np.median(turned) <= np.quantile(list(upright.values()), 0.75):
         job.warnings.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import socket
 from collections.abc import Iterator
@@ -14,7 +15,10 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MINUTE = 60_000  # ms
 
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None or importlib.util.find_spec("playwright") is None,
+    reason="no browser: apt-get install chromium, pip install playwright",
+)
 
 
 @contextmanager

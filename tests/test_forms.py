@@ -146,7 +146,7 @@ def test_a_cluster_is_offered_where_ray_is_installed(
     real = importlib.util.find_spec
     monkeypatch.setattr(
         "importlib.util.find_spec",
-        lambda name, *rest: (object() if installed else None) if name == "ray" else real(name, *rest),
+        lambda name, *rest: (object() if installed else None) if name in ("ray", "pyarrow") else real(name, *rest),
     )
     found = form("compute_segment_anomalies", dataset, method="unlabeled").get("executor")
     assert (found is not None) == installed

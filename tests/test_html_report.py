@@ -6,7 +6,6 @@ import base64
 import io
 import os
 import re
-import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,14 +17,13 @@ import pytest
 from PIL import Image
 
 import fiftyone_segad as segad
+from app_page import CHROMIUM, needs_chromium
 from fiftyone_segad import html_report
 from fiftyone_segad.html_report import hide_paths
 from fiftyone_segad.metric_names import METRICS
 from fiftyone_segad.results import AnomalyResults
 from fiftyone_segad.thumbnails import SIDE, draw_thumbnails, misses
 from test_plots import results_of
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 EVIL = "<script>alert(1)</script>"
 EVIL_FILE = "<img src=x onerror=alert(1)>.png"
@@ -300,7 +298,7 @@ def test_a_report_is_whole_or_the_old_one(tmp_path: Path, monkeypatch: pytest.Mo
     assert file.read_text(encoding="utf-8") != before
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium")
+@needs_chromium
 def test_a_browser_shows_it_without_errors_or_connections(dataset: fo.Dataset, tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright
 

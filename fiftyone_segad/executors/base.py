@@ -27,13 +27,23 @@ class Task(ABC, Generic[Item, Result]):
         """Reads what belongs to an item; in threads, a few items ahead."""
 
     @abstractmethod
-    def __call__(self, item: Item, content: Any) -> Result:
-        """Does the work, one item at a time.
+    def __call__(self, item: Item, content: Any) -> Any:
+        """Does the work that needs most of the machine, one item at a time and always in the same thread.
 
         Args:
             item: the item
             content: what was read
         """
+
+    def finish(self, item: Item, done: Any) -> Result:
+        """Does the rest in another thread, one item at a time, while the next item is worked on.
+
+        Args:
+            item: the item
+            done: what the call gave, which by default is the result
+        """
+        result: Result = done
+        return result
 
 
 class Executor(ABC):

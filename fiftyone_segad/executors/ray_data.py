@@ -115,7 +115,7 @@ class _Actor:
     def _task(self) -> Task[Any, Any]:
         # Not when the actor starts, and not by Ray: what goes wrong would be taken for a failure of the machine
         task: Task[Any, Any] = cloudpickle.loads(ray.get(self._ref))
-        task.clock.seconds.clear()
+        task.clock.take()
         return task
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -123,8 +123,7 @@ class _Actor:
         try:
             clock = self._task.clock
             for i, (_, result) in enumerate(self._executor.map(self._task, [held.value for held in batch["item"]])):
-                results[i] = _Held((result, dict(clock.seconds)))
-                clock.seconds.clear()
+                results[i] = _Held((result, clock.take()))
         except Exception as error:  # sent as a result: Ray keeps the text of an error only
             results[:] = [_Held(error)] * len(results)
         return {"number": batch["number"], "result": results}
