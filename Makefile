@@ -67,6 +67,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/growth.py --images 1000 --side 1024 --input-size 512
 
 bench-accuracy: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/accuracy.py $(DATA)

@@ -39,9 +39,10 @@ from fiftyone_segad.fields import zero_mask
 from fiftyone_segad.folders import runs_folder
 from fiftyone_segad.images import read_header
 from fiftyone_segad.maps import anomaly_map
+from fiftyone_segad.records import ImageScores
 from fiftyone_segad.runs import Run, save_run
 from fiftyone_segad.segments import patch_grid
-from fiftyone_segad.store import ImageScores, RunStore
+from fiftyone_segad.store import RunStore
 from fiftyone_segad.threads import usable_cores
 from fiftyone_segad.thresholds import Thresholds
 from fiftyone_segad.truth import GOOD, GT_FIELD, read_truth

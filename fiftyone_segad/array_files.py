@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import RunError
+from .whole_files import written_whole
 
 _LONGEST_HEADER = 2**16  # bytes, of an array in a file
 
@@ -22,14 +22,8 @@ _LONGEST_HEADER = 2**16  # bytes, of an array in a file
 def write_arrays(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """Writes a ``.npz`` file that appears whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    try:
-        with open(partial, "wb") as target:
-            np.savez(target, **arrays)  # type: ignore[arg-type]
-        os.replace(partial, file)
-    except OSError:
-        partial.unlink(missing_ok=True)  # a full disk needs the room
-        raise
+    with written_whole(file) as partial, open(partial, "wb") as target:
+        np.savez(target, **arrays)  # type: ignore[arg-type]
 
 
 def read_arrays(file: Path, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:

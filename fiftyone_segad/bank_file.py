@@ -22,10 +22,12 @@ from .array_files import damage_told
 from .embedders.base import Level
 from .errors import BankError
 from .levels import Levels
+from .records import ImageFeatures, ImageScores, pack_scores, unpack_scores
 from .scoring.fusion import SIDE
 from .segments import Segments
-from .store import ImageFeatures, ImageScores, RunStore, pack_scores, read_json, unpack_scores, write_json
+from .store import RunStore
 from .tensor_file import read_tensors, write_tensors
+from .whole_files import read_json, write_json
 
 FORMAT = "fiftyone_segad bank"
 VERSION = 2

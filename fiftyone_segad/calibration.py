@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .maps import anomaly_map
-from .store import ImageScores, RunStore
+from .records import ImageScores
+from .store import RunStore
 from .thresholds import ThresholdRule, Thresholds, choose_thresholds, quantile_threshold
 
 _PIXEL_SIDE = 64

@@ -16,11 +16,12 @@ from .bank_coreset import CANDIDATES
 from .errors import SegadError
 from .job import Embedded, ImageTask, Job, JobImage, Reader, image_scores
 from .levels import FIT_IMAGES, Levels, Rows
+from .records import ImageFeatures, ImageScores
 from .scoring.bank import Bank, one_thread
 from .scoring.coreset import greedy_coreset
 from .scoring.fusion import LevelScores
 from .segments import Segments
-from .store import PART_SIZE, ImageFeatures, ImageScores, ScoreParts
+from .store import PART_SIZE, ScoreParts
 from .threads import ahead
 
 CALIBRATION_IMAGES = 500

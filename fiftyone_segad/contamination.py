@@ -27,9 +27,10 @@ from .images import read_ahead
 from .inputs import check_collection, check_numbers
 from .job import Job, JobImage
 from .methods import run_job, steps
+from .records import ImageScores
 from .scoring.unlabeled import FEWEST
 from .segments import Size
-from .store import ImageScores, RunStore
+from .store import RunStore
 from .suspicion import SUSPECT, UNUSABLE, Suspicion, judge
 from .threads import usable_cores
 

@@ -21,10 +21,11 @@ from .inputs import check_collection
 from .maps import Region, anomaly_map, label_regions, regions_of
 from .metrics import Confusion, count_scores
 from .pixel_counts import Bins, PixelCounts
+from .records import ImageScores
 from .region_matching import RegionCounts, match_regions, size_of
 from .results import AnomalyResults, resolution_warning
 from .runs import Run, check_eval_key, load_run
-from .store import ImageScores, RunStore
+from .store import RunStore
 from .threads import ahead
 from .thresholds import Thresholds
 from .truth import GOOD, GT_FIELD, NO_TRUTH, Truth, check_truth_field, read_truth, truth_warnings

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from .embedders import Patches
 from .images import read_image
 from .levels import Levels, Rows
+from .records import ImageFeatures, ImageScores
 from .run_features import RunFeatures, places_of
 from .runs import load_run
 from .segments import Segments
-from .store import ImageFeatures, ImageScores
 
 Box = tuple[int, int, int, int]
 """``x0, y0, x1, y1`` in pixels, ends exclusive."""

@@ -28,8 +28,8 @@ from .maps import connected_regions
 from .mvtec_folder import MvtecFolder
 from .review import list_marks
 from .runs import list_runs, load_run
-from .store import read_json, write_json
 from .truth import GT_FIELD, Truth, read_truth, segmentation_fields, truth_fields
+from .whole_files import read_json, write_json
 from .wording import counted
 
 logger = logging.getLogger(__name__)

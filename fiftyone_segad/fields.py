@@ -19,8 +19,8 @@ from PIL import Image
 
 from .database import asked_again
 from .maps import Region, anomaly_map, anomaly_mask, connected_regions, heatmap_size, segments_mask
+from .records import ImageScores
 from .runs import FIELD_NAMES, Run, check_exists, delete_fields, field_name, put_in_force
-from .store import ImageScores
 from .threads import batches, usable_cores
 from .thresholds import Thresholds, p_values
 

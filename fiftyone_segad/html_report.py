@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
-import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +17,7 @@ from .results import AnomalyResults
 from .text_report import format_metric, why_missing
 from .thresholds import threshold_text
 from .thumbnails import SHOWN, Thumbnails, draw_thumbnails, facts_of, false_alarms, misses, names_of, root_dataset
+from .whole_files import written_whole
 
 _COLUMNS = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30", "aupro_05", "aupimo", "recall", "fpr")
 
@@ -43,12 +42,8 @@ def save_report(results: AnomalyResults, path: str | Path, max_images: int = 12)
     if not file.parent.is_dir():
         raise FileNotFoundError(f"The folder '{file.parent}' of path='{file}' does not exist; make it first")
     text = html_report(results, max_images)
-    partial = file.with_name(f".{uuid.uuid4().hex[:12]}.partial")
-    try:
+    with written_whole(file) as partial:
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
     return file
 
 

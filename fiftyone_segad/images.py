@@ -249,11 +249,11 @@ def _to_rgb(image: Image.Image, path: str) -> NDArray[np.uint8]:
     step = max(1, _AT_ONCE // width)
     for top in range(0, height, step):  # so that there is one copy of the image and not three
         rows = image.crop((0, top, width, min(top + step, height)))
-        pixels[top : top + step] = np.asarray(_rows_to_rgb(rows, path))
+        pixels[top : top + step] = _rows_to_rgb(rows, path)
     return pixels
 
 
-def _rows_to_rgb(image: Image.Image, path: str) -> Image.Image:
+def _rows_to_rgb(image: Image.Image, path: str) -> NDArray[np.uint8]:
     if image.mode in _SIXTEEN_BIT_MODES:
         values = np.asarray(image)
         if values.size and (values.min() < 0 or values.max() > 0xFFFF):
@@ -262,4 +262,6 @@ def _rows_to_rgb(image: Image.Image, path: str) -> Image.Image:
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    return image.convert("RGB")
+    if image.mode == "L":  # as Pillow's conversion, a third of the bytes through it
+        return np.asarray(cv2.cvtColor(np.asarray(image), cv2.COLOR_GRAY2RGB), np.uint8)
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

@@ -19,9 +19,10 @@ from .executors.base import Result, Results
 from .images import try_image, turn_image
 from .levels import Levels
 from .maps import anomaly_map
+from .records import ImageScores
 from .scoring.fusion import LevelScores
 from .segments import Proposer, Segments, Size, from_relative, get_proposer
-from .store import ImageScores, RunStore, ScoreParts
+from .store import RunStore, ScoreParts
 
 Advance = Callable[[int], None]
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from .errors import SegadError
 from .fields import predicted_mask
 from .maps import anomaly_map, label_regions, regions_of
+from .records import ImageScores
 from .region_matching import match_regions
-from .store import ImageScores, RunStore
+from .store import RunStore
 from .threads import ahead
 from .thresholds import Thresholds
 from .truth import Truth

@@ -9,11 +9,11 @@ import numpy as np
 from .comparison import calibrating, flushed, score_images
 from .errors import SegadError
 from .job import Embedded, ImageTask, Job, image_scores
+from .records import ImageScores
 from .reference import against_bank, score_by_bank, score_by_reference
 from .scoring.unlabeled import POOL
 from .scoring.within_image import find_outliers
 from .scoring.within_image import segment_scores as within_image_scores
-from .store import ImageScores
 from .unlabeled import against_pool, score_unlabeled
 
 

@@ -27,10 +27,11 @@ from .comparison import (
 from .errors import SegadError
 from .job import Job, JobImage, image_scores
 from .levels import Levels, Rows
+from .records import ImageFeatures
 from .scoring.bank import Bank
 from .scoring.fusion import LevelScores
 from .segments import Segments
-from .store import FeatureParts, ImageFeatures
+from .store import FeatureParts
 
 _TURNED = 8
 """Images that are turned to see whether rotations would help."""

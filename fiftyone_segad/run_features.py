@@ -11,9 +11,9 @@ from .embedders import Embedder, Patches, get_embedder
 from .errors import RunError
 from .job import GIVEN
 from .levels import Levels
+from .records import ImageScores
 from .runs import Run
 from .segments import Segments
-from .store import ImageScores
 
 
 class RunFeatures:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BankError
+from .whole_files import written_whole
 
 _TYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -60,22 +60,17 @@ def write_tensors(file: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapp
     header[_SEAL] = {"dtype": "U8", "shape": [_SEAL_BYTES], "data_offsets": [end, end + _SEAL_BYTES]}
     encoded = json.dumps(header).encode()
     encoded += b" " * (-len(encoded) % _LENGTH_BYTES)
-    partial = file.with_name(file.name + ".partial")
-    try:
-        with open(partial, "wb") as target:
-            digest = hashlib.sha256()
-            for part in (len(encoded).to_bytes(_LENGTH_BYTES, "little"), encoded):
-                digest.update(part)
-                target.write(part)
-            for name in ordered:
-                values = np.ascontiguousarray(arrays[name], _TYPES[header[name]["dtype"]])
-                data = values.reshape(-1).view(np.uint8).data
-                digest.update(data)
-                target.write(data)
-            target.write(digest.digest())
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_whole(file) as partial, open(partial, "wb") as target:
+        digest = hashlib.sha256()
+        for part in (len(encoded).to_bytes(_LENGTH_BYTES, "little"), encoded):
+            digest.update(part)
+            target.write(part)
+        for name in ordered:
+            values = np.ascontiguousarray(arrays[name], _TYPES[header[name]["dtype"]])
+            data = values.reshape(-1).view(np.uint8).data
+            digest.update(data)
+            target.write(data)
+        target.write(digest.digest())
 
 
 def read_tensors(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str], str]:

@@ -18,9 +18,9 @@ from .fields import predicted_mask
 from .images import read_image
 from .maps import anomaly_map
 from .pictures import outlined, overlay, short_name, tinted
+from .records import ImageScores
 from .results import AnomalyResults
 from .runs import Run
-from .store import ImageScores
 from .thresholds import p_values
 from .truth import Truth, read_truth
 

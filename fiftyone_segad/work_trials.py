@@ -19,8 +19,8 @@ from .images import read_image
 from .maps import anomaly_map, connected_regions, heatmap_size, label_regions, regions_of
 from .parts import CANDIDATES, correlations, describe
 from .pixel_counts import Bins, PixelCounts
+from .records import ImageScores
 from .region_matching import match_regions
-from .store import ImageScores
 from .thresholds import Thresholds
 from .truth import Truth
 

@@ -22,9 +22,10 @@ import fiftyone_segad as segad
 from conftest import needs_fastdup, shared
 from fiftyone_segad.bank_file import BankFile, FileState, bank_copies
 from fiftyone_segad.embedders import Level
+from fiftyone_segad.records import ImageScores
 from fiftyone_segad.scoring.bank import EXACT_ROWS
 from fiftyone_segad.segments import from_boxes, grid
-from fiftyone_segad.store import ImageScores, RunStore
+from fiftyone_segad.store import RunStore
 from fiftyone_segad.tensor_file import read_tensors, write_tensors
 
 SMALL: dict[str, Any] = {"embedder": "efficientnet", "embedder_kwargs": {"input_size": 128}}

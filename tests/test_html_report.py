@@ -18,7 +18,6 @@ from PIL import Image
 
 import fiftyone_segad as segad
 from app_page import CHROMIUM, needs_chromium
-from fiftyone_segad import html_report
 from fiftyone_segad.html_report import hide_paths
 from fiftyone_segad.metric_names import METRICS
 from fiftyone_segad.results import AnomalyResults
@@ -289,7 +288,7 @@ def test_a_report_is_whole_or_the_old_one(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(html_report.os, "replace", fail)
+        patch.setattr(os, "replace", fail)
         with pytest.raises(OSError, match="disk is full"):
             results.save_report(file)
     assert file.read_text(encoding="utf-8") == before

@@ -16,8 +16,9 @@ from fiftyone_segad.errors import SegadError
 from fiftyone_segad.images import read_image
 from fiftyone_segad.job import Job, JobImage
 from fiftyone_segad.methods import run_job, steps
+from fiftyone_segad.records import ImageScores
 from fiftyone_segad.segments import Segments, grid
-from fiftyone_segad.store import ImageScores, RunStore
+from fiftyone_segad.store import RunStore
 
 GRID = 3
 

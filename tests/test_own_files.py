@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from fiftyone_segad.array_files import map_arrays, read_arrays, write_arrays
 from fiftyone_segad.bank_file import BankFile, bank_images
 from fiftyone_segad.errors import BankError, RunError, SegadError
+from fiftyone_segad.records import ImageFeatures, ImageScores
 from fiftyone_segad.segments import from_boxes, grid
-from fiftyone_segad.store import FeatureParts, ImageFeatures, ImageScores, RunStore, ScoreParts, read_json
+from fiftyone_segad.store import FeatureParts, RunStore, ScoreParts
 from fiftyone_segad.tensor_file import read_tensors
+from fiftyone_segad.whole_files import read_json
 from test_bank_files import described, make_bank, rebuilt
 
 FIXED = settings(

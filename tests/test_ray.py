@@ -19,7 +19,8 @@ from fiftyone_segad.errors import SegadError
 from fiftyone_segad.executors import Executor, Task
 from fiftyone_segad.job import Job, JobImage
 from fiftyone_segad.methods import run_job
-from fiftyone_segad.store import ImageScores, RunStore
+from fiftyone_segad.records import ImageScores
+from fiftyone_segad.store import RunStore
 from fiftyone_segad.threads import usable_cores
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[data]'")

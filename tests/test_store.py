@@ -8,21 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fiftyone_segad import store
 from fiftyone_segad.array_files import map_arrays, write_arrays
 from fiftyone_segad.errors import RunError
+from fiftyone_segad.records import ImageFeatures, ImageScores
 from fiftyone_segad.segments import Segments, from_boxes, grid, patch_grid, tiles
-from fiftyone_segad.store import (
-    PART_SIZE,
-    FeatureParts,
-    ImageFeatures,
-    ImageScores,
-    Parts,
-    RunStore,
-    ScoreParts,
-    read_json,
-    write_json,
-)
+from fiftyone_segad.store import PART_SIZE, FeatureParts, Parts, RunStore, ScoreParts
+from fiftyone_segad.whole_files import read_json, write_json
 
 
 def record(id: str, segments: Segments, seed: int = 0) -> ImageScores:
@@ -99,7 +90,7 @@ def test_a_write_that_fails_leaves_no_part(tmp_path: Path, monkeypatch: pytest.M
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.np, "savez", fail)
+        patch.setattr(np, "savez", fail)
         with pytest.raises(OSError, match="No space left"):
             Parts(tmp_path).append({"a": np.arange(3)})
     assert list(Parts(tmp_path)) == []

@@ -18,9 +18,9 @@ from ..decisions import Decisions
 from ..errors import SegadError
 from ..estimate import TRIED, Estimate, estimate_reading, estimate_work
 from ..fields import flagged as flagged_by
+from ..records import ImageScores
 from ..review import marked_images
 from ..runs import Run
-from ..store import ImageScores
 from ..truth import read_truth
 from . import forms
 

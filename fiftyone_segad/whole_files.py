@@ -1,0 +1,40 @@
+"""Files that appear whole or not at all, whenever the process or the disk ends."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def written_whole(file: Path) -> Iterator[Path]:
+    """Gives the path of a file to write beside another one, whose place it takes at the end of the block.
+
+    After an error the other one is as before, and the new one is gone.
+    """
+    partial = file.with_name(f".{file.name}.partial")
+    partial.unlink(missing_ok=True)  # of a process that was killed
+    try:
+        yield partial
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)  # a full disk needs the room
+
+
+def write_json(file: Path, value: dict[str, Any]) -> None:
+    """Writes a JSON file that appears whole or not at all."""
+    with written_whole(file) as partial:
+        partial.write_text(json.dumps(value, indent=1))
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """Reads a JSON object; None if the file is absent or damaged."""
+    try:
+        value = json.loads(file.read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
