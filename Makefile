@@ -66,6 +66,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/engines.py
+	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/growth.py --images 1000 --side 1024 --input-size 512
 

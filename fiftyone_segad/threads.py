@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
+
+from threadpoolctl import threadpool_limits
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -49,3 +53,28 @@ def batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Within the block matrix products take the calling thread alone, in the whole process.
+
+    Between products OpenBLAS's threads wait actively, and take the cores from a model that runs meanwhile.
+    """
+    global _users, _limited
+    with _entering:
+        _users += 1
+        if _users == 1:
+            _limited = threadpool_limits(1, "blas")
+    try:
+        yield
+    finally:
+        with _entering:
+            _users -= 1
+            if _users == 0 and _limited:
+                _limited.restore_original_limits()
+
+
+_entering = threading.Lock()
+_users = 0  # blocks that are entered now: the last one to be left restores what was found by the first
+_limited: threadpool_limits | None = None

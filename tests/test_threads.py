@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import threading
+from collections.abc import Iterator
 
-from fiftyone_segad.threads import usable_cores
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from fiftyone_segad.clock import Clock
+from fiftyone_segad.executors import LocalExecutor, Task
+from fiftyone_segad.threads import one_blas_thread, usable_cores
 
 
 def test_fewer_threads_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,3 +23,53 @@ def test_fewer_threads_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None
     for value in (str(cores + 1), "0", "many", "-1", ""):
         monkeypatch.setenv("OMP_NUM_THREADS", value)
         assert usable_cores() == cores
+
+
+def blas_threads() -> set[int]:
+    np.ones((2, 2)) @ np.ones((2, 2))
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+@pytest.fixture
+def three_blas_threads() -> Iterator[None]:
+    with threadpool_limits(3, "blas"):
+        if blas_threads() != {3}:
+            pytest.skip("the matrix library of this NumPy has no threads that can be set")
+        yield
+
+
+@pytest.mark.usefixtures("three_blas_threads")
+def test_one_blas_thread_until_the_last_block_is_left() -> None:
+    first, second = one_blas_thread(), one_blas_thread()
+    first.__enter__()
+    assert blas_threads() == {1}
+    other = threading.Thread(target=second.__enter__)  # as a run in another thread
+    other.start()
+    other.join()
+    first.__exit__(None, None, None)
+    assert blas_threads() == {1}
+    second.__exit__(None, None, None)
+    assert blas_threads() == {3}
+
+
+@pytest.mark.usefixtures("three_blas_threads")
+@pytest.mark.parametrize("end", ["all", "closed", "error"])
+def test_blas_has_its_threads_back_after_the_work(end: str) -> None:
+    class Counting(Task[int, set[int]]):
+        clock = Clock()
+
+        def __call__(self, item: int, content: None) -> set[int]:
+            if item == 3 and end == "error":
+                raise ZeroDivisionError
+            return blas_threads()
+
+    results = LocalExecutor(1).map(Counting(), range(5))
+    assert next(results) == (0, {1})
+    if end == "closed":
+        results.close()
+    elif end == "all":
+        assert list(results) == [(item, {1}) for item in range(1, 5)]
+    else:
+        with pytest.raises(ZeroDivisionError):
+            list(results)
+    assert blas_threads() == {3}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from ..threads import ahead
+from ..threads import ahead, one_blas_thread
 from .base import Executor, Item, Result, Results, Task
 
 
@@ -24,7 +24,7 @@ class LocalExecutor(Executor):
         contents = ahead(task.read, items, self._workers)
         last: tuple[Item, Future[Result]] | None = None
         failed: Exception | None = None
-        with ThreadPoolExecutor(1, thread_name_prefix="segad-finish") as finishing:
+        with one_blas_thread(), ThreadPoolExecutor(1, thread_name_prefix="segad-finish") as finishing:
             while True:
                 with task.clock("decode"):
                     following = next(contents, None)

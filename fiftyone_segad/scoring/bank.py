@@ -14,20 +14,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-EXACT_ROWS = 10_000
+EXACT_ROWS = 8192
 """Largest bank that is searched exhaustively for the nearest row; larger ones by an inverted file."""
 
 EXACT_IMAGE_ROWS = 30_000
 """Largest bank that is searched exhaustively for the nearest images."""
 
 PROBES = 4
-"""Lists of an inverted file that a search for the nearest row visits at least. Of the stride-8 features of 100 screws,
-in a bank of 131,072 rows, about 81 % of the nearest rows are found so; the others' places are taken by rows nearly as
-near, and distances are 1 % too large on average."""
+"""Lists of an inverted file that a search for the nearest row visits at least. What it misses so, ``benchmarks/search.py``
+tells: rows nearly as near take the places of the nearest ones."""
 
-PROBED = 2**19
-"""Lists visited times rows of the bank at least: smaller banks are searched more closely at less cost. With 25,600 rows
-all nearest ones are found."""
+MOST_PROBES = 8
+"""Lists that it visits at most, in banks of 65,536 rows or less."""
+
+_PROBED_ROWS = 2**19
+"""Rows of a bank times lists visited, between these two numbers."""
 
 IMAGE_PROBES = 6
 """Lists that a search for the nearest images visits."""
@@ -67,6 +68,7 @@ class Bank:
             return
         width = images[0].shape[1]
         self._lists = int(1.6 * np.sqrt(self.size))
+        self._probes = min(max(_PROBED_ROWS // self.size, PROBES), MOST_PROBES)
         self._index = faiss.IndexIVFFlat(faiss.IndexFlatL2(width), width, self._lists)
         self._index.cp.niter = 6
         self._index.cp.seed = seed + 1
@@ -140,7 +142,7 @@ class Bank:
         return best
 
     def _search_lists(self, queries: NDArray[np.float32], own: slice) -> NDArray[np.float32]:
-        found, index = self._probe(queries, 1, max(PROBES, PROBED // self.size), own)
+        found, index = self._probe(queries, 1, self._probes, own)
         squares: NDArray[np.float32] = found[:, 0]
         lost = index[:, 0] < 0  # all lists that were visited held rows of the excluded image only
         if lost.any():
