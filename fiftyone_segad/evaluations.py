@@ -29,6 +29,7 @@ from .runs import (
     evaluation_field,
 )
 from .store import delete_files
+from .whole_files import write_png
 
 FALSE_ALARM, MISS, HIT = 1, 2, 3
 """Values of an error map: flagged only, defective only, both."""
@@ -220,7 +221,7 @@ class EvaluationWriter:
         if not errors.any():
             return fo.Segmentation(mask_path=str(zero_mask(self._files, errors.shape[1], errors.shape[0])))
         file = self._files / f"{id}.png"
-        Image.fromarray(errors).save(file, compress_level=1)
+        write_png(file, Image.fromarray(errors), compress_level=1)
         return fo.Segmentation(mask_path=str(file))
 
 

@@ -6,6 +6,7 @@ nor a full disk leaves a half-written run or costs the one before it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,7 @@ from .records import ImageScores
 from .runs import FIELD_NAMES, Run, check_exists, delete_fields, field_name, put_in_force
 from .threads import batches, usable_cores
 from .thresholds import Thresholds, p_values
+from .whole_files import write_png
 
 NORMAL, ANOMALOUS = "normal", "anomalous"
 
@@ -51,6 +53,8 @@ _DESCRIPTIONS = {
     "segments": "Segments with their anomaly_score and index",
     "regions": "Connected regions of the predicted mask with anomaly_score (peak) and area (pixels)",
 }
+
+_making = threading.Lock()  # a file that many images share
 
 _RED, _GREY = "#ff0000", "#8a8a8a"
 
@@ -180,14 +184,14 @@ class _Writer:
         size = heatmap_size(record.segments.size)
         values = (anomaly_map(record.segments, record.scores, size) - low) / max(high - low, 1e-12)
         file = self.maps / f"{record.id}.png"
-        Image.fromarray(np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)).save(file)
+        write_png(file, Image.fromarray(np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)))
         return fo.Heatmap(map_path=str(file), range=[0, 255])
 
     def _mask(self, record: ImageScores, mask: NDArray[np.uint8] | None) -> fo.Segmentation:
         if mask is None:
             return fo.Segmentation(mask_path=str(zero_mask(self.masks, *record.segments.size)))
         file = self.masks / f"{record.id}.png"
-        Image.fromarray(mask).save(file)
+        write_png(file, Image.fromarray(mask))
         return fo.Segmentation(mask_path=str(file))
 
 
@@ -201,9 +205,10 @@ def predicted_mask(record: ImageScores, anomaly: NDArray[np.floating], threshold
 def zero_mask(folder: Path, width: int, height: int) -> Path:
     """Returns an all-zero mask file of a size, one for all images of that size."""
     file = folder / f"zero_{width}x{height}.png"
-    if not file.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.new("1", (width, height)).save(file)
+    with _making:
+        if not file.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_png(file, Image.new("1", (width, height)))
     return file
 
 

@@ -36,6 +36,9 @@ file of many could keep a core busy for hours."""
 
 _LARGEST_OBJECT = 2**30  # bytes that are fetched from object storage for an image
 
+PIXELS_AHEAD = 2**27
+"""Pixels of images that are decoded ahead of their use, together: 384 MiB, besides what decoding takes itself."""
+
 _AT_ONCE = 2**20  # pixels that are converted
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -144,14 +147,25 @@ def try_image(path: str) -> NDArray[np.uint8] | ImageError:
         return error
 
 
+def count_pixels(path: str) -> int:
+    """Pixels of an image by its header; 0 where that cannot be told, or only by fetching the image."""
+    if is_url(path):
+        return 0
+    try:
+        with _open(path) as image:
+            return image.width * image.height
+    except ImageError:
+        return 0
+
+
 def read_ahead(paths: Sequence[str], workers: int) -> Iterator[NDArray[np.uint8] | ImageError]:
-    """Decodes images in threads, in order, at most two a worker ahead of the caller.
+    """Decodes images in threads, in order, at most two a worker and :data:`PIXELS_AHEAD` ahead of the caller.
 
     Yields:
         the image, or the error that says why it cannot be used
     """
 
-    for _, image in ahead(try_image, paths, workers):
+    for _, image in ahead(try_image, paths, workers, count_pixels, PIXELS_AHEAD):
         yield image
 
 

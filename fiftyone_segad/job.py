@@ -16,7 +16,7 @@ from .embedders.base import Level, Patches
 from .errors import ImageError
 from .executors import Executor, LocalExecutor, Task
 from .executors.base import Result, Results
-from .images import try_image, turn_image
+from .images import PIXELS_AHEAD, count_pixels, try_image, turn_image
 from .levels import Levels
 from .maps import anomaly_map
 from .records import ImageScores
@@ -126,6 +126,11 @@ class ImageTask(Task[JobImage, Result | Unusable]):
         self.reader = reader
         self.clock = reader.clock
         self._angles = angles
+
+    room = PIXELS_AHEAD
+
+    def weigh(self, item: JobImage) -> int:
+        return count_pixels(item.path)
 
     def read(self, item: JobImage) -> NDArray[np.uint8] | ImageError:
         """Decodes the image."""

@@ -25,26 +25,39 @@ def usable_cores() -> int:
 
 
 def ahead(
-    work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int | None = None
+    work: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    workers: int | None = None,
+    weigh: Callable[[_Item], int] = lambda item: 0,
+    room: int = 0,
 ) -> Iterator[tuple[_Item, _Result]]:
     """Yields each item, in order, with what threads made of it, at most two a worker ahead of the caller.
 
-    By default there are as many threads as cores.
+    Args:
+        work: what is done with an item
+        items: the items
+        workers: threads; by default as many as cores
+        weigh: what an item takes of the room
+        room: what those that the caller does not have yet may take together; one of them may take more, alone
     """
     workers = workers or usable_cores()
     with ThreadPoolExecutor(workers, thread_name_prefix="segad-ahead") as threads:
-        waiting: deque[tuple[_Item, Future[_Result]]] = deque()
+        waiting: deque[tuple[_Item, int, Future[_Result]]] = deque()
+        taken = 0
         try:
             for item in items:
-                waiting.append((item, threads.submit(work, item)))
-                if len(waiting) > 2 * workers:
-                    first, future = waiting.popleft()
+                weight = weigh(item)
+                while waiting and (len(waiting) > 2 * workers or taken + weight > room):
+                    first, less, future = waiting.popleft()
+                    taken -= less
                     yield first, future.result()
+                taken += weight
+                waiting.append((item, weight, threads.submit(work, item)))
             while waiting:
-                first, future = waiting.popleft()
+                first, _, future = waiting.popleft()
                 yield first, future.result()
         finally:
-            for _, future in waiting:
+            for _, _, future in waiting:
                 future.cancel()
 
 

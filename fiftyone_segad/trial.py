@@ -23,7 +23,7 @@ from .folders import dataset_folder
 from .groups import pixel_digest
 from .outliers import ImageOutliers, find_outlier_segments
 from .runs import PLUGIN
-from .whole_files import written_whole
+from .whole_files import write_png
 
 DATASET = "segad-try"
 """Name of the dataset of trials."""
@@ -70,8 +70,7 @@ def try_upload(pixels: NDArray[np.uint8], grid: int) -> TriedImage:
     file = _uploads(dataset) / f"{pixel_digest(pixels)}.png"
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(file) as partial:
-            Image.fromarray(pixels).save(partial, format="PNG", compress_level=1)
+        write_png(file, Image.fromarray(pixels), compress_level=1)
     return _try(dataset, str(file), grid)
 
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 
 @contextmanager
 def written_whole(file: Path) -> Iterator[Path]:
@@ -23,6 +25,12 @@ def written_whole(file: Path) -> Iterator[Path]:
         os.replace(partial, file)
     finally:
         partial.unlink(missing_ok=True)  # a full disk needs the room
+
+
+def write_png(file: Path, picture: Image.Image, compress_level: int = 6) -> None:
+    """Writes a PNG file that appears whole or not at all; a link in its place is replaced, not followed."""
+    with written_whole(file) as partial:
+        picture.save(partial, "PNG", compress_level=compress_level)
 
 
 def write_json(file: Path, value: dict[str, Any]) -> None:

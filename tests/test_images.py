@@ -15,7 +15,7 @@ from PIL import Image, ImageFile
 
 from fiftyone_segad import images
 from fiftyone_segad.errors import ImageError
-from fiftyone_segad.images import object_state, read_ahead, read_header, read_image, read_mask
+from fiftyone_segad.images import count_pixels, object_state, read_ahead, read_header, read_image, read_mask
 
 Array = NDArray[np.uint8]
 
@@ -300,3 +300,29 @@ def test_images_in_object_storage(tmp_path: Path) -> None:
     storage.pipe("/bucket/plain.png", b"other")
     assert object_state("memory://bucket/plain.png") != before
     assert object_state("memory://bucket/gone.png") == (-1, -1)
+
+
+def test_pixels_are_counted_without_decoding(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
+    (tmp_path / "text.png").write_text("no image")
+    assert count_pixels(str(tmp_path / "a.png")) == count_pixels(str(tmp_path / "half.png")) == 1200
+    for nothing in (str(tmp_path / "text.png"), str(tmp_path / "absent.png"), "s3://bucket/a.png"):
+        assert count_pixels(nothing) == 0
+
+
+@pytest.mark.parametrize(("room", "begun"), [(10_000, 5), (2000, 2), (100, 1)])
+def test_large_images_are_not_all_decoded_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, begun: int
+) -> None:
+    paths = [str(tmp_path / f"{i}.png") for i in range(20)]
+    for path in paths:
+        Image.new("RGB", (40, 25)).save(path)
+    seen: list[str] = []
+    monkeypatch.setattr(images, "PIXELS_AHEAD", room)
+    monkeypatch.setattr(images, "try_image", lambda path: seen.append(path) or read_image(path))
+    following = read_ahead(paths, workers=2)
+    next(following)
+    time.sleep(0.2)  # what the threads were given they have begun now
+    assert sorted(seen) == sorted(paths[:begun])
+    assert sum(1 for _ in following) == 19

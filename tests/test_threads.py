@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from fiftyone_segad.clock import Clock
 from fiftyone_segad.executors import LocalExecutor, Task
-from fiftyone_segad.threads import one_blas_thread, usable_cores
+from fiftyone_segad.threads import ahead, one_blas_thread, usable_cores
 
 
 def test_fewer_threads_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,3 +73,23 @@ def test_blas_has_its_threads_back_after_the_work(end: str) -> None:
         with pytest.raises(ZeroDivisionError):
             list(results)
     assert blas_threads() == {3}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_heavy_items_are_not_all_worked_on_ahead(seed: int) -> None:
+    weights = np.random.default_rng(seed).choice([0, 1, 4, 9, 25], size=60).tolist()
+    changing, held, most = threading.Lock(), [0], [0]
+
+    def work(item: int) -> int:
+        with changing:
+            held[0] += weights[item]
+            most[0] = max(most[0], held[0] if held[0] > weights[item] else 0)  # not of one that is alone
+        return -item
+
+    results = []
+    for item, result in ahead(work, range(60), 3, lambda item: weights[item], 10):
+        results.append((item, result))
+        with changing:
+            held[0] -= weights[item]
+    assert results == [(item, -item) for item in range(60)]
+    assert 0 < most[0] <= 10 + 25  # those that wait, and the one that was just given out

@@ -19,9 +19,15 @@ class Task(ABC, Generic[Item, Result]):
 
     Attributes:
         clock: counts the seconds that it takes
+        room: what the items that are read and not yet worked on may weigh together
     """
 
     clock: Clock
+    room: int = 0
+
+    def weigh(self, item: Item) -> int:
+        """What an item takes of :attr:`room`; what it weighs more than all of it, it takes alone."""
+        return 0
 
     def read(self, item: Item) -> Any:
         """Reads what belongs to an item; in threads, a few items ahead."""

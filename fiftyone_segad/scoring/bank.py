@@ -21,8 +21,8 @@ EXACT_IMAGE_ROWS = 30_000
 """Largest bank that is searched exhaustively for the nearest images."""
 
 PROBES = 4
-"""Lists of an inverted file that a search for the nearest row visits at least. What it misses so, ``benchmarks/search.py``
-tells: rows nearly as near take the places of the nearest ones."""
+"""Lists of an inverted file that a search for the nearest row visits at least. ``benchmarks/search.py`` tells what it
+misses: rows nearly as near take the places of the nearest ones."""
 
 MOST_PROBES = 8
 """Lists that it visits at most, in banks of 65,536 rows or less."""
