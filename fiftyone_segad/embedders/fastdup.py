@@ -115,7 +115,7 @@ class FastdupEmbedder(Embedder):
 
     @cached_property
     def _fast(self) -> Any:
-        """fastdup's model with its convolutions rearranged: about three times as fast.
+        """fastdup's model with its convolutions rearranged: about twice as fast.
 
         The file is in ONNX Runtime's own format, which it does not optimise further; written out as ONNX, it does.
         """
