@@ -154,7 +154,7 @@ def count_pixels(path: str) -> int:
     try:
         with _open(path) as image:
             return image.width * image.height
-    except ImageError:
+    except ImageError:  # whoever reads it tells why
         return 0
 
 
@@ -200,10 +200,12 @@ def _open(path: str) -> Image.Image:
     source = _fetched(path) if is_url(path) else path
     if isinstance(source, str) and not os.path.isfile(source):
         raise ImageError(f"No such image file: '{path}'")
-    if (os.path.getsize(source) if isinstance(source, str) else source.getbuffer().nbytes) == 0:
-        raise ImageError(f"'{path}' is empty (0 bytes)")
     try:
+        if (os.path.getsize(source) if isinstance(source, str) else source.getbuffer().nbytes) == 0:
+            raise ImageError(f"'{path}' is empty (0 bytes)")
         image = Image.open(source, formats=FORMATS)
+    except ImageError:
+        raise
     except Image.DecompressionBombError as error:
         raise ImageError(f"'{path}' is too large: {error}") from error
     except Exception as error:

@@ -326,3 +326,16 @@ def test_large_images_are_not_all_decoded_ahead(
     time.sleep(0.2)  # what the threads were given they have begun now
     assert sorted(seen) == sorted(paths[:begun])
     assert sum(1 for _ in following) == 19
+
+
+def test_error_of_a_file_that_vanishes_while_it_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.png"
+    Image.new("RGB", (40, 25)).save(file)
+
+    def vanish(path: str) -> int:
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    monkeypatch.setattr(images.os.path, "getsize", vanish)
+    with pytest.raises(ImageError, match=r"a\.png.*No such file"):
+        read_image(str(file))
+    assert count_pixels(str(file)) == 0
