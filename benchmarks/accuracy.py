@@ -60,8 +60,8 @@ up to a false-positive rate of 0.3 and 0.05) are at image resolution. In bracket
 test images. Best F1 has seen the truth; recall and fpr are of images at the run's own threshold. Metrics are over the
 test split; "unlabeled" was given train and test together, without labels. Seconds per image are the wall time of
 compute_segment_anomalies, database and files included, by all images that it read (scored and normal ones); "in use" is
-what decoding, model and search took of it, where the search of one image goes on beside the model of the next. Bank rows
-are the features kept at the finest level, before a coreset. Peak MiB is that of the process."""
+what decoding, model and search took of it, where the search of one image goes on beside the model of the next. Bank
+rows are the features kept at the finest level, before a coreset. Peak MiB is that of the process."""
 
 COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "run": lambda row: row["run"],
