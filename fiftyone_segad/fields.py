@@ -6,7 +6,6 @@ nor a full disk leaves a half-written run or costs the one before it.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,8 +52,6 @@ _DESCRIPTIONS = {
     "segments": "Segments with their anomaly_score and index",
     "regions": "Connected regions of the predicted mask with anomaly_score (peak) and area (pixels)",
 }
-
-_making = threading.Lock()  # a file that many images share
 
 _RED, _GREY = "#ff0000", "#8a8a8a"
 
@@ -205,10 +202,9 @@ def predicted_mask(record: ImageScores, anomaly: NDArray[np.floating], threshold
 def zero_mask(folder: Path, width: int, height: int) -> Path:
     """Returns an all-zero mask file of a size, one for all images of that size."""
     file = folder / f"zero_{width}x{height}.png"
-    with _making:
-        if not file.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            write_png(file, Image.new("1", (width, height)))
+    if not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_png(file, Image.new("1", (width, height)))
     return file
 
 

@@ -16,6 +16,12 @@ from threadpoolctl import threadpool_limits
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
+_entering = threading.Lock()
+_users = (
+    0  # blocks of one_blas_thread() that are entered now: the last one to be left restores what was found by the first
+)
+_limited: threadpool_limits | None = None
+
 
 def usable_cores() -> int:
     """Number of processor cores that this process may use; ``OMP_NUM_THREADS``, which Ray sets, lowers it."""
@@ -86,8 +92,3 @@ def one_blas_thread() -> Iterator[None]:
             _users -= 1
             if _users == 0 and _limited:
                 _limited.restore_original_limits()
-
-
-_entering = threading.Lock()
-_users = 0  # blocks that are entered now: the last one to be left restores what was found by the first
-_limited: threadpool_limits | None = None

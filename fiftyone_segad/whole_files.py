@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,20 +12,24 @@ from typing import Any
 
 from PIL import Image
 
+_WRITING = [threading.RLock() for _ in range(64)]
+"""Locks of files, of which some share one."""
+
 
 @contextmanager
 def written_whole(file: Path) -> Iterator[Path]:
     """Gives the path of a file to write beside another one, whose place it takes at the end of the block.
 
-    After an error the other one is as before, and the new one is gone.
+    After an error the other one is as before, and the new one is gone. Threads that write the same file take turns.
     """
     partial = file.with_name(f".{file.name}.partial")
-    partial.unlink(missing_ok=True)  # of a process that was killed
-    try:
-        yield partial
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)  # a full disk needs the room
+    with _WRITING[hash(file) % len(_WRITING)]:
+        partial.unlink(missing_ok=True)  # of a process that was killed
+        try:
+            yield partial
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)  # a full disk needs the room
 
 
 def write_png(file: Path, picture: Image.Image, compress_level: int = 6) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,16 @@ def test_links_are_replaced_and_not_followed(tmp_path: Path) -> None:
     assert mine.read_text() == "mine"
     assert [file.name for file in folder.iterdir()] == ["a.png"] and not (folder / "a.png").is_symlink()
     np.testing.assert_array_equal(np.asarray(Image.open(folder / "a.png")), pixels)
+
+
+def test_threads_that_write_one_file_take_turns(tmp_path: Path) -> None:
+    file, texts = tmp_path / "a.txt", [letter * 100_000 for letter in "abcdefgh"]
+
+    def write(text: str) -> str:
+        with written_whole(file) as partial:
+            partial.write_text(text)
+        return file.read_text()
+
+    with ThreadPoolExecutor(8) as threads:
+        seen = list(threads.map(write, texts * 20))
+    assert set(seen) <= set(texts) and list(tmp_path.iterdir()) == [file]

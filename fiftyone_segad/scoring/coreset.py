@@ -11,7 +11,7 @@ WORK = 200_000_000
 """Distances that may be computed at once: some seconds. For more the rows are divided into blocks."""
 
 BLOCK = 2048
-"""Rows that a block has at least. Half of it takes half the time and covers the rows 1.5 % less closely."""
+"""Rows that a block has at least. With smaller ones less time is taken, and the rows are covered less closely."""
 
 
 def greedy_coreset(rows: NDArray[np.floating], size: int, seed: int = 0) -> NDArray[np.int64]:
