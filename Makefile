@@ -53,6 +53,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 audit: $(VENV)/installed
 	$(PYTHON) -m venv .audit # apart, so that what audits is not audited

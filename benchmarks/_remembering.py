@@ -7,9 +7,9 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from fiftyone_segad import embedders
-from fiftyone_segad.embedders import Patches
+from fiftyone_segad.embedders import factory
 from fiftyone_segad.embedders.efficientnet import EfficientNetEmbedder
+from fiftyone_segad.embedders.factory import Patches
 
 
 class Remembering(EfficientNetEmbedder):
@@ -26,7 +26,7 @@ class Remembering(EfficientNetEmbedder):
 
 def remember() -> None:
     """Puts it in the place of the default embedder, for this process."""
-    embedders.EMBEDDERS["efficientnet"] = Remembering
+    factory.EMBEDDERS["efficientnet"] = Remembering
 
 
 def forget() -> None:

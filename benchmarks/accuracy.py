@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from fiftyone_segad.scoring import bank
-from fiftyone_segad.store import RunStore
+from fiftyone_segad.scoring import neighbors
+from fiftyone_segad.storage.store import RunStore
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FOLDERS = (DATA / "screw", DATA / "magnetic_tile")
@@ -133,12 +133,12 @@ def measure(folder: Path, name: str) -> dict[str, Any]:
     from fiftyone import ViewField as F
 
     import fiftyone_segad as segad
-    from fiftyone_segad.threads import usable_cores
+    from fiftyone_segad.utils.threads import usable_cores
 
     fo.config.show_progress_bars = False
     asked = ROWS[name]
     if name in EXACT:
-        bank.EXACT_ROWS = sys.maxsize
+        neighbors.EXACT_ROWS = sys.maxsize
     dataset = segad.load_mvtec(folder)
     try:
         test, normals = dataset.match(F("split") == "test"), dataset.match(F("split") == "train")

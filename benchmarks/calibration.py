@@ -22,14 +22,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fiftyone_segad.embedders import Embedder, Level, Patches
 from fiftyone_segad.embedders.efficientnet import EfficientNetEmbedder
-from fiftyone_segad.images import read_ahead
-from fiftyone_segad.levels import FIT_IMAGES, Levels
-from fiftyone_segad.scoring.bank import Bank
+from fiftyone_segad.embedders.factory import Embedder, Level, Patches
 from fiftyone_segad.scoring.fusion import LevelScores
-from fiftyone_segad.threads import usable_cores
-from fiftyone_segad.thresholds import conformal_threshold
+from fiftyone_segad.scoring.levels import FIT_IMAGES, Levels
+from fiftyone_segad.scoring.neighbors import Bank
+from fiftyone_segad.scoring.thresholds import conformal_threshold
+from fiftyone_segad.utils.images import read_ahead
+from fiftyone_segad.utils.threads import usable_cores
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FOLDERS = (DATA / "screw", DATA / "magnetic_tile")

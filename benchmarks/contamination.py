@@ -26,9 +26,9 @@ from fiftyone import ViewField as F
 from numpy.typing import NDArray
 
 import fiftyone_segad as segad
-from fiftyone_segad.metrics import average_precision, count_scores
-from fiftyone_segad.suspicion import SUSPECT
-from fiftyone_segad.truth import GOOD
+from fiftyone_segad.curation.suspicion import SUSPECT
+from fiftyone_segad.data.truth import GOOD
+from fiftyone_segad.metrics.curves import average_precision, count_scores
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FOLDERS = (DATA / "screw", DATA / "magnetic_tile")

@@ -25,7 +25,7 @@ from fiftyone import ViewField as F
 
 import fiftyone_segad as segad
 from fiftyone_segad.embedders.efficientnet import INPUT_SIZE
-from fiftyone_segad.threads import usable_cores
+from fiftyone_segad.utils.threads import usable_cores
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 TABLE = Path(__file__).with_suffix(".md")

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import fiftyone_segad as segad
-from fiftyone_segad.images import read_header, read_image
+from fiftyone_segad.utils.images import read_header, read_image
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 TABLE = Path(__file__).with_suffix(".md")

@@ -20,14 +20,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from _native import FastdupNativeEmbedder, write_segments
 from skimage import data, transform
 from speed import timed
 
 from fiftyone_segad.embedders.efficientnet import INPUT_SIZE, EfficientNetEmbedder, weights_file
 from fiftyone_segad.embedders.fastdup import FastdupEmbedder
-from fiftyone_segad.embedders.fastdup_native import FastdupNativeEmbedder, write_segments
-from fiftyone_segad.segments import grid
-from fiftyone_segad.threads import usable_cores
+from fiftyone_segad.segments.boxes import grid
+from fiftyone_segad.utils.threads import usable_cores
 
 GRID = 16
 IMAGES = 3  # of a turn of the networks

@@ -34,18 +34,18 @@ from PIL import Image
 from scipy import ndimage
 
 import fiftyone_segad as segad
-from fiftyone_segad.datasets import IMAGE_SUFFIXES
-from fiftyone_segad.fields import zero_mask
-from fiftyone_segad.folders import runs_folder
-from fiftyone_segad.images import read_header
-from fiftyone_segad.maps import anomaly_map
-from fiftyone_segad.records import ImageScores
-from fiftyone_segad.runs import Run, save_run
-from fiftyone_segad.segments import patch_grid
-from fiftyone_segad.store import RunStore
-from fiftyone_segad.threads import usable_cores
-from fiftyone_segad.thresholds import Thresholds
-from fiftyone_segad.truth import GOOD, GT_FIELD, read_truth
+from fiftyone_segad.data.mvtec import IMAGE_SUFFIXES
+from fiftyone_segad.data.truth import GOOD, GT_FIELD, read_truth
+from fiftyone_segad.registry.fields import zero_mask
+from fiftyone_segad.registry.folders import runs_folder
+from fiftyone_segad.registry.run import Run, save_run
+from fiftyone_segad.scoring.thresholds import Thresholds
+from fiftyone_segad.segments.boxes import patch_grid
+from fiftyone_segad.segments.maps import anomaly_map
+from fiftyone_segad.storage.records import ImageScores
+from fiftyone_segad.storage.store import RunStore
+from fiftyone_segad.utils.images import read_header
+from fiftyone_segad.utils.threads import usable_cores
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FOLDERS = (DATA / "screw", DATA / "magnetic_tile")

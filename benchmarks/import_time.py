@@ -17,7 +17,9 @@ CASES = {
     "import fiftyone": "import fiftyone",
     "... and fiftyone_segad": "import fiftyone, fiftyone_segad",
     "... and all that is public": "import fiftyone; from fiftyone_segad import *",
-    "... and the plugin's operators and panels": "import fiftyone, fiftyone_segad.operators, fiftyone_segad.panels",
+    "... and the plugin's operators and panels": (
+        "import fiftyone, fiftyone_segad.plugin.operators, fiftyone_segad.plugin.panels"
+    ),
 }
 
 _TIMED = "import time; start = time.perf_counter(); {}; print(time.perf_counter() - start)"

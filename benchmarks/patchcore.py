@@ -34,14 +34,14 @@ from fiftyone import ViewField as F
 from numpy.typing import NDArray
 
 import fiftyone_segad as segad
-from fiftyone_segad import metrics
+from fiftyone_segad.data.truth import GOOD, GT_FIELD, Truth, read_truth
 from fiftyone_segad.embedders.efficientnet import LEVELS, weights_file
-from fiftyone_segad.images import read_header
-from fiftyone_segad.maps import anomaly_map
-from fiftyone_segad.pixel_counts import Bins, PixelCounts
-from fiftyone_segad.runs import Run
-from fiftyone_segad.threads import usable_cores
-from fiftyone_segad.truth import GOOD, GT_FIELD, Truth, read_truth
+from fiftyone_segad.metrics import curves
+from fiftyone_segad.metrics.pixels import Bins, PixelCounts
+from fiftyone_segad.registry.run import Run
+from fiftyone_segad.segments.maps import anomaly_map
+from fiftyone_segad.utils.images import read_header
+from fiftyone_segad.utils.threads import usable_cores
 
 SCREW = Path(__file__).resolve().parents[2] / "shared" / "data" / "screw"
 TABLES = Path(__file__).with_suffix(".md")
@@ -368,9 +368,9 @@ def accuracy(scored: Scored, low: float, high: float) -> dict[str, float | None]
         defective.append(mask is not None)
         pixels.add(PixelCounts.of(bins, anomaly, mask))
     return {
-        "image_auroc": metrics.auroc(metrics.count_scores(scores, defective)),
-        "pixel_auroc": metrics.auroc(pixels.pixels()),
-        "aupro_30": metrics.partial_area(pixels.by_region(), 0.3),
+        "image_auroc": curves.auroc(curves.count_scores(scores, defective)),
+        "pixel_auroc": curves.auroc(pixels.pixels()),
+        "aupro_30": curves.partial_area(pixels.by_region(), 0.3),
     }
 
 
@@ -385,7 +385,7 @@ def title(versions: str, task: dict[str, Any], rounds: Rounds) -> str:
         anomalib=versions,
         coreset=task["coreset"],
         normals=len(task["normals"]),
-        package=metrics.__name__,
+        package=curves.__name__,
         rounds=len(rounds[ANOMALIB]),
         rows=task["rows"],
         size=task["size"],

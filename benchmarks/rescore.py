@@ -24,7 +24,7 @@ from fiftyone import ViewField as F
 from PIL import Image
 
 import fiftyone_segad as segad
-from fiftyone_segad.images import read_image
+from fiftyone_segad.utils.images import read_image
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "screw"
 

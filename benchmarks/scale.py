@@ -22,12 +22,12 @@ from PIL import Image
 from ray import cloudpickle
 
 import fiftyone_segad as segad
-from fiftyone_segad.embedders import get_embedder
-from fiftyone_segad.job import Job, JobImage
-from fiftyone_segad.reference import against_bank
-from fiftyone_segad.sample_data import make_category
-from fiftyone_segad.store import RunStore
-from fiftyone_segad.threads import usable_cores
+from fiftyone_segad.data.sample_data import make_category
+from fiftyone_segad.embedders.factory import get_embedder
+from fiftyone_segad.engine.job import Job, JobImage
+from fiftyone_segad.engine.reference import against_bank
+from fiftyone_segad.storage.store import RunStore
+from fiftyone_segad.utils.threads import usable_cores
 
 WORK = ("decode", "embed", "search", "map")
 """Stages that machines of the cluster do."""

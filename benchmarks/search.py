@@ -17,12 +17,12 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from fiftyone_segad.comparison import BANK_ROWS, row_limits
 from fiftyone_segad.embedders.base import Patches
 from fiftyone_segad.embedders.efficientnet import EfficientNetEmbedder
-from fiftyone_segad.images import read_image
-from fiftyone_segad.levels import FIT_IMAGES, Levels
-from fiftyone_segad.scoring.bank import Bank, one_thread
+from fiftyone_segad.engine.passes import BANK_ROWS, row_limits
+from fiftyone_segad.scoring.levels import FIT_IMAGES, Levels
+from fiftyone_segad.scoring.neighbors import Bank, one_thread
+from fiftyone_segad.utils.images import read_image
 
 SCREW = Path(__file__).resolve().parents[2] / "shared" / "data" / "screw"
 SIZES = (8192, 25_600, 65_536, BANK_ROWS)

@@ -18,17 +18,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from _native import FastdupNativeEmbedder
+
 from fiftyone_segad.embedders.fastdup import FastdupEmbedder
-from fiftyone_segad.embedders.fastdup_native import FastdupNativeEmbedder
-from fiftyone_segad.images import read_image
-from fiftyone_segad.scoring.within_image import find_outliers
-from fiftyone_segad.segments import grid
+from fiftyone_segad.scoring.fastdup_rule import find_outliers
+from fiftyone_segad.segments.boxes import grid
+from fiftyone_segad.utils.images import read_image
 
 IMAGE = Path(__file__).resolve().parents[2] / "shared" / "data" / "blog" / "016.png"
 
 COLD_CORE = """
 import sys
-from fiftyone_segad.outliers import find_outlier_segments
+from fiftyone_segad.engine.single_image import find_outlier_segments
 print(find_outlier_segments(sys.argv[1], segments=f"grid:{sys.argv[2]}").outliers.indices.tolist())
 """
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fiftyone_segad.sample_data import CATEGORIES, make_category
+from fiftyone_segad.data.sample_data import CATEGORIES, make_category
 
 
 def main() -> None:

@@ -93,7 +93,7 @@ def shared(name: str) -> Path:
 @pytest.fixture(scope="session")
 def sample_category(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The category 'brick' of the sample dataset, with few training images."""
-    from fiftyone_segad.sample_data import make_category
+    from fiftyone_segad.data.sample_data import make_category
 
     root = tmp_path_factory.mktemp("sample")
     make_category(root / "brick", "brick")
@@ -131,7 +131,7 @@ class ColourEmbedder:
     calls = 0
 
     def __init__(self, batch_size: int | None = None) -> None:
-        from fiftyone_segad.embedders import Level
+        from fiftyone_segad.embedders.factory import Level
 
         self.batch_size = batch_size
         self.levels = (Level("tiles"),)
@@ -142,8 +142,8 @@ class ColourEmbedder:
         return np.array([[*part.mean(0), *part.std(0), 50.0] for part in parts], np.float32)
 
     def patches(self, image: Any) -> Any:
-        from fiftyone_segad.embedders import Patches
-        from fiftyone_segad.segments import tiles
+        from fiftyone_segad.embedders.factory import Patches
+        from fiftyone_segad.segments.boxes import tiles
 
         segments = tiles((image.shape[1], image.shape[0]))
         return [Patches(segments, self.embed(image, segments))]
@@ -161,10 +161,10 @@ class ColourEmbedder:
 @pytest.fixture
 def colour_embedder(monkeypatch: pytest.MonkeyPatch) -> type[ColourEmbedder]:
     """Puts the stand-in where the names "fastdup" and "efficientnet" (and so "auto") lead."""
-    from fiftyone_segad import embedders
+    from fiftyone_segad.embedders import factory
 
     for name in ("fastdup", "efficientnet"):
-        monkeypatch.setitem(embedders.EMBEDDERS, name, ColourEmbedder)
+        monkeypatch.setitem(factory.EMBEDDERS, name, ColourEmbedder)
     return ColourEmbedder
 
 

@@ -57,9 +57,10 @@ def main() -> None:
 
     import fiftyone_segad as segad
     from conftest import ColourEmbedder
-    from fiftyone_segad import embedders, store
+    from fiftyone_segad.embedders import factory
+    from fiftyone_segad.storage import store
 
-    embedders.EMBEDDERS["efficientnet"] = ColourEmbedder
+    factory.EMBEDDERS["efficientnet"] = ColourEmbedder
     store.PART_SIZE = 2
     replace = os.replace
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 MUTATED = 1000
-"""Files that :func:`mutated_images` gives."""
+"""Files that ``mutated_images`` gives."""
 
 _BOMB = zlib.compress(bytes(200 * 2**20), 9)
 """200 MB in 200 kB."""
@@ -163,7 +163,7 @@ _MUTATIONS: tuple[Callable[[bytearray, np.random.Generator], bytes], ...] = (_cu
 
 
 def mutated_images() -> Iterator[tuple[str, bytes]]:
-    """Yields :data:`MUTATED` file names and contents: those made by hand, then whole ones that were altered."""
+    """Yields ``MUTATED`` file names and contents: those made by hand, then whole ones that were altered."""
     yield from (hostile := hostile_images()).items()
     whole = _whole_images()
     for i in range(MUTATED - len(hostile)):

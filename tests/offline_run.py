@@ -55,7 +55,7 @@ def whole_run(category: Path, folder: Path) -> None:
     from fiftyone.operators.executor import ExecutionContext, Executor
 
     import fiftyone_segad as segad
-    from fiftyone_segad.panels import figures, sources
+    from fiftyone_segad.plugin.panels import figures, sources
 
     dataset = segad.load_mvtec(category)
     normals, test = dataset.match(F("split") == "train"), dataset.match(F("split") == "test")

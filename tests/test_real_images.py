@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 import fiftyone_segad as segad
 from conftest import needs_fastdup, shared
-from fiftyone_segad.maps import anomaly_map
+from fiftyone_segad.segments.maps import anomaly_map
 
 pytestmark = needs_fastdup
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..alignment import align
-from ..segments import Segments
+from ..segments.boxes import Segments
+from .alignment import align
 from .base import Embedder, Patches
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..segments import Segments
+from ..segments.boxes import Segments
 
 _Embedder = TypeVar("_Embedder", bound="Embedder")
 
@@ -55,7 +55,7 @@ class Embedder(ABC):
     Attributes:
         name: the name under which it is chosen
         identity: changes whenever the same pixels would give other features; part of a run's settings
-        levels: what :meth:`patches` gives, in this order
+        levels: what ``patches`` gives, in this order
     """
 
     name: str
@@ -101,3 +101,18 @@ class Embedder(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def normalize(features: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Scales each row of ``[n, d]`` to length 1. A zero row stays zero.
+
+    Raises:
+        ValueError: if a value is not finite
+    """
+    with np.errstate(over="ignore"):
+        rows = np.asarray(features, dtype=np.float32)
+    if not np.isfinite(rows).all():
+        raise ValueError("The features hold NaN or infinite values; the embedder failed on this image")
+    # Squares of large and small features leave the range of single precision
+    lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    return np.asarray(rows / np.where(lengths > 0, lengths, 1), np.float32)

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingDependencyError
-from ..segments import Segments, patch_grid
-from ..threads import usable_cores
+from ..segments.boxes import Segments, patch_grid
+from ..utils.threads import usable_cores
 from .base import Embedder, Level, Patches
-from .dense import join_maps, pool_boxes
+from .pooling import join_maps, pool_boxes
 from .weights import read_weights
 
 VARIANT = 2

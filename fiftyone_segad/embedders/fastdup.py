@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingDependencyError
-from ..segments import Segments, get_proposer
-from ..threads import usable_cores
+from ..segments.boxes import Segments, get_proposer
+from ..utils.threads import usable_cores
 from .base import Embedder, Level, Patches
 
 INPUT_SIDE = 224
@@ -63,7 +63,7 @@ class FastdupEmbedder(Embedder):
     of its own: for this small network that is faster than several threads inside one call.
 
     Args:
-        tiles: specifications of the tiles of :meth:`patches`, with their weights; more sizes take longer
+        tiles: specifications of the tiles of ``patches``, with their weights; more sizes take longer
         batch_size: segments that go through the model at once
 
     Raises:

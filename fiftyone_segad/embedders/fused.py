@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scoring.cosine import normalize
-from ..segments import Segments
-from .base import Embedder, Patches
+from ..segments.boxes import Segments
+from .base import Embedder, Patches, normalize
 
 
 class FusedEmbedder(Embedder):

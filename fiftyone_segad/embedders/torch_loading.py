@@ -31,7 +31,7 @@ class Loaded(NamedTuple):
 
 
 def is_torch_name(name: str) -> bool:
-    """Whether a name stands for a PyTorch network: one of :data:`SOURCES`, a colon, and what to load."""
+    """Whether a name stands for a PyTorch network: one of ``SOURCES``, a colon, and what to load."""
     source, _, model = name.partition(":")
     return source in SOURCES and bool(model)
 
@@ -40,7 +40,7 @@ def load_network(name: str, weights: str | None) -> Loaded:
     """Builds a network with its published weights, or with those of a file in their stead.
 
     Args:
-        name: see :data:`SOURCES`
+        name: see ``SOURCES``
         weights: the file, or None
 
     Raises:

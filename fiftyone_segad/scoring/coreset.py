@@ -18,7 +18,7 @@ def greedy_coreset(rows: NDArray[np.floating], size: int, seed: int = 0) -> NDAr
     """Chooses rows so that no row is far from the nearest chosen one (greedy k-centre).
 
     Each choice is the row that is farthest from those chosen before (Gonzalez, "Clustering to minimize the
-    maximum intercluster distance", 1985; PatchCore, Roth et al., 2022). Where that takes more than :data:`WORK`
+    maximum intercluster distance", 1985; PatchCore, Roth et al., 2022). Where that takes more than ``WORK``
     distances it is done in random blocks, each of which gives its share: the time is then linear in the number of
     rows. Blocks that give a few rows each would choose the same outliers again and again, and no longer cover the rest.
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..embedders.base import Level
-from ..maps import anomaly_map, interpolate
-from ..segments import Segments
+from ..segments.boxes import Segments
+from ..segments.maps import anomaly_map, interpolate
 
 LevelScores = tuple[Segments, NDArray[np.float32]]
 """The segments of one level of an image and their scores."""

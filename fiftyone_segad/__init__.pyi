@@ -1,0 +1,50 @@
+# The public names with their homes, once: type checkers and `__init__.py` both read this.
+import typing
+
+from ._version import __version__ as __version__
+from .curation.contamination import find_contamination as find_contamination
+from .curation.duplicates import Duplicates as Duplicates
+from .curation.duplicates import find_duplicates as find_duplicates
+from .curation.export import CuratedExport as CuratedExport
+from .curation.export import export_curated as export_curated
+from .curation.quality import image_quality as image_quality
+from .curation.registration import delete_curation as delete_curation
+from .curation.registration import list_curations as list_curations
+from .curation.select_coreset import select_coreset as select_coreset
+from .data.mvtec import load_mvtec as load_mvtec
+from .engine.single_image import ImageOutliers as ImageOutliers
+from .engine.single_image import find_outlier_segments as find_outlier_segments
+from .errors import BankError as BankError
+from .errors import ImageError as ImageError
+from .errors import MissingDependencyError as MissingDependencyError
+from .errors import RunCancelled as RunCancelled
+from .errors import RunError as RunError
+from .errors import SegadError as SegadError
+from .evaluation.compare import RunComparison as RunComparison
+from .evaluation.compare import compare_runs as compare_runs
+from .evaluation.evaluate import evaluate_anomalies as evaluate_anomalies
+from .evaluation.results import AnomalyResults as AnomalyResults
+from .registry.removal import delete_run as delete_run
+from .registry.run import Run as Run
+from .registry.run import list_runs as list_runs
+from .registry.run import load_run as load_run
+from .review.lost_defects import LostDefect as LostDefect
+from .review.marks import Mark as Mark
+from .review.marks import list_marks as list_marks
+from .review.marks import mark_anomalous as mark_anomalous
+from .review.marks import mark_normal as mark_normal
+from .review.marks import undo_review as undo_review
+from .review.marks import unmark as unmark
+from .review.triage import second_opinions as second_opinions
+from .runs.compute import compute_segment_anomalies as compute_segment_anomalies
+from .runs.rescore import ReviewReport as ReviewReport
+from .runs.rescore import rescore as rescore
+from .runs.score_new import save_bank as save_bank
+from .runs.score_new import score_new as score_new
+from .runs.thresholds import set_threshold as set_threshold
+from .visualization.explain import ExplainedSegment as ExplainedSegment
+from .visualization.explain import explain_sample as explain_sample
+from .visualization.pictures import contact_sheet as contact_sheet
+from .visualization.segment_plot import visualize_segments as visualize_segments
+
+def register(plugin: typing.Any) -> None: ...

@@ -1,0 +1,1 @@
+"""Find what is wrong with training images, and choose and export good ones."""

@@ -1,0 +1,204 @@
+"""Decisions: what is known of each sample in the end, from reviews, ground truth and predictions, in this order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import fiftyone as fo
+import numpy as np
+from fiftyone.core.collections import SampleCollection as Samples
+from numpy.typing import NDArray
+
+from ..data.mvtec import IMAGE_SUFFIXES
+from ..data.truth import GOOD, Truth, read_truth
+from ..data.truth_sources import NORMAL_NAMES
+from ..errors import ImageError
+from ..registry.fields import ANOMALOUS, NORMAL
+from ..registry.run import Run
+from ..review.marks import SAMPLE, Mark, list_marks
+from ..utils.images import read_header
+
+DEFECT = "defect"
+"""Defect type where nothing names it."""
+
+REVIEW, TRUTH, PREDICTION = "review", "ground truth", "prediction"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is known of one sample.
+
+    Attributes:
+        id: the sample's id
+        filepath: its image
+        size: width and height of the image
+        anomalous: whether it has a defect
+        decided_by: ``review``, ``ground truth`` or ``prediction``
+        defect: its defect type; ``good`` for a normal image
+        mask: bool array ``[height, width]``, True on defects; None for a normal image, or if nothing says where
+        mask_field: field that the mask is from, if there is one
+        category: name of its product, or None
+        split: what its sample has as ``split``, or None
+        score: its score in the run, or None
+        tags: its tags
+        marks: what people said of it in reviews of the run, oldest first
+    """
+
+    id: str
+    filepath: str
+    size: tuple[int, int]
+    anomalous: bool
+    decided_by: str
+    defect: str
+    mask: NDArray[np.bool_] | None
+    mask_field: str | None
+    category: str | None
+    split: str | None
+    score: float | None
+    tags: list[str]
+    marks: list[Mark]
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """A sample that cannot be exported, and why."""
+
+    id: str
+    filepath: str
+    reason: str
+
+
+class Decisions:
+    """Decides on samples.
+
+    Attributes:
+        ids: the samples' ids
+        categorised: whether any of them has a category
+
+    Args:
+        samples: the samples
+        gt_field: field of ground truth as in ``read_truth``; None for none
+        run: a run whose predictions stand for what is not known otherwise, and whose marks are reviews; or None
+        decision_field: field of reviews that say ``normal`` or ``anomalous``, or None: a text, or a Classification
+
+    Raises:
+        ValueError: if a field does not exist or is of another type
+    """
+
+    def __init__(self, samples: Samples, gt_field: str | None, run: Run | None, decision_field: str | None) -> None:
+        dataset = samples._root_dataset
+        ids: list[str] = samples.values("id")
+
+        def column(path: str | None) -> dict[str, object]:
+            return dict(zip(ids, samples.values(path) if path else [None] * len(ids), strict=True))
+
+        self.ids = ids
+        self._paths, self._tags = column("filepath"), column("tags")
+        self._splits = column("split" if isinstance(dataset.get_field("split"), fo.StringField) else None)
+        self._reviews = column(
+            None if decision_field is None else _text_path(dataset, "decision_field", decision_field)
+        )
+        self._defects = column(_text_path(dataset, "", "defect"))
+        self._categories = column(_text_path(dataset, "", "category"))
+        self.categorised = any(self._categories.values())
+        self._gt_field = gt_field
+        self._truths: dict[str, Truth] = {} if gt_field is None else read_truth(samples, gt_field)
+        self._mask_field = None if run is None else run.field("mask")
+        self._predictions = column(None if run is None else f"{run.field('pred')}.label")
+        self._scores = column(None if run is None else run.field("score"))
+        self._masks: dict[str, Truth] = {} if run is None else read_truth(samples, run.field("mask"))
+        self._marks: dict[str, list[Mark]] = {}
+        for mark in [] if run is None else list_marks(samples, run.key):
+            self._marks.setdefault(mark.sample_id, []).append(mark)
+
+    def of(self, id: str) -> Decision | Undecided:
+        """What is known of a sample; reads its masks."""
+        filepath = str(self._paths[id])
+        if Path(filepath).suffix.lower() not in IMAGE_SUFFIXES:
+            return Undecided(id, filepath, f"Its suffix is none of {', '.join(IMAGE_SUFFIXES)}; convert it")
+        try:
+            size = read_header(filepath).size
+            truth = self._truths[id].read(size) if id in self._truths else None
+            anomalous, decided_by = self._decide(id, truth, size)
+            if anomalous is None:
+                return Undecided(
+                    id, filepath, "Nothing says whether it is normal: no review, ground truth or prediction"
+                )
+            mask, mask_field = truth, self._gt_field
+            if anomalous and truth is None:
+                mask, mask_field = self._predicted(id, size), self._mask_field
+        except ImageError as error:
+            return Undecided(id, filepath, str(error))
+        defect = self._defects[id]
+        named = str(defect) if defect and str(defect).strip().lower() not in NORMAL_NAMES else DEFECT
+        return Decision(
+            id=id,
+            filepath=filepath,
+            size=size,
+            anomalous=anomalous,
+            decided_by=decided_by,
+            defect=named if anomalous else GOOD,
+            mask=mask if anomalous else None,
+            mask_field=mask_field if anomalous and mask is not None else None,
+            category=_text(self._categories[id]),
+            split=_text(self._splits[id]),
+            score=self._scores[id],  # type: ignore[arg-type]
+            tags=list(self._tags[id] or []),  # type: ignore[call-overload]
+            marks=self._marks.get(id, []),
+        )
+
+    def _predicted(self, id: str, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """The predicted mask without what is marked as normal and with what is marked as anomalous; None if empty."""
+        mask = self._masks[id].read(size) if id in self._masks else None
+        parts = [mark for mark in self._marks.get(id, []) if mark.kind != SAMPLE]
+        if not parts:
+            return mask
+        corrected = np.zeros(size[::-1], bool) if mask is None else mask.copy()
+        for mark in parts:  # a later one counts where two overlap
+            box = mark.pixels(size)
+            if mark.label == NORMAL:
+                corrected[box] = False
+            elif not corrected[box].any():  # nothing says where in the box it is
+                corrected[box] = True
+        return corrected if corrected.any() else None
+
+    def _decide(self, id: str, truth: NDArray[np.bool_] | None, size: tuple[int, int]) -> tuple[bool | None, str]:
+        """Whether a sample is anomalous, and what says so."""
+        review = str(self._reviews[id] or "").strip().lower()
+        if review:
+            if review not in (ANOMALOUS, *NORMAL_NAMES):
+                raise ImageError(f"Its review is {review!r}; it must be '{NORMAL}' or '{ANOMALOUS}'")
+            return review == ANOMALOUS, REVIEW
+        # A mark of the whole image says what it is, one of a part that is anomalous says so of the image
+        telling = [mark for mark in self._marks.get(id, []) if mark.kind == SAMPLE or mark.label == ANOMALOUS]
+        if telling:
+            return telling[-1].label == ANOMALOUS, REVIEW
+        if truth is not None:
+            return True, TRUTH
+        defect = _text(self._defects[id])
+        if defect is not None:
+            return defect.strip().lower() not in NORMAL_NAMES, TRUTH
+        if id in self._truths and self._truths[id].source is not None:
+            return False, TRUTH
+        if self._predictions[id] is not None:
+            if self._predictions[id] == ANOMALOUS and id in self._marks and self._predicted(id, size) is None:
+                return False, REVIEW  # all that was predicted is marked as normal
+            return self._predictions[id] == ANOMALOUS, PREDICTION
+        return None, ""
+
+
+def _text_path(dataset: fo.Dataset, parameter: str, name: str) -> str | None:
+    """The path of a field's texts; None if the field is absent or of another type and no parameter named it."""
+    field = dataset.get_field(name)
+    if isinstance(field, fo.StringField):
+        return name
+    if getattr(field, "document_type", None) is fo.Classification:
+        return f"{name}.label"
+    if parameter:
+        raise ValueError(f"{parameter}={name!r} is not a text or Classification field of '{dataset.name}'")
+    return None
+
+
+def _text(value: object) -> str | None:
+    return None if value is None or str(value) == "" else str(value)

@@ -1,0 +1,1 @@
+"""Load datasets and read the ground truth of samples."""

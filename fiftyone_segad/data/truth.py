@@ -1,0 +1,206 @@
+"""Ground truth: the defective pixels of samples, whichever way the dataset holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from fiftyone.core.collections import SampleCollection as Samples
+from numpy.typing import NDArray
+
+from ..registry.run import written_fields
+from .truth_sources import Boxes, Classes, Mask, Polygons, Source, fitted
+
+GOOD = "good"
+"""Defect type of normal images, as in MVTec AD."""
+
+GT_FIELD = "defect_mask"
+"""Ground-truth field, unless another one is named."""
+
+NO_TRUTH = "It has no ground truth (neither a mask nor a defect type)"
+"""Why a sample whose ``known`` is False cannot be evaluated."""
+
+
+@dataclass
+class Truth:
+    """The ground truth of one image.
+
+    Attributes:
+        source: where its defective pixels are, or None
+        defect: name of its defect type (None if unknown)
+        category: name of its product (None if unknown)
+        known: False if nothing says whether the image is normal (see ``NO_TRUTH``)
+        resized: whether the mask that was read had another size than the image
+    """
+
+    source: Source | None = None
+    defect: str | None = None
+    category: str | None = None
+    known: bool = True
+    resized: bool = field(default=False, init=False)
+
+    def read(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """Reads the mask ``[height, width]``, True on defects; None if there is none or it is empty.
+
+        A mask of another size but of the image's aspect ratio is resized, and ``resized`` is set.
+
+        Raises:
+            ImageError: if the mask cannot be read, or does not fit an image of ``size`` (width, height)
+        """
+        if self.source is None:
+            return None
+        mask = self.source.read(size)
+        if mask.shape != (size[1], size[0]):
+            mask = fitted(mask, size, f"The ground-truth mask {self.source.name}")
+            self.resized = True
+        return mask if mask.any() else None
+
+
+def read_truth(samples: Samples, gt_field: str) -> dict[str, Truth]:
+    """Reads where the ground truth of each sample is, without decoding masks.
+
+    A sample without ground truth is normal, unless the others have a defect type and it has none: then its truth
+    is not known.
+
+    Args:
+        samples: the samples
+        gt_field: a Segmentation field (nonzero is defective, but for classes that the dataset's mask targets name
+            as in ``NORMAL_NAMES``), or one of Detections, Detection, Polylines or
+            Polyline (all objects are defects but those with such a label; instance masks, else boxes; filled
+            polygons); defect type and category come from ``defect`` and ``category`` if present
+
+    Raises:
+        ValueError: if the field does not exist or is of another type
+    """
+    schema = samples.get_field_schema()
+    kind: Any = getattr(schema.get(gt_field), "document_type", None)
+    if kind not in _READERS:
+        found = getattr(kind, "__name__", type(schema[gt_field]).__name__) if gt_field in schema else "absent"
+        raise ValueError(
+            f"gt_field={gt_field!r} is not a Segmentation field of '{samples._root_dataset.name}', nor one of "
+            f"Detections, Detection, Polylines or Polyline: it is {found}; {_choices(samples)}"
+        )
+    ids = samples.values("id")
+    sources = _READERS[kind](samples, gt_field, kind, [f"in '{gt_field}' of sample {id}" for id in ids])
+    defects, categories = (_labels(samples, schema, name) for name in ("defect", "category"))
+    known = _known(samples, schema, gt_field, sources, defects)
+    return {
+        id: Truth(source, defect, category, certain)
+        for id, source, defect, category, certain in zip(ids, sources, defects, categories, known, strict=True)
+    }
+
+
+def check_truth_field(samples: Samples, gt_field: str) -> None:
+    """Refuses a field that a run or an evaluation of this package wrote: predictions judged by predictions look right.
+
+    Raises:
+        ValueError: if it is such a field
+    """
+    writer = written_fields(samples).get(gt_field)
+    if writer is not None:
+        raise ValueError(
+            f"gt_field={gt_field!r} was written by {writer}, so it is no ground truth; {_choices(samples)}. If a "
+            f"person has corrected it, clone_sample_field({gt_field!r}, 'truth') makes it one"
+        )
+
+
+def segmentation_fields(samples: Samples) -> list[str]:
+    """Names of the Segmentation fields."""
+    schema = samples.get_field_schema()
+    return [name for name, f in schema.items() if getattr(f, "document_type", None) is fo.Segmentation]
+
+
+def truth_fields(samples: Samples) -> list[str]:
+    """Names of the fields whose type can hold ground truth, Segmentation fields first."""
+    schema = samples.get_field_schema()
+    others = [name for name, f in schema.items() if getattr(f, "document_type", None) in _READERS]
+    masks = segmentation_fields(samples)
+    return masks + [name for name in others if name not in masks]
+
+
+def truth_warnings(truths: Iterable[Truth]) -> list[str]:
+    """What a reader of figures should know of ground truth that was read."""
+    resized = [truth.source.name for truth in truths if truth.resized and truth.source is not None]
+    if not resized:
+        return []
+    return [
+        f"{len(resized)} ground-truth masks have another size than their image and were resized; "
+        f"the first is {resized[0]}"
+    ]
+
+
+def _segmentations(samples: Samples, gt_field: str, kind: type[fo.Label], names: list[str]) -> list[Source | None]:
+    # Raw, masks in the database stay compressed until they are needed
+    paths, masks = samples.values([f"{gt_field}.mask_path", f"{gt_field}.mask"], _raw=True)
+    classes = Classes.of(samples, gt_field)
+    return [
+        None if path is None and data is None else Mask(name if data is not None else f"'{path}'", classes, path, data)
+        for name, path, data in zip(names, paths, masks, strict=True)
+    ]
+
+
+def _boxes(samples: Samples, gt_field: str, kind: type[fo.Label], names: list[str]) -> list[Source | None]:
+    objects = _objects(samples, gt_field, kind, ("label", "bounding_box", "mask", "mask_path"))
+    return [None if found is None else Boxes(name, found) for name, found in zip(names, objects, strict=True)]
+
+
+def _polygons(samples: Samples, gt_field: str, kind: type[fo.Label], names: list[str]) -> list[Source | None]:
+    objects = _objects(samples, gt_field, kind, ("label", "points", "filled"))
+    return [None if found is None else Polygons(name, found) for name, found in zip(names, objects, strict=True)]
+
+
+_READERS = {
+    fo.Segmentation: _segmentations,
+    fo.Detections: _boxes,
+    fo.Detection: _boxes,
+    fo.Polylines: _polygons,
+    fo.Polyline: _polygons,
+}
+
+
+def _objects(samples: Samples, gt_field: str, kind: type[fo.Label], parts: Sequence[str]) -> list[list[Any] | None]:
+    """The objects of each sample as tuples of these parts; None for samples where the field is not set."""
+    single = kind in (fo.Detection, fo.Polyline)
+    path = gt_field if single else f"{gt_field}.{kind._LABEL_LIST_FIELD}"
+    rows = zip(*samples.values([f"{path}.{part}" for part in parts], _raw=True), strict=True)
+    if single:
+        return [None if all(value is None for value in row) else [row] for row in rows]
+    return [None if row[0] is None else list(zip(*row, strict=True)) for row in rows]
+
+
+def _labels(samples: Samples, schema: dict[str, fo.Field], name: str) -> list[str | None]:
+    path = _label_path(schema, name)
+    return [None] * len(samples) if path is None else list(samples.values(path))
+
+
+def _label_path(schema: dict[str, fo.Field], name: str) -> str | None:
+    found = schema.get(name)
+    if getattr(found, "document_type", None) is fo.Classification:
+        return f"{name}.label"
+    return name if isinstance(found, fo.StringField) else None
+
+
+def _known(
+    samples: Samples,
+    schema: dict[str, fo.Field],
+    gt_field: str,
+    sources: Sequence[Source | None],
+    defects: Sequence[str | None],
+) -> list[bool]:
+    """Whether it is known of each sample if it is normal."""
+    known = [source is not None or defect is not None for source, defect in zip(sources, defects, strict=True)]
+    path = _label_path(schema, "defect")
+    if path is None or all(known):
+        return [True] * len(known)
+    dataset = samples._root_dataset
+    # A field of defect types that nobody uses says nothing: there, what has no mask is normal
+    unused = dataset.count(path) == 0 and dataset.count(gt_field) > 0
+    return [True] * len(known) if unused else known
+
+
+def _choices(samples: Samples) -> str:
+    written = written_fields(samples)
+    return f"fields that can be ground truth: {[name for name in truth_fields(samples) if name not in written]}"

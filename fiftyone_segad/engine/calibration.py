@@ -1,0 +1,118 @@
+"""Calibration: what is decided once all images of a run are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..metrics.pixels import Bins
+from ..scoring.thresholds import ThresholdRule, Thresholds, choose_thresholds, quantile_threshold
+from ..segments.maps import anomaly_map
+from ..storage.records import ImageScores
+from ..storage.store import RunStore
+
+_PIXEL_SIDE = 64
+"""Side of the maps from which pixel thresholds are taken; maps are smooth at the scale of a segment."""
+
+_PIXEL_IMAGES = 1000
+"""Images from which pixel thresholds and the heatmaps' range are taken at most."""
+
+_HIDDEN_SHARE = 0.9
+"""Share of normal pixels (of all, if no normals are known) that heatmaps leave clear."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is known once all images are scored.
+
+    Attributes:
+        thresholds: the thresholds
+        scores: image scores that p-values are relative to: of normals, or of all images if none are known
+        map_range: scores that heatmaps show as 0 and 255
+        warnings: what the user should know
+    """
+
+    thresholds: Thresholds
+    scores: NDArray[np.float64]
+    map_range: tuple[float, float]
+    warnings: list[str]
+
+
+def calibrate(
+    store: RunStore,
+    method: str,
+    rule: ThresholdRule,
+    present: set[str],
+    truth: Callable[[], tuple[float, float]] | None,
+) -> Calibration:
+    """Finds the thresholds of a run and the range of its heatmaps.
+
+    Args:
+        store: the run's store, its images scored
+        method: the run's method
+        rule: the rule of the thresholds
+        present: ids of the samples that the dataset still has
+        truth: gives the thresholds of the highest F1, for the rule ``f1``
+
+    Raises:
+        ValueError: if the rule needs normals or ground truth and there are none
+    """
+    image_scores, image_levels = _summarised(records_of(store, present))
+    normal_scores, normal_levels = _summarised(store.normals)
+    normal_pixels = _pixels(store.normals)
+    thresholds, warnings = choose_thresholds(
+        rule, image_scores, normal_scores, normal_pixels, truth() if truth else None
+    )
+    if rule.kind == "fpr" and thresholds.image == normal_scores.max():
+        highest = max(store.normals, key=lambda record: record.image_score)
+        warnings.append(f"The threshold is the score of a single normal image; look whether it is one: {highest.id}")
+    if method == "reference":
+        warnings += _doubts(image_levels, normal_levels)
+    if method == "within_image":  # its masks are the outlier segments, whatever the image threshold
+        thresholds = replace(thresholds, pixel=None)
+    background = normal_pixels if normal_pixels.size else _pixels(records_of(store, present))
+    low = quantile_threshold(background, _HIDDEN_SHARE)
+    high = max(float(np.quantile(image_scores, 0.99)), thresholds.image)
+    known = normal_scores if normal_scores.size else image_scores
+    return Calibration(thresholds, known, (low, max(high, low + 1e-6)), warnings)
+
+
+def _summarised(records: Iterable[ImageScores]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The image score, and the median score of the segments, of each image."""
+    pairs = [(record.image_score, float(np.median(record.scores))) for record in records]
+    peaks, levels = np.array(pairs, np.float64).reshape(-1, 2).T
+    return peaks, levels
+
+
+def _doubts(images: NDArray[np.float64], normals: NDArray[np.float64]) -> list[str]:
+    """Says so if most images are, all over, clearly farther from the normal ones than these are from each other."""
+    if len(normals) < 2 or len(images) == 0:
+        return []
+    highest = float(normals.max())
+    if np.median(images) <= highest + max(highest - float(np.median(normals)), 0.5 * highest):
+        return []
+    return [
+        "Most images are unlike the normal ones all over, not in single places: do these show the same product, from "
+        "the same camera, at the same scale? If so, add normal images that look like them"
+    ]
+
+
+def records_of(store: RunStore, present: set[str]) -> Iterable[ImageScores]:
+    """The scores of the images whose samples the dataset still has."""
+    return (record for record in store.scores if record.id in present)
+
+
+def _pixels(records: Iterable[ImageScores]) -> NDArray[np.float32]:
+    size = (_PIXEL_SIDE, _PIXEL_SIDE)
+    several = [anomaly_map(r.segments, r.scores, size).ravel() for r in islice(records, _PIXEL_IMAGES)]
+    return np.concatenate(several) if several else np.zeros(0, np.float32)
+
+
+def score_bins(store: RunStore) -> Bins:
+    """Make bins between the lowest and the highest segment score of a run, which its maps stay within."""
+    lows, highs = zip(*((record.scores.min(), record.scores.max()) for record in store.scores), strict=True)
+    return Bins(float(min(lows)), float(max(highs)))

@@ -1,0 +1,1 @@
+"""Compare runs with ground truth and with each other."""

@@ -1,0 +1,226 @@
+"""Writes an evaluation to a dataset: fields, files, and the evaluation that FiftyOne itself and its App know.
+
+As with runs, everything goes to pending fields first and is put in force together at the end.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from fiftyone.core.collections import SampleCollection as Samples
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..metrics.curves import overlap_to_limit, thin
+from ..metrics.image_result import ImageResult
+from ..metrics.names import METRICS
+from ..registry.fields import ANOMALOUS, NORMAL, detection, set_colours, zero_mask
+from ..registry.folders import evaluations_folder
+from ..registry.removal import delete_evaluation, delete_evaluation_fields
+from ..registry.run import EVALUATION_FIELDS, PLUGIN, Run, evaluation_field
+from ..segments.maps import Region
+from ..storage.store import delete_files
+from ..utils.whole_files import write_png
+from .results import AnomalyResults
+
+FALSE_ALARM, MISS, HIT = 1, 2, 3
+"""Values of an error map: flagged only, defective only, both."""
+
+ERRORS = {FALSE_ALARM: "false alarm", MISS: "miss", HIT: "hit"}
+"""What they mean."""
+
+_COLOURS = {"false alarm": "#D55E00", "miss": "#F0E442", "hit": "#009E73"}  # told apart by colour-blind people too
+
+_BATCH = 64
+
+_CURVE_POINTS = 200
+"""Points of the curve that is kept for the panel, which cannot make it: it needs all maps."""
+
+_KINDS: dict[str, type[fo.Field]] = {
+    "truth": fo.Classification,
+    "regions": fo.Detections,
+    "errors": fo.Segmentation,
+    "iou": fo.FloatField,
+    "f1": fo.FloatField,
+    "aupimo": fo.FloatField,
+}
+
+_DESCRIPTIONS = {
+    "truth": "normal or anomalous by the ground truth",
+    "regions": "Predicted regions (hit or false alarm) and missed regions of the ground truth, with their area",
+    "errors": "Pixels: 1 false alarm, 2 miss, 3 hit",
+    "iou": "Intersection over union of predicted mask and ground truth; empty if both are",
+    "f1": "F1 (Dice) of predicted mask and ground truth; empty if both are",
+    "aupimo": "Pixel recall at false-positive rates of normal images from 1e-5 to 1e-4; defective images only",
+}
+
+_FIFTYONES = ("precision", "recall")
+"""Metrics that evaluations of FiftyOne have under the same names: the panel would show them twice."""
+
+_OUTCOMES = {"hit": "TP", "false alarm": "FP", "miss": "FN"}
+
+
+class EvaluationWriter:
+    """Writes these fields, with the evaluation's key before them:
+
+    - ``<key>``: ``TP``, ``FP``, ``TN`` or ``FN`` of the image
+    - ``<key>_truth``: Classification ``normal`` or ``anomalous``
+    - ``<key>_iou``, ``<key>_f1``, ``<key>_aupimo``: figures of the image, to sort by
+    - ``<key>_regions``: Detections labelled ``hit``, ``false alarm`` (predicted regions) or ``miss`` (regions of the
+      ground truth), with ``outcome`` (TP, FP, FN), ``area`` in pixels and ``anomaly_score`` (peak of the map)
+    - ``<key>_errors``: Segmentation with the values of ``ERRORS``
+
+    Args:
+        dataset: the dataset
+        eval_key: the evaluation's key
+        run: the run that is evaluated
+        gt_field: the field of the ground truth
+    """
+
+    def __init__(self, dataset: fo.Dataset, eval_key: str, run: Run, gt_field: str) -> None:
+        self.dataset = dataset
+        self.eval_key = eval_key
+        self.run = run
+        self.gt_field = gt_field
+        self._files = evaluations_folder(dataset) / f"{eval_key}-{uuid.uuid4().hex[:8]}"
+        self._files.mkdir(parents=True)
+        self._batch: dict[str, dict[str, Any]] = {}
+        self._in_force = False
+        delete_evaluation_fields(dataset, eval_key, pending=True)
+        for name, kind in _KINDS.items():
+            description = _DESCRIPTIONS[name]
+            path = evaluation_field(eval_key, name, pending=True)
+            if issubclass(kind, fo.Field):
+                dataset.add_sample_field(path, kind, description=description)
+            else:
+                dataset.add_sample_field(
+                    path, fo.EmbeddedDocumentField, embedded_doc_type=kind, description=description
+                )
+
+    def add(
+        self,
+        result: ImageResult,
+        predicted: list[tuple[Region, bool]],
+        missed: list[Region],
+        errors: NDArray[np.uint8],
+    ) -> None:
+        """Adds an image: what was measured, its predicted regions and whether they are true, missed ones, errors."""
+        size = (errors.shape[1], errors.shape[0])
+        regions = [_region(region, "hit" if true else "false alarm", size) for region, true in predicted]
+        regions += [_region(region, "miss", size) for region in missed]
+        self._batch[result.id] = {
+            "truth": fo.Classification(label=ANOMALOUS if result.defective else NORMAL),
+            "regions": fo.Detections(detections=regions),
+            "errors": self._error_map(result.id, errors),
+            "iou": result.pixels.iou,
+            "f1": result.pixels.f1,
+            "aupimo": result.aupimo,
+        }
+        if len(self._batch) >= _BATCH:
+            self._flush()
+
+    def finish(self, samples: Samples, results: AnomalyResults) -> None:
+        """Puts the evaluation in force, in place of one of the same key."""
+        self._flush()
+        dataset, eval_key = self.dataset, self.eval_key
+        dataset.add_dynamic_sample_fields(fields=evaluation_field(eval_key, "regions", pending=True))
+        figures = results.metrics()
+        delete_evaluation(dataset, eval_key, keep_pending=True)
+        self._register(results, figures)
+        names = {name: evaluation_field(eval_key, name) for name in EVALUATION_FIELDS}
+        dataset.rename_sample_fields(
+            {evaluation_field(eval_key, name, pending=True): final for name, final in names.items()}
+        )
+        dataset.mask_targets = {**dataset.mask_targets, names["errors"]: ERRORS}
+        values = [{"value": label, "color": colour} for label, colour in _COLOURS.items()]
+        targets = [{"intTarget": value, "color": _COLOURS[label]} for value, label in ERRORS.items()]
+        set_colours(
+            dataset,
+            [
+                {"path": names["regions"], "colorByAttribute": "label", "valueColors": values},
+                {"path": names["errors"], "maskTargetsColors": targets},
+            ],
+        )
+        self._show(self._evaluated(samples, list(results.images)), figures)
+
+    def __enter__(self) -> EvaluationWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None:
+            self.discard()
+
+    def discard(self) -> None:
+        """Removes what was written, for an evaluation that came to nothing."""
+        delete_evaluation_fields(self.dataset, self.eval_key, pending=True)
+        if self._in_force:
+            delete_evaluation(self.dataset, self.eval_key)
+        delete_files(self._files)
+
+    def _register(self, results: AnomalyResults, figures: dict[str, float | int | None]) -> None:
+        """Registers the evaluation as this package knows it, from when on it can be removed."""
+        config = self.dataset.init_run(
+            plugin=PLUGIN,
+            evaluated=self.run.key,
+            gt_field=self.gt_field,
+            threshold=results.threshold,
+            metrics=figures,
+            pro=[values.tolist() for values in thin(*overlap_to_limit(*results.curve("pro")), most=_CURVE_POINTS)],
+            errors=self._files.name,
+        )
+        self.dataset.register_run(self.eval_key, config)
+        self._in_force = True
+
+    def _evaluated(self, samples: Samples, ids: list[str]) -> Samples:
+        """The evaluated ones of the samples, as a view that holds the fields that are compared."""
+        found = set(samples.values("id"))
+        fields = (self.run.field("pred"), evaluation_field(self.eval_key, "truth"))
+        # A view may leave the fields out, or be made of those of the evaluation that was replaced
+        if not found.issuperset(ids) or not all(samples.has_sample_field(name) for name in fields):
+            return self.dataset.select(ids)
+        return samples if len(found) == len(ids) else samples.select(ids)
+
+    def _show(self, samples: Samples, figures: dict[str, float | int | None]) -> None:
+        """Makes it an evaluation that FiftyOne itself knows."""
+        groups = self.dataset.app_config.sidebar_groups
+        known = samples.evaluate_classifications(
+            self.run.field("pred"),
+            gt_field=evaluation_field(self.eval_key, "truth"),
+            eval_key=self.eval_key,
+            classes=[NORMAL, ANOMALOUS],
+            method="binary",
+            progress=False,
+        )
+        known.custom_metrics = {
+            f"{PLUGIN}/{name}": {"key": name, "value": figures[name], "label": title, "lower_is_better": name == "fpr"}
+            for name, (title, _) in METRICS.items()
+            if figures[name] is not None and name not in _FIFTYONES
+        }
+        known.save()
+        if groups is None:  # FiftyOne fixes the groups of all fields, which would outlast the evaluation
+            self.dataset.app_config.sidebar_groups = None
+            self.dataset.save()
+
+    def _flush(self) -> None:
+        for name in EVALUATION_FIELDS:
+            values = {id: labels[name] for id, labels in self._batch.items()}
+            if values:
+                path = evaluation_field(self.eval_key, name, pending=True)
+                self.dataset.set_values(path, values, key_field="id", dynamic=True)
+        self._batch = {}
+
+    def _error_map(self, id: str, errors: NDArray[np.uint8]) -> fo.Segmentation:
+        if not errors.any():
+            return fo.Segmentation(mask_path=str(zero_mask(self._files, errors.shape[1], errors.shape[0])))
+        file = self._files / f"{id}.png"
+        write_png(file, Image.fromarray(errors), compress_level=1)
+        return fo.Segmentation(mask_path=str(file))
+
+
+def _region(region: Region, label: str, size: tuple[int, int]) -> fo.Detection:
+    made = detection(region, size, label)
+    made["outcome"] = _OUTCOMES[label]
+    return made

@@ -1,0 +1,1 @@
+"""Turn scores, maps, masks and ground truth into figures; arrays only."""

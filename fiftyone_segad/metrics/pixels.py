@@ -1,0 +1,130 @@
+"""Counts of the pixels of many maps in bounded memory: histograms of normal, of defective pixels and of regions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..segments.maps import label_regions
+from .curves import ScoreCounts
+
+PIXEL_BINS = 1 << 18
+"""Bins for pixel scores. Within a bin scores count as equal, which changes a metric by at most the share of
+pixels that share a bin."""
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Equal bins between the lowest and the highest score of a run.
+
+    Attributes:
+        low: lowest score of the maps that will be counted
+        high: highest score
+        count: number of bins
+    """
+
+    low: float
+    high: float
+    count: int = PIXEL_BINS
+
+    @property
+    def width(self) -> float:
+        """Distance of two neighbouring scores that are told apart."""
+        return (self.high - self.low) / (self.count - 1)
+
+    def __call__(self, anomaly: NDArray[np.floating]) -> NDArray[np.int32]:
+        """The bin of each pixel, in the shape of the map."""
+        span = self.high - self.low
+        scale = np.float32((self.count - 1) / span if span > 0 else 0.0)
+        index = anomaly.astype(np.float32) - np.float32(self.low)
+        index *= scale
+        np.rint(index, out=index)
+        np.clip(index, 0, self.count - 1, out=index)
+        return index.astype(np.int32)
+
+    def scores(self) -> NDArray[np.float64]:
+        """Score of each bin ``[count]``, highest first."""
+        return np.linspace(self.low, self.high, self.count)[::-1]
+
+
+class PixelCounts:
+    """How many pixels, and how much of regions, lie in each bin.
+
+    Args:
+        bins: the bins
+
+    Attributes:
+        normal: normal pixels a bin ``[count]``, lowest score first
+        defective: defective pixels; None while there is none
+        overlap: the same with every ground-truth region weighing 1, spread over its pixels
+        regions: number of regions
+    """
+
+    def __init__(self, bins: Bins) -> None:
+        self.bins = bins
+        self.normal = np.zeros(bins.count)
+        self.defective: NDArray[np.float64] | None = None
+        self.overlap: NDArray[np.float64] | None = None
+        self.regions = 0
+
+    @classmethod
+    def of(cls, bins: Bins, anomaly: NDArray[np.floating], mask: NDArray[np.bool_] | None) -> PixelCounts:
+        """Counts one image.
+
+        Args:
+            bins: the bins
+            anomaly: anomaly map ``[height, width]``
+            mask: ground truth of the same shape, True on defects, or None if all of it is normal
+
+        Raises:
+            ValueError: if the shapes differ
+        """
+        if mask is not None and mask.shape != anomaly.shape:
+            raise ValueError(f"The mask is {mask.shape}, the map {anomaly.shape} (height, width)")
+        counts = cls(bins)
+        index = bins(anomaly)
+        counts.normal = np.bincount(index.ravel(), minlength=bins.count).astype(np.float64, copy=False)
+        if mask is None or not mask.any():
+            return counts
+        inside = index[mask]
+        counts.defective = np.bincount(inside, minlength=bins.count).astype(np.float64)
+        counts.normal -= counts.defective
+        labels, counts.regions = label_regions(mask)
+        members = labels[mask]
+        areas = np.bincount(members)
+        counts.overlap = np.bincount(inside, weights=1 / areas[members], minlength=bins.count).astype(np.float64)
+        return counts
+
+    def add(self, other: PixelCounts) -> None:
+        """Adds the counts of other images in the same bins."""
+        self.normal += other.normal
+        self.regions += other.regions
+        if other.defective is not None and other.overlap is not None:
+            if self.defective is None or self.overlap is None:
+                self.defective, self.overlap = np.zeros((2, self.bins.count))
+            self.defective += other.defective
+            self.overlap += other.overlap
+
+    @classmethod
+    def merge(cls, bins: Bins, parts: Iterable[PixelCounts]) -> PixelCounts:
+        """Adds up several."""
+        merged = cls(bins)
+        for part in parts:
+            merged.add(part)
+        return merged
+
+    def pixels(self) -> ScoreCounts:
+        """Counts of pixels, for pixel AUROC, AP and F1."""
+        return self._counts(self.defective)
+
+    def by_region(self) -> ScoreCounts:
+        """Counts in which every ground-truth region weighs 1, spread over its pixels, for AUPRO."""
+        return self._counts(self.overlap)
+
+    def _counts(self, defective: NDArray[np.float64] | None) -> ScoreCounts:
+        if defective is None:
+            defective = np.zeros(self.bins.count)
+        return ScoreCounts(self.bins.scores(), self.normal[::-1], defective[::-1])

@@ -1,0 +1,75 @@
+"""What the public functions that write a run have in common: its lock, and a dataset that is still there."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from typing import ParamSpec, TypeVar
+
+import fiftyone as fo
+
+from ..errors import RunError
+from .folders import runs_folder
+from .locks import run_lock
+from .run import check_exists, check_name, exists, settle
+from .samples import root_dataset
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+_WATCH = 5.0
+"""Seconds after which a dataset is looked for again."""
+
+
+def exclusive(write: Callable[P, T]) -> Callable[P, T]:
+    """Makes a function of ``samples`` and ``key`` hold the lock of the run while it works.
+
+    What a process that ended early left half done is finished, or taken back, first. Where the dataset is deleted in
+    the meantime, the files of its runs of this key are removed.
+
+    Raises:
+        ValueError: if ``samples`` is no collection, or ``key`` no identifier
+        RunBusyError: if another holds the lock
+        RunError: if the dataset was deleted
+    """
+    parameters = signature(write)
+
+    @wraps(write)
+    def locked(*args: P.args, **kwargs: P.kwargs) -> T:
+        bound = parameters.bind(*args, **kwargs)
+        bound.apply_defaults()
+        dataset = root_dataset(bound.arguments["samples"], "samples")
+        key = bound.arguments["key"]
+        check_name("key", key)
+        with run_lock(dataset, key):
+            settle(dataset, key)
+            try:
+                return write(*args, **kwargs)
+            except Exception as error:
+                if exists(dataset):
+                    raise
+                shutil.rmtree(runs_folder(dataset, key), ignore_errors=True)
+                raise RunError(
+                    f"Dataset '{dataset.name}' was deleted while its run '{key}' was being written; the run's files "
+                    "are removed"
+                ) from error
+
+    return locked
+
+
+def watched(dataset: fo.Dataset, advance: Callable[[int], None]) -> Callable[[int], None]:
+    """``advance``, which also stops a job with RunError soon after its dataset was deleted."""
+    looked = time.monotonic()
+
+    def watch(count: int) -> None:
+        nonlocal looked
+        if time.monotonic() - looked > _WATCH:
+            check_exists(dataset)
+            looked = time.monotonic()
+        advance(count)
+
+    return watch

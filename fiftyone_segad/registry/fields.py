@@ -1,0 +1,280 @@
+"""Writes the label fields of a run.
+
+Everything is written to pending fields first; one rename puts all of them in force, so that neither a crash
+nor a full disk leaves a half-written run or costs the one before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from fiftyone.core.collections import SampleCollection as Samples
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..scoring.thresholds import Thresholds, p_values
+from ..segments.maps import Region, anomaly_map, anomaly_mask, connected_regions, heatmap_size, segments_mask
+from ..storage.records import ImageScores
+from ..utils.threads import batches, usable_cores
+from ..utils.whole_files import write_png
+from .retry import asked_again
+from .run import FIELD_NAMES, Run, check_exists, delete_fields, field_name, put_in_force
+
+NORMAL, ANOMALOUS = "normal", "anomalous"
+
+TOP_SEGMENTS = 10
+"""Segments shown of an image whose segments overlap: all of them would hide it."""
+
+THRESHOLD_FIELDS = ("pred", "mask", "segments", "regions")
+"""Fields that depend on the thresholds."""
+
+_BATCH = 64
+
+_KINDS: dict[str, type[fo.Field]] = {
+    "score": fo.FloatField,
+    "pred": fo.Classification,
+    "map": fo.Heatmap,
+    "mask": fo.Segmentation,
+    "segments": fo.Detections,
+    "regions": fo.Detections,
+}
+
+_DESCRIPTIONS = {
+    "score": "Image anomaly score, higher is more anomalous",
+    "pred": "normal or anomalous at the run's threshold; confidence 1 - p if anomalous, else the p-value p",
+    "map": "Anomaly map for the eye; black to white is one range of scores for the whole run",
+    "mask": "Predicted defect mask, 255 on defects",
+    "segments": "Segments with their anomaly_score and index",
+    "regions": "Connected regions of the predicted mask with anomaly_score (peak) and area (pixels)",
+}
+
+_RED, _GREY = "#ff0000", "#8a8a8a"
+
+
+def write_fields(
+    dataset: fo.Dataset,
+    run: Run,
+    records: Iterable[ImageScores],
+    calibration: NDArray[np.float64],
+    names: Iterable[str] = FIELD_NAMES,
+    advance: Callable[[int], None] = lambda count: None,
+    obsolete: Sequence[str] = (),
+) -> None:
+    """Writes fields of a run for all its images, then registers it and puts them in force together.
+
+    Args:
+        dataset: the dataset
+        run: the run, whose ``thresholds``, ``map_range`` and ``masks`` are used
+        records: the scores of its images
+        calibration: scores of normal images (of the scored ones, if none are known), for p-values
+        names: which of the fields
+        advance: called with the number of images that were finished
+        obsolete: folders in the key's folder that go then
+
+    Raises:
+        OSError: if the map or mask files cannot be written; nothing of the dataset has changed then
+    """
+    chosen = tuple(names)
+    try:
+        _declare(dataset, run.key, chosen)
+        paths = {name: field_name(run.key, name, pending=True) for name in chosen}
+        _write(dataset, run, records, calibration, paths, advance)
+        _colour(dataset, run.key)
+    except BaseException:
+        delete_fields(dataset, run.key, pending_only=True)
+        raise
+    put_in_force(dataset, run, chosen, obsolete)
+
+
+def add_fields(
+    dataset: fo.Dataset,
+    run: Run,
+    records: Iterable[ImageScores],
+    calibration: NDArray[np.float64],
+    advance: Callable[[int], None] = lambda count: None,
+) -> None:
+    """Writes the fields of a run for further images; those of its other images stay.
+
+    Args and errors are those of ``write_fields``. The score is written last: what has one has the other fields
+    too, so that what an interruption left out can be told.
+    """
+    names = [name for name in reversed(FIELD_NAMES) if dataset.has_sample_field(run.field(name))]
+    _write(dataset, run, records, calibration, {name: run.field(name) for name in names}, advance)
+
+
+def _write(
+    dataset: fo.Dataset,
+    run: Run,
+    records: Iterable[ImageScores],
+    calibration: NDArray[np.float64],
+    paths: dict[str, str],
+    advance: Callable[[int], None],
+) -> None:
+    """Writes labels to fields, which ``paths`` gives by name and in order."""
+    with ThreadPoolExecutor(usable_cores(), thread_name_prefix="segad-fields") as threads:
+        writer = _Writer(run, calibration, tuple(paths))
+        for batch in batches(records, _BATCH):
+            check_exists(dataset)
+            labels = list(threads.map(writer.labels, batch))
+            for name, path in paths.items():
+                values = {record.id: label[name] for record, label in zip(batch, labels, strict=True)}
+                asked_again(dataset.set_values)(path, values, key_field="id")
+            advance(len(batch))
+    lists = [path for name, path in paths.items() if name in ("pred", "segments", "regions")]
+    asked_again(dataset.add_dynamic_sample_fields)(fields=lists)
+
+
+def flagged(samples: Samples, run: Run) -> fo.DatasetView:
+    """The samples that a run calls anomalous."""
+    view: fo.DatasetView = samples.match({f"{run.field('pred')}.label": ANOMALOUS})
+    return view
+
+
+class _Writer:
+    """Makes the labels of one image after the other; its methods may run in several threads."""
+
+    def __init__(self, run: Run, calibration: NDArray[np.float64], names: tuple[str, ...]) -> None:
+        self.run = run
+        self.calibration = calibration
+        self.names = names
+        self.maps = run.store.maps
+        self.masks = Path(run.folder) / run.masks
+        for folder in (self.maps, self.masks):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def labels(self, record: ImageScores) -> dict[str, Any]:
+        """The labels of the chosen fields."""
+        mask, regions = self._predicted(record)
+        make: dict[str, Callable[[], Any]] = {
+            "score": lambda: record.image_score,
+            "pred": lambda: self._prediction(record.image_score),
+            "map": lambda: self._heatmap(record),
+            "mask": lambda: self._mask(record, mask),
+            "segments": lambda: fo.Detections(detections=_segments(record, self.run.thresholds)),
+            "regions": lambda: fo.Detections(detections=[detection(each, record.segments.size) for each in regions]),
+        }
+        return {name: make[name]() for name in self.names}
+
+    def _predicted(self, record: ImageScores) -> tuple[NDArray[np.uint8] | None, list[Region]]:
+        """The predicted mask and its regions; None and none if it is empty."""
+        thresholds = self.run.thresholds
+        if thresholds.pixel is not None and record.image_score <= thresholds.image:
+            return None, []  # the score is the peak of the map, and no region reaches the threshold: no need to draw it
+        anomaly = anomaly_map(record.segments, record.scores)
+        mask = predicted_mask(record, anomaly, thresholds)
+        regions = connected_regions(mask, anomaly)
+        return (mask if regions else None), regions
+
+    def _prediction(self, score: float) -> fo.Classification:
+        p = float(p_values([score], self.calibration)[0])
+        if score > self.run.thresholds.image:
+            return fo.Classification(label=ANOMALOUS, confidence=1 - p, p_value=p)
+        return fo.Classification(label=NORMAL, confidence=p, p_value=p)
+
+    def _heatmap(self, record: ImageScores) -> fo.Heatmap:
+        low, high = self.run.map_range
+        size = heatmap_size(record.segments.size)
+        values = (anomaly_map(record.segments, record.scores, size) - low) / max(high - low, 1e-12)
+        file = self.maps / f"{record.id}.png"
+        write_png(file, Image.fromarray(np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)))
+        return fo.Heatmap(map_path=str(file), range=[0, 255])
+
+    def _mask(self, record: ImageScores, mask: NDArray[np.uint8] | None) -> fo.Segmentation:
+        if mask is None:
+            return fo.Segmentation(mask_path=str(zero_mask(self.masks, *record.segments.size)))
+        file = self.masks / f"{record.id}.png"
+        write_png(file, Image.fromarray(mask))
+        return fo.Segmentation(mask_path=str(file))
+
+
+def predicted_mask(record: ImageScores, anomaly: NDArray[np.floating], thresholds: Thresholds) -> NDArray[np.uint8]:
+    """The predicted mask ``[height, width]``, 0 or 255, of an image at the thresholds of its run."""
+    if thresholds.pixel is None:
+        return segments_mask(record.segments, record.outliers)
+    return anomaly_mask(anomaly, thresholds.pixel, thresholds.image)
+
+
+def zero_mask(folder: Path, width: int, height: int) -> Path:
+    """Returns an all-zero mask file of a size, one for all images of that size."""
+    file = folder / f"zero_{width}x{height}.png"
+    if not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_png(file, Image.new("1", (width, height)))
+    return file
+
+
+def _segments(record: ImageScores, thresholds: Thresholds) -> list[fo.Detection]:
+    anomalous = record.outliers if thresholds.pixel is None else record.scores > thresholds.image
+    shown = np.arange(len(record.scores))
+    if record.segments.overlap:
+        shown = np.sort(np.argsort(-record.scores, kind="stable")[:TOP_SEGMENTS])
+    boxes = record.segments.relative()
+    return [
+        fo.Detection(
+            label=ANOMALOUS if anomalous[i] else NORMAL,
+            bounding_box=boxes[i].tolist(),
+            anomaly_score=float(record.scores[i]),
+            index=int(i),
+        )
+        for i in shown
+    ]
+
+
+def detection(region: Region, size: tuple[int, int], label: str = ANOMALOUS) -> fo.Detection:
+    """A region as a Detection, for an image of ``size`` (width, height)."""
+    width, height = size
+    x0, y0, x1, y1 = region.box
+    return fo.Detection(
+        label=label,
+        bounding_box=[x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height],
+        mask=region.mask,
+        anomaly_score=region.score,
+        area=region.area,
+    )
+
+
+@asked_again
+def _declare(dataset: fo.Dataset, key: str, names: tuple[str, ...]) -> None:
+    delete_fields(dataset, key, pending_only=True)
+    for name in names:
+        kind = _KINDS[name]
+        pending = field_name(key, name, pending=True)
+        if issubclass(kind, fo.Field):
+            dataset.add_sample_field(pending, kind, description=_DESCRIPTIONS[name])
+        else:
+            dataset.add_sample_field(
+                pending, fo.EmbeddedDocumentField, embedded_doc_type=kind, description=_DESCRIPTIONS[name]
+            )
+
+
+@asked_again
+def _colour(dataset: fo.Dataset, key: str) -> None:
+    """Shows what is anomalous in red."""
+    dataset.mask_targets = {**dataset.mask_targets, field_name(key, "mask"): {255: ANOMALOUS}}
+    by_label = [{"value": ANOMALOUS, "color": _RED}, {"value": NORMAL, "color": _GREY}]
+    ours: list[dict[str, Any]] = [
+        {"path": field_name(key, name), "fieldColor": _RED, "colorByAttribute": "label", "valueColors": by_label}
+        for name in ("pred", "segments", "regions")
+    ]
+    ours.append(
+        {
+            "path": field_name(key, "mask"),
+            "fieldColor": _RED,
+            "maskTargetsColors": [{"intTarget": 255, "color": _RED}],
+        }
+    )
+    set_colours(dataset, ours)
+
+
+def set_colours(dataset: fo.Dataset, ours: list[dict[str, Any]]) -> None:
+    """Sets the colours of some fields in the App; those of other fields stay as they are."""
+    scheme = dataset.app_config.color_scheme or fo.ColorScheme(color_by="value")
+    paths = {entry["path"] for entry in ours}
+    scheme.fields = [entry for entry in scheme.fields or [] if entry.get("path") not in paths] + ours
+    dataset.app_config.color_scheme = scheme
+    dataset.save()

@@ -1,0 +1,69 @@
+"""Where the files of runs and evaluations of a dataset lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import fiftyone as fo
+
+from ..errors import RunError
+from ..storage.store import RunStore
+
+
+def dataset_folder(dataset: fo.Dataset) -> Path:
+    """The folder of this package's files for a dataset.
+
+    It is below the variable ``FIFTYONE_SEGAD_DIR`` if that is set, else below ``segad`` in FiftyOne's default
+    dataset folder, and named by the dataset's id, which renaming does not change.
+
+    Raises:
+        RunError: if it is a symbolic link; what it is in may be one
+    """
+    root = os.environ.get("FIFTYONE_SEGAD_DIR") or Path(fo.config.default_dataset_dir) / "segad"
+    return _no_link(Path(root).expanduser().absolute() / str(dataset._doc.id))
+
+
+def runs_folder(dataset: fo.Dataset, key: str) -> Path:
+    """The folder that holds the folders of the runs of a key; there are two while one replaces another."""
+    return _no_link(dataset_folder(dataset) / key)
+
+
+def evaluations_folder(dataset: fo.Dataset) -> Path:
+    """The folder of the error maps of evaluations. They stay when their run is replaced, as their figures do."""
+    return _no_link(dataset_folder(dataset) / "evaluation-maps")  # no key of a run holds a hyphen
+
+
+def delete_interrupted(dataset: fo.Dataset, key: str) -> None:
+    """Removes the folders of the runs of a key; that of a run that is registered must be gone already."""
+    for store in stores(dataset, key):
+        store.delete()
+
+
+def stores(dataset: fo.Dataset, key: str) -> list[RunStore]:
+    """What there is of the runs of a key, down to a folder that was made and not filled."""
+    folder = runs_folder(dataset, key)
+    return [RunStore(each) for each in sorted(folder.iterdir()) if each.is_dir()] if folder.is_dir() else []
+
+
+def delete_folder(dataset: fo.Dataset, key: str, folder: str) -> None:
+    """Removes a run's folder, if it is one that this dataset made (a clone shares that of its source)."""
+    path = Path(folder).resolve()
+    if path.parts[-3:-1] == (str(dataset._doc.id), key) and (path / "settings.json").is_file():
+        RunStore(path).delete()
+
+
+def check_links(folder: Path) -> None:
+    """Checks that what is written to a run's folder stays in it.
+
+    Raises:
+        RunError: if the folder is a symbolic link, or holds one to a folder
+    """
+    for path in (folder, *(folder.iterdir() if folder.is_dir() else ())):
+        _no_link(path)
+
+
+def _no_link(path: Path) -> Path:
+    if path.is_symlink():
+        raise RunError(f"'{path}' is a symbolic link, through which files would be written elsewhere; remove it")
+    return path

@@ -1,0 +1,109 @@
+"""How runs and evaluations of a dataset are removed: without trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fiftyone as fo
+from fiftyone.core.collections import SampleCollection as Samples
+
+from ..storage.store import delete_files
+from .folders import delete_folder, delete_interrupted, evaluations_folder, runs_folder
+from .locks import run_lock
+from .run import (
+    EVALUATION_FIELDS,
+    FIELD_NAMES,
+    check_name,
+    delete_colours,
+    delete_fields,
+    delete_plot,
+    delete_targets,
+    evaluation_field,
+    field_name,
+    list_evaluations,
+    list_runs,
+    review_field,
+    review_log,
+    saved_values,
+    settle,
+    skipped_tag_of,
+)
+
+
+def delete_run(dataset: Samples, key: str) -> None:
+    """Removes a run: fields, tags, colours, files, marks, evaluations and registration. Images and ground truth stay.
+
+    What an interrupted run of the key has left is removed, too, and so it can be if there is no other.
+
+    Raises:
+        ValueError: if there is no such run
+        RunBusyError: if it is being written
+    """
+    root = dataset._root_dataset
+    check_name("key", key)
+    with run_lock(root, key):
+        settle(root, key)
+        if key in list_runs(root):
+            _delete_run(root, key)
+        elif not runs_folder(root, key).is_dir():
+            raise ValueError(f"Dataset '{root.name}' has no run '{key}'; its runs are {list_runs(root)}")
+        delete_interrupted(root, key)
+
+
+def _delete_run(root: fo.Dataset, key: str) -> None:
+    saved = saved_values(root, key)
+    for eval_key in list_evaluations(root):
+        if root.get_run_info(eval_key).config.evaluated == key:
+            delete_evaluation(root, eval_key)
+    delete_plot(root, key)
+    delete_review(root, key)
+    delete_fields(root, key)
+    delete_colours(root, {field_name(key, name) for name in FIELD_NAMES})
+    if saved["made_colours"] and root.app_config.color_scheme and not root.app_config.color_scheme.fields:
+        root.app_config.color_scheme = None
+        root.save()
+    root.match_tags(skipped_tag_of(key)).untag_samples(skipped_tag_of(key))
+    root.delete_run(key)
+    delete_folder(root, key, saved["folder"])
+
+
+def delete_evaluation(dataset: Samples, eval_key: str, keep_pending: bool = False) -> None:
+    """Removes an evaluation: its fields, colours, files and registration; one that is absent is passed over.
+
+    ``keep_pending`` spares the fields of the one that is about to replace it.
+    """
+    root = dataset._root_dataset
+    if eval_key not in list_evaluations(root):
+        return
+    config = root.get_run_info(eval_key).config
+    truth = evaluation_field(eval_key, "truth")
+    for known in root.list_evaluations():  # FiftyOne's part may have another name by now: its panel can rename it
+        if known == eval_key or getattr(root.get_evaluation_info(known).config, "gt_field", None) == truth:
+            root.delete_evaluation(known)  # with the field of this name
+    if not keep_pending:
+        delete_evaluation_fields(root, eval_key, pending=True)
+    delete_evaluation_fields(root, eval_key)
+    delete_colours(root, {evaluation_field(eval_key, name) for name in EVALUATION_FIELDS})
+    root.delete_run(eval_key)
+    name = Path(str(config.errors)).name
+    if name.startswith(f"{eval_key}-"):  # else it is not what was stored
+        delete_files(evaluations_folder(root) / name)
+
+
+def delete_evaluation_fields(dataset: fo.Dataset, eval_key: str, pending: bool = False) -> None:
+    """Removes the fields of an evaluation with their mask targets, or the pending ones; absent ones are passed over."""
+    names = [evaluation_field(eval_key, name, pending) for name in EVALUATION_FIELDS]
+    if not pending:
+        names.append(eval_key)
+    dataset.delete_sample_fields([name for name in names if dataset.has_sample_field(name)])
+    if not pending:
+        delete_targets(dataset, evaluation_field(eval_key, "errors"))
+
+
+def delete_review(dataset: Samples, key: str) -> None:
+    """Removes all marks of a run, and what could be undone; images and ground truth stay."""
+    root = dataset._root_dataset
+    if root.has_sample_field(review_field(key)):
+        root.delete_sample_field(review_field(key))
+        delete_colours(root, {review_field(key)})
+    review_log(root).delete(key)

@@ -1,0 +1,37 @@
+"""What is asked of the database again where it was gone for a moment, e.g. restarted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from pymongo.errors import AutoReconnect
+from retrying import Retrying
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PATIENCE = 120
+"""Seconds for which a database that has gone is waited for."""
+
+
+def asked_again(work: Callable[P, T]) -> Callable[P, T]:
+    """Makes a function that can be done twice without harm wait for a database that has gone.
+
+    Raises:
+        pymongo.errors.AutoReconnect: if it does not come back in ``PATIENCE`` seconds
+    """
+    asking = Retrying(
+        retry_on_exception=lambda error: isinstance(error, AutoReconnect),
+        wait_exponential_multiplier=100,  # milliseconds
+        wait_exponential_max=5_000,
+        stop_max_delay=1_000 * PATIENCE,
+    )
+
+    @wraps(work)
+    def patient(*args: P.args, **kwargs: P.kwargs) -> T:
+        result: T = asking.call(work, *args, **kwargs)
+        return result
+
+    return patient

@@ -1,0 +1,1 @@
+"""Keep what people decided, and tell where to look next."""

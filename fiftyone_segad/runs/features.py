@@ -1,0 +1,89 @@
+"""Features of the images of a finished run, computed again with the embedder and levels that it was made with."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..embedders.factory import Embedder, Patches, get_embedder
+from ..engine.job import GIVEN
+from ..errors import RunError
+from ..registry.run import Run
+from ..scoring.levels import Levels
+from ..segments.boxes import Segments
+from ..storage.records import ImageScores
+
+
+class RunFeatures:
+    """The embedder and the levels of a run; a context manager that closes the embedder.
+
+    Args:
+        run: the run
+
+    Raises:
+        RunError: if the embedder gives other features than then
+        MissingDependencyError: if it is not installed
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._embedder = load_embedder(run)
+        self.levels = Levels(GIVEN if self._given else self._embedder.levels, run.store.levels())
+
+    def __enter__(self) -> RunFeatures:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._embedder.close()
+
+    @property
+    def _given(self) -> bool:
+        return self._run.settings["segments"] is not None
+
+    def patches(self, record: ImageScores, pixels: NDArray[np.uint8]) -> list[Patches]:
+        """The features of an image that the run scored, one entry a level.
+
+        Raises:
+            RunError: if the image has another size now
+        """
+        size = (pixels.shape[1], pixels.shape[0])
+        if size != record.segments.size:
+            raise RunError(
+                f"The image is {size[0]} x {size[1]} px now and was {record.segments.size[0]} x "
+                f"{record.segments.size[1]} px when run '{self._run.key}' scored it; compute the run again"
+            )
+        if not self._given:
+            return self._embedder.patches(pixels)
+        return [Patches(record.segments, self._embedder.embed(pixels, record.segments))]
+
+
+def load_embedder(run: Run, batch_size: int | None = None) -> Embedder:
+    """Loads the embedder of a run as it was.
+
+    Raises:
+        RunError: if it gives other features than then
+        MissingDependencyError: if it is not installed
+    """
+    settings = run.settings
+    embedder = get_embedder(run.embedder, batch_size, settings["defects"], settings["embedder_kwargs"])
+    if embedder.identity != settings["embedder"]:
+        embedder.close()
+        remedy = "install that one, or save the bank with this one" if "bank" in settings else "compute it again"
+        raise RunError(
+            f"Run '{run.key}' was made with '{settings['embedder']}', which is now '{embedder.identity}'; {remedy}"
+        )
+    return embedder
+
+
+def places_of(patches: list[Patches], segments: Segments, index: int) -> list[int]:
+    """At each level the segment whose centre is nearest to that of a segment of the scores."""
+    places = []
+    centre = segments.boxes[index].reshape(2, 2).mean(axis=0)
+    for level in patches:
+        centres = level.segments.boxes.reshape(-1, 2, 2).mean(axis=1)
+        places.append(int(((centres - centre) ** 2).sum(axis=1).argmin()))
+    return places

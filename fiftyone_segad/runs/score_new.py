@@ -1,0 +1,275 @@
+"""``score_new`` and ``save_bank``: images that come later, against what a run or a bank file compares with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.core.utils as fou
+import numpy as np
+from fiftyone.core.collections import SampleCollection as Samples
+
+from ..embedders.factory import Embedder, is_torch_name
+from ..engine.calibration import Calibration, records_of
+from ..engine.job import GIVEN, Job, JobImage
+from ..engine.methods import score_more
+from ..engine.reference import bank_rows
+from ..errors import SegadError
+from ..registry.exclusive import exclusive, watched
+from ..registry.fields import add_fields
+from ..registry.run import Run, check_key, list_runs, load_run, made_colours, save_run
+from ..registry.samples import check_collection, check_numbers, job_images, named_segments
+from ..scoring.thresholds import Thresholds
+from ..segments.boxes import Proposer
+from ..storage.bank_file import BankFile, bank_copies, bank_images, file_state
+from ..utils.file_names import Names
+from ..utils.threads import usable_cores
+from ..utils.timing import Clock
+from .features import load_embedder
+from .lifecycle import masks_name, open_store, put_in_place
+
+logger = logging.getLogger(__name__)
+
+_BANK = "bank"
+"""Setting of runs that were made with a bank file: its checksum."""
+
+
+@exclusive
+def score_new(
+    samples: Samples,
+    key: str = "segad",
+    bank: str | Path | None = None,
+    segments: Proposer | None = None,
+    embedder: str | None = None,
+    embedder_kwargs: Mapping[str, Any] | None = None,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    progress: bool | Callable[[Any], None] | None = None,
+) -> Run:
+    """Scores the images of a collection that a run has not scored, without fitting anything anew.
+
+    They are compared with what the run compared its images with, and get the scores that it would have given them;
+    thresholds and the range of the heatmaps stay. Only the fields of these samples are written. What was skipped before
+    is tried again. With ``method="unlabeled"`` they are compared with the images that the run was made of, which do not
+    learn of them: for a new product or view compute a new run.
+
+    Args:
+        samples: any collection of the run's dataset; what has a score already is passed over
+        key ("segad"): the run's key
+        bank (None): a file of ``save_bank``, from this or another machine. Then ``key`` names a run that is made
+            with it, on any dataset; or one that was, to score further images
+        segments (None): the function of the run's segments, if they came from a function; a run only keeps its name
+        embedder (None): for a bank of a network (``timm:``, ``torchhub:``, ``zoo:``) its name, to say that you trust
+            it: such a name can stand for code from anywhere
+        embedder_kwargs (None): further arguments of the embedder in place of those in the bank, if for instance the
+            file of its weights lies elsewhere
+        batch_size (None): segments that go through the model at once
+        num_workers (None): threads that decode images
+        progress (None): whether to show a progress bar, or a function that gets it
+
+    Returns:
+        the run, its ``scored`` and ``skipped`` brought up to date
+
+    Raises:
+        ValueError: if a parameter is wrong, or there is no such run, before any work
+        FileNotFoundError: if there is no such bank
+        BankError: if the bank is damaged, was altered, is of a newer version, or does not fit the embedder
+        RunError: if the run's files are gone, or the embedder gives other features than it did
+        MissingDependencyError: if the embedder is not installed
+        SegadError: if a new run could score no image at all
+    """
+    dataset = check_collection(samples, "samples")
+    check_numbers(num_workers)
+    opened = None if bank is None else BankFile.read(Path(bank).expanduser())
+    if opened is None and (embedder is not None or embedder_kwargs is not None):
+        raise ValueError("embedder and embedder_kwargs are those of a bank; a run has its own. Leave them out")
+    run = load_run(dataset, key) if opened is None else _run_with(dataset, key, opened, embedder, embedder_kwargs)
+    registered = run.key in list_runs(dataset)
+    images = job_images(samples, named_segments(run, dataset, segments))
+    if registered:
+        images = _without_score(dataset, run, images)
+    if not images:
+        logger.info("Run '%s' has scored all of these images already", key)
+        return run
+    with load_embedder(run, batch_size) as model:
+        if opened is not None and not registered:
+            opened.check_levels(model.levels if run.settings["segments"] is None else GIVEN)
+            run = replace(run, folder=str(open_store(dataset, key, run.settings, resume=True).folder))
+            with run.store.explained():
+                opened.unpack(run.store)
+        job = _job(run, model, images, segments, num_workers)
+        bar = fou.ProgressBar(total=2 * len(images), progress=progress, iters_str="images")
+        job.advance = watched(dataset, bar.update)
+        with bar, run.store.explained():
+            new = {image.id for image in images}
+            score_more(job)
+            if not registered and not run.store.scores.ids() & new:
+                raise SegadError(f"None of the {len(images)} images could be scored. {job.first_reason()}")
+            run = _updated(run, job, set(dataset.values("id")) if registered else new)
+            calibration = _calibration(run, new)
+            if registered:
+                add_fields(dataset, run, records_of(run.store, new), calibration.scores, bar.update)
+                _register(dataset, run, new)
+            else:
+                put_in_place(dataset, run, calibration, new, bar.update)
+    logger.info("%s", run)
+    return run
+
+
+def save_bank(samples: Samples, key: str, path: str | Path, overwrite: bool = False) -> Path:
+    """Saves what a run compares images with as one file, for ``score_new`` on any machine and dataset.
+
+    It holds the features of the normal images and of what reviews marked as normal, what was fitted to them, the
+    thresholds with the scores that they rest on, and which embedder is needed. Of the normal images it has their names
+    and checksums, no folders and no pixels.
+    It is a file in the safetensors format.
+
+    Args:
+        samples: the dataset, or a view of it
+        key: the run's key
+        path: the file; by custom its name ends with ``.safetensors``
+        overwrite (False): whether an existing file is replaced
+
+    Returns:
+        the file
+
+    Raises:
+        ValueError: if there is no such run, it compares with no normal images, or the file exists
+        RunError: if the run's files are gone, or the embedder gives other features than it did
+        MissingDependencyError: if the embedder is not installed
+        OSError: if the file cannot be written
+    """
+    run = load_run(samples, key)
+    if run.method != "reference":
+        raise ValueError(f"Run '{key}' has no bank of normal images: its method is '{run.method}', not 'reference'")
+    file = Path(path).expanduser().absolute()
+    if file.is_dir():
+        raise ValueError(f"path='{file}' is a folder; name a file in it, e.g. '{file / key}.safetensors'")
+    if file.exists() and not overwrite:
+        raise ValueError(f"path='{file}' exists; pass overwrite=True to replace it")
+    with load_embedder(run) as model:
+        job = _job(run, model)
+        levels = job.levels()
+        rows = list(bank_rows(job, levels, run.store.bank))
+    paths = run.store.bank.paths()
+    taken, known = Names(), bank_images(run.store)
+    marked = list(run.store.marked)
+    of_marks = Names()
+    names = {path: taken.take(Path(path).stem) + Path(path).suffix for path in paths}
+    bank = BankFile(
+        embedder=run.embedder,
+        settings={name: value for name, value in run.settings.items() if name != _BANK},
+        thresholds=asdict(run.thresholds),
+        map_range=run.map_range,
+        levels=[level.name for level in levels.levels],
+        fitted=levels.arrays(),
+        images=[known.get(path) or file_state(path, names[path]) for path in paths],
+        rows=[np.concatenate(level) for level in rows],
+        ends=[np.cumsum([len(image) for image in level], dtype=np.int64) for level in rows],
+        calibration=[replace(record, id=names[record.id]) for record in run.store.normals],
+        marked=[of_marks.take(Path(image.path).stem) + Path(image.path).suffix for image in marked],
+        marked_rows=[np.concatenate(level) for level in zip(*(image.rows for image in marked), strict=True)],
+        marked_ends=[
+            np.cumsum([len(rows) for rows in level], dtype=np.int64)
+            for level in zip(*(image.rows for image in marked), strict=True)
+        ],
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    bank.write(file)
+    return file
+
+
+def _run_with(
+    dataset: fo.Dataset, key: str, bank: BankFile, embedder: str | None, embedder_kwargs: Mapping[str, Any] | None
+) -> Run:
+    """The run of a key that was made with a bank, or one that is yet to be made and has no folder."""
+    if embedder is None and any(is_torch_name(part) for part in bank.embedder.split("+")):
+        raise ValueError(
+            f"The bank needs '{bank.embedder}', which can be code from anywhere; pass embedder='{bank.embedder}' if "
+            "you trust it"
+        )
+    if embedder not in (None, bank.embedder):
+        raise ValueError(f"embedder={embedder!r} is not that of the bank, which needs '{bank.embedder}'")
+    settings = {**bank.settings, _BANK: bank.checksum}
+    if embedder_kwargs is not None:
+        settings["embedder_kwargs"] = dict(embedder_kwargs)
+    if key in list_runs(dataset):
+        run = load_run(dataset, key)
+        if run.settings.get(_BANK) != bank.checksum:
+            raise ValueError(
+                f"Run '{key}' exists and was not made with this bank; use another key=..., or leave bank=... out"
+            )
+        return replace(run, settings=settings)
+    check_key(dataset, key, overwrite=False)
+    return Run(
+        key=key,
+        method="reference",
+        embedder=bank.embedder,
+        settings=settings,
+        thresholds=Thresholds(**bank.thresholds),
+        map_range=bank.map_range,
+        folder="",
+        masks=masks_name(),
+        scored=0,
+        normals=len(bank.images),
+        made_colours=made_colours(dataset),
+    )
+
+
+def _without_score(dataset: fo.Dataset, run: Run, images: list[JobImage]) -> list[JobImage]:
+    if not dataset.has_sample_field(run.field("score")):
+        raise ValueError(f"The field '{run.field('score')}' is gone; compute run '{run.key}' again")
+    scored = set(dataset.exists(run.field("score")).values("id"))
+    return [image for image in images if image.id not in scored]
+
+
+def _job(
+    run: Run,
+    model: Embedder,
+    images: list[JobImage] | None = None,
+    segments: Proposer | None = None,
+    workers: int | None = None,
+) -> Job:
+    """A job for further images of a run."""
+    return Job(
+        images or [],
+        [],
+        run.method,
+        segments or run.settings["segments"],
+        model,
+        run.store,
+        workers or usable_cores(),
+        bank_size=run.settings["bank_size"],
+        seed=run.settings["seed"],
+        copies=bank_copies(run.store, (image.path for image in images or [])),
+        stage=lambda text: logger.info("%s: %s ...", run.key, text),
+        clock=Clock(dict(run.seconds)),
+    )
+
+
+def _updated(run: Run, job: Job, present: set[str]) -> Run:
+    tried = {image.id for image in job.images}
+    return replace(
+        run,
+        scored=len(run.store.scores.ids() & present),
+        skipped=[entry for entry in run.skipped if entry["id"] not in tried] + job.skipped,
+        seconds=job.clock.seconds,
+    )
+
+
+def _calibration(run: Run, new: set[str]) -> Calibration:
+    """The run's calibration; where no normals are known, p-values are relative to its other images."""
+    scores = [record.image_score for record in run.store.normals]
+    scores = scores or [record.image_score for record in run.store.scores if record.id not in new]
+    return Calibration(run.thresholds, np.array(scores, np.float64), run.map_range, [])
+
+
+def _register(dataset: fo.Dataset, run: Run, tried: set[str]) -> None:
+    save_run(dataset, run)
+    dataset.select(list(tried)).match_tags(run.skipped_tag).untag_samples(run.skipped_tag)
+    dataset.select([entry["id"] for entry in run.skipped if entry["id"] in tried]).tag_samples(run.skipped_tag)
+    dataset.reload()

@@ -1,0 +1,1 @@
+"""Draw plots, pictures, reports and explanations of what it is handed."""

@@ -1,0 +1,132 @@
+"""``visualize_segments``: the segments of a run as points, near each other where they look alike."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.brain as fob
+import fiftyone.core.utils as fou
+import numpy as np
+from fiftyone.core.collections import SampleCollection as Samples
+from numpy.typing import NDArray
+
+from ..errors import ImageError, RunError
+from ..registry.run import delete_plot, load_run, plot_key
+from ..runs.features import RunFeatures, places_of
+from ..utils.images import read_ahead
+from ..utils.threads import usable_cores
+
+logger = logging.getLogger(__name__)
+
+METHODS = ("tsne", "pca", "umap")
+
+MAX_IMAGES = 200
+
+Points = tuple[NDArray[np.float64], list[str], list[float]]
+"""Places ``[n, 2]``, ids and scores of segments."""
+
+
+def visualize_segments(
+    samples: Samples,
+    key: str,
+    max_images: int = MAX_IMAGES,
+    method: str = "tsne",
+    seed: int = 51,
+    progress: bool | Callable[[Any], None] | None = None,
+) -> Any:
+    """Lays out the segments of a run's most anomalous images in the plane, by FiftyOne's ``compute_visualization``.
+
+    Groups of anomalous segments are kinds of defects, or one kind of false alarm. The images go through the embedder
+    once more. The result is stored under the key ``<key>_plot``, opens in the Embeddings panel as well (coloured by
+    ``<key>_segments.detections.anomaly_score``), and goes with the run.
+
+    Args:
+        samples: the dataset, or a view of it
+        key: the run's key
+        max_images (200): images at most, highest score first
+        method ("tsne"): ``tsne``, ``pca``, or ``umap`` (which is to be installed first)
+        seed (51): seed of the layout
+        progress (None): whether to show a progress bar, or a function that gets it
+
+    Returns:
+        a ``fiftyone.brain.VisualizationResults`` of the patches of ``<key>_segments``
+
+    Raises:
+        ValueError: if a parameter is wrong, the run does not exist, or none of its images is among the samples
+        RunError: if the embedder is not the run's any more, or no image can be read
+        MissingDependencyError: if the embedder is not installed
+    """
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} must be one of {list(METHODS)}")
+    if max_images < 1:
+        raise ValueError(f"max_images must be from 1 on, got {max_images}")
+    run = load_run(samples, key)
+    field = run.field("segments")
+    view = samples.exists(run.field("score")).sort_by(run.field("score"), reverse=True).limit(max_images)
+    ids, paths, indices = view.values(["id", "filepath", f"{field}.detections.index"])
+    if not ids:
+        raise ValueError(f"Run '{key}' scored none of these samples; pass the dataset")
+    wanted = dict(zip(ids, indices, strict=True))
+    records = {record.id: record for record in run.store.scores if record.id in wanted}
+    found: dict[str, list[NDArray[np.float32]]] = {}
+    bar = fou.ProgressBar(total=len(ids), progress=progress, iters_str="images")
+    with bar, RunFeatures(run) as features:
+        for id, pixels in zip(ids, read_ahead(paths, usable_cores()), strict=True):
+            bar.update(1)
+            if isinstance(pixels, ImageError) or not wanted[id]:
+                continue
+            try:
+                patches = features.patches(records[id], pixels)
+            except RunError as error:
+                logger.warning("%s: %s", id, error)
+                continue
+            rows = features.levels.rows(patches)
+            places = [places_of(patches, records[id].segments, index) for index in wanted[id]]
+            found[id] = [level[[place[i] for place in places]] for i, level in enumerate(rows)]
+    if not found:
+        raise RunError(f"None of the {len(ids)} images of run '{key}' can be read; check their files")
+    dataset = samples._root_dataset
+    delete_plot(dataset, key)
+    return fob.compute_visualization(
+        dataset.select(list(found)),
+        patches_field=field,
+        embeddings=_balanced(found),
+        method=method,
+        seed=seed,
+        brain_key=plot_key(key),
+        progress=False,
+    )
+
+
+def has_plot(dataset: fo.Dataset, key: str) -> bool:
+    """Whether ``visualize_segments`` has stored a plot of a run; one that is being computed does not count."""
+    name = plot_key(key)
+    return dataset.has_brain_run(name) and dataset.load_brain_results(name) is not None
+
+
+def segment_points(dataset: fo.Dataset, key: str) -> Points | None:
+    """What ``visualize_segments`` stored: points ``[n, 2]``, ids of the segments and their scores; None if nothing
+    is stored, or segments have changed since."""
+    if not has_plot(dataset, key):
+        return None
+    results = dataset.load_brain_results(plot_key(key))
+    path = f"{key}_segments.detections"
+    ids, scores = dataset.select(results.sample_ids).values([f"{path}.id", f"{path}.anomaly_score"], unwind=True)
+    by_id = dict(zip(ids, scores, strict=True))
+    labels = [str(id) for id in results.label_ids]
+    if not all(id in by_id for id in labels):
+        return None
+    return np.asarray(results.points, np.float64), labels, [by_id[id] for id in labels]
+
+
+def _balanced(found: dict[str, list[NDArray[np.float32]]]) -> dict[str, NDArray[np.float32]]:
+    """One array an image, in which every level has the same weight."""
+    levels = range(len(next(iter(found.values()))))
+    spreads = []
+    for level in levels:
+        rows = np.concatenate([image[level] for image in found.values()])
+        spreads.append(max(float(np.sqrt(rows.var(axis=0).sum())), 1e-12))
+    return {id: np.hstack([image[level] / spreads[level] for level in levels]) for id, image in found.items()}

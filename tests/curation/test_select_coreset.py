@@ -1,0 +1,203 @@
+"""The images that cover a set best: which ones, in which order, and what is said of poor input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import numpy as np
+import pytest
+from fiftyone import ViewField as F
+from fiftyone.operators.executor import ExecutionContext, ExecutionError
+from PIL import Image
+
+import fiftyone_segad as segad
+from conftest import needs_fastdup, shared
+from fiftyone_segad.curation import select_coreset
+from fiftyone_segad.scoring.coverage import Coverage
+
+SMALL: dict[str, Any] = {"embedder": "efficientnet", "embedder_kwargs": {"input_size": 128}}
+OPERATOR = "@segad/anomaly/select_coreset"
+
+
+def random_levels(seed: int, images: int = 9, ragged: bool = True) -> list[list[np.ndarray]]:
+    random = np.random.default_rng(seed)
+    counts = random.integers(1, 6, images) if ragged else np.full(images, 4)
+    return [[random.normal(0, scale, (n, 3)).astype(np.float32) for n in counts] for scale in (1, 50)]
+
+
+def distances(levels: list[list[np.ndarray]], chosen: list[int]) -> np.ndarray:
+    """By definition: mean distance of each image's rows to the nearest row of a chosen one, at each level."""
+    found = []
+    for images in levels:
+        bank = np.concatenate([images[i] for i in chosen])
+        found.append([np.linalg.norm(rows[:, None] - bank[None], axis=2).min(axis=1).mean() for rows in images])
+    return np.array(found)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_each_choice_is_the_image_that_is_covered_worst(seed: int) -> None:
+    levels = random_levels(seed, ragged=seed % 2 == 0)
+    chosen, radii = Coverage(levels).choose(9)
+    assert sorted(chosen) == list(range(9))
+    unit = distances(levels, chosen[:1]).mean(axis=1, keepdims=True)
+    for count in range(1, 9):
+        combined = (distances(levels, chosen[:count]) / unit).mean(axis=0)
+        assert chosen[count] == combined.argmax()
+        assert radii[count - 1] == pytest.approx(combined.max(), rel=1e-4)
+    assert radii[-1] == 0
+    assert Coverage(levels).choose(4)[0] == chosen[:4], "fewer are the first ones of more"
+
+
+def test_kinds_of_images_are_all_covered() -> None:
+    """Four kinds of 20, 5, 2 and 1 images: four choices have one of each, which random ones seldom do."""
+    random = np.random.default_rng(0)
+    kinds = [0] * 20 + [1] * 5 + [2] * 2 + [3]
+    centres = random.normal(0, 10, (4, 8))
+    images = [(centres[kind] + random.normal(0, 1, (6, 8))).astype(np.float32) for kind in kinds]
+    chosen, radii = Coverage([images]).choose(5)
+    assert {kinds[i] for i in chosen[:4]} == {0, 1, 2, 3}
+    assert kinds[chosen[0]] == 0, "the most usual one first"
+    assert radii[3] < 0.3 * radii[2], "what is left is near, once each kind is there"
+
+
+def test_one_odd_segment_does_not_decide() -> None:
+    random = np.random.default_rng(0)
+    images = [random.normal(0, 0.1, (50, 4)).astype(np.float32) for _ in range(6)]
+    images[4] += 1
+    images[5][0] += 20
+    assert Coverage([images]).choose(2)[0][1] == 4
+
+
+def test_equal_images() -> None:
+    chosen, radii = Coverage([[np.ones((2, 3), np.float32)] * 4]).choose(4)
+    assert sorted(chosen) == [0, 1, 2, 3] and radii == [0] * 4
+
+
+@pytest.fixture
+def kinds(tmp_path: Path, dataset_of: Callable[..., fo.Dataset]) -> fo.Dataset:
+    """Twelve pictures: eight of fine stripes, three of coarse ones, one of dots."""
+    random = np.random.default_rng(5)
+    paths = []
+    names = ["fine"] * 8 + ["coarse"] * 3 + ["dots"]
+    for index, name in enumerate(names):
+        x, y = np.meshgrid(np.arange(96), np.arange(96))
+        wave = {"fine": np.sin(x / 2), "coarse": np.sin(y / 9), "dots": np.sin(x / 4) * np.sin(y / 4)}[name]
+        pixels = 128 + 60 * wave + random.normal(0, 4, (96, 96))
+        paths.append(tmp_path / f"{index}_{name}.png")
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(paths[-1])
+    return dataset_of(paths)
+
+
+def test_it_chooses_one_of_each_kind(kinds: fo.Dataset) -> None:
+    view = segad.select_coreset(kinds, 3, tag="chosen", **SMALL)
+    found = [Path(path).stem.split("_")[1] for path in view.values("filepath")]
+    assert found[0] == "fine" and sorted(found) == ["coarse", "dots", "fine"]
+    assert set(kinds.match_tags("chosen").values("id")) == set(view.values("id"))
+    again = segad.select_coreset(kinds, 6, **SMALL)
+    assert again.values("id")[:3] == view.values("id"), "the same each time, and in order"
+    assert sorted(segad.select_coreset(kinds, 12, **SMALL).values("id")) == sorted(kinds.values("id"))
+    assert segad.select_coreset(kinds[8:], 1, **SMALL).first().id in kinds[8:].values("id")
+    assert kinds.count("tags") == 3, "only the tag is written"
+
+
+def test_its_features_are_bounded(kinds: fo.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+
+    class Watching(Coverage):
+        def __init__(self, levels: Any) -> None:
+            kept.append(max(len(rows) for images in levels for rows in images))
+            super().__init__(levels)
+
+    monkeypatch.setattr(select_coreset, "Coverage", Watching)
+    monkeypatch.setattr(select_coreset, "ROW_BYTES", 12 * 4 * 64 * 10)
+    segad.select_coreset(kinds, 2, **SMALL)
+    assert 8 <= kept[0] <= 64 and kept[0] < 144
+    monkeypatch.setattr(select_coreset, "ROW_BYTES", 1)
+    segad.select_coreset(kinds, 2, **SMALL)
+    assert kept[1] == 8
+
+
+def test_what_cannot_be_read_is_left_out(kinds: fo.Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "broken.png").write_bytes(b"x")
+    kinds.add_sample(fo.Sample(filepath=str(tmp_path / "broken.png")))
+    view = segad.select_coreset(kinds, 12, **SMALL)
+    assert len(view) == 12 and str(tmp_path / "broken.png") not in view.values("filepath")
+    assert "broken.png" in caplog.text
+    with pytest.raises(segad.SegadError, match=r"Only 12 of 13 images can be used, k=13.*broken\.png"):
+        segad.select_coreset(kinds, 13, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k": 0}, "k=0 must be a whole number from 1 to the number of samples, 12"),
+        ({"k": 13}, "k=13"),
+        ({"k": 1.5}, "k=1.5"),
+        ({"k": True}, "k=True"),
+        ({"tag": " "}, "tag=' '"),
+        ({"num_workers": 0}, "num_workers"),
+        ({"embedder": "magic"}, "embedder='magic' is not known"),
+        ({"defects": "huge"}, "defects='huge'"),
+    ],
+)
+def test_wrong_parameters(kinds: fo.Dataset, colour_embedder: Any, options: dict[str, Any], message: str) -> None:
+    calls = colour_embedder.calls
+    with pytest.raises(ValueError, match=message):
+        segad.select_coreset(kinds, **{"k": 2, **options})
+    assert colour_embedder.calls == calls
+
+
+@needs_fastdup
+def test_the_operator(kinds: fo.Dataset) -> None:
+    kinds[:11].tag_samples("good")
+
+    def form(**params: Any) -> dict[str, Any]:
+        request = {"dataset_name": kinds.name, "params": params, "view": []}
+        context = ExecutionContext(request, operator_uri=OPERATOR)
+        return foo.get_operator(OPERATOR).resolve_input(context).to_json()["type"]["properties"]
+
+    assert form()["k"]["default"] == 11
+    assert "more than the 11" in form(k=12)["k"]["error_message"]
+    done = foo.execute_operator(OPERATOR, {"dataset": kinds, "params": {"k": 2, "normals": "tag"}}).result
+    kinds.reload()
+    assert (done["chosen"], done["of"], done["tag"]) == (2, 11, "coreset")
+    tagged = kinds.match_tags("coreset").values("filepath")
+    assert sorted(Path(path).stem.split("_")[1] for path in tagged) == ["coarse", "fine"]
+    assert "tagged" in form()
+    for params, reason in (({"k": 12}, "k"), ({"embedder": "timm:resnet18"}, "embedder")):
+        with pytest.raises((ExecutionError, ValueError), match=reason):
+            foo.execute_operator(OPERATOR, {"dataset": kinds, "params": params}).raise_exceptions()
+
+
+def test_on_screws_it_covers_better_than_chance() -> None:
+    """The farthest image that is left is nearer than with any of 20 random choices of as many."""
+    dataset = segad.load_mvtec(shared("screw"))
+    try:
+        normals = dataset.match(F("split") == "train").limit(40)
+        seen: list[Any] = []
+
+        class Watching(Coverage):
+            def __init__(self, levels: Any) -> None:
+                seen.append(levels)
+                super().__init__(levels)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(select_coreset, "Coverage", Watching)
+            view = segad.select_coreset(normals, 8, embedder="efficientnet", embedder_kwargs={"input_size": 256})
+        ids = normals.values("id")
+        chosen = [ids.index(id) for id in view.values("id")]
+        levels = seen[0]
+        unit = distances(levels, chosen[:1]).mean(axis=1, keepdims=True)
+
+        def radius(several: list[int]) -> float:
+            return float((distances(levels, several) / unit).mean(axis=0).max())
+
+        random = np.random.default_rng(0)
+        others = [radius(random.choice(40, 8, replace=False).tolist()) for _ in range(20)]
+        assert radius(chosen) < min(others)
+    finally:
+        dataset.delete()

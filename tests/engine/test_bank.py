@@ -1,0 +1,74 @@
+"""The bank's coreset in two levels, beside a choice among all rows at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fiftyone_segad.engine import bank as module
+from fiftyone_segad.engine.bank import bank_coreset
+from fiftyone_segad.engine.executors import LocalExecutor
+from fiftyone_segad.engine.executors.base import Item, Result, Results, Task
+from fiftyone_segad.scoring import coreset
+from fiftyone_segad.scoring.coreset import greedy_coreset
+from fiftyone_segad.utils.timing import Clock
+
+
+def images_of(counts: list[int], seed: int = 4) -> list[NDArray[np.float64]]:
+    random = np.random.default_rng(seed)
+    return [random.standard_t(4, size=(count, 3)) for count in counts]
+
+
+def chosen(images: list[NDArray[np.float64]], size: int, seed: int = 0) -> list[NDArray[np.floating]]:
+    return bank_coreset(images, size, seed, LocalExecutor(1), Clock())
+
+
+def radius(rows: NDArray[np.floating], kept: NDArray[np.floating]) -> float:
+    return float(np.linalg.norm(rows[:, None] - kept, axis=2).min(axis=1).max())
+
+
+def test_as_before_where_the_candidates_are_all_rows() -> None:
+    images = images_of([50, 0, 70, 30])
+    rows = np.concatenate(images)
+    expected = rows[greedy_coreset(rows, 75, seed=3)]
+    found = chosen(images, 75, seed=3)
+    np.testing.assert_array_equal(np.concatenate(found), expected)
+    for image, own in zip(images, found, strict=True):
+        assert {tuple(row) for row in own} <= {tuple(row) for row in image}
+    assert len(found[1]) == 0
+
+
+@pytest.mark.parametrize("group", [1, 150, 10_000])
+def test_covers_better_than_by_chance(monkeypatch: pytest.MonkeyPatch, group: int) -> None:
+    monkeypatch.setattr(module, "GROUP_ROWS", group)
+    images = images_of([100, 1, 250, 149, 100, 200])
+    rows = np.concatenate(images)
+    found = chosen(images, 80)
+    assert sum(map(len, found)) == 80 and [each.shape[1] for each in found] == [3] * 6
+    random = np.random.default_rng(1)
+    by_chance = min(radius(rows, rows[random.choice(800, 80, replace=False)]) for _ in range(20))
+    assert radius(rows, np.concatenate(found)) < 0.8 * by_chance
+
+
+def test_no_machine_gets_more_than_a_group_or_the_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GROUP_ROWS", 200)
+    monkeypatch.setattr(coreset, "BLOCK", 50)
+    monkeypatch.setattr(coreset, "WORK", 1)
+    seen: list[tuple[int, int]] = []
+
+    class Noting(LocalExecutor):
+        def map(self, task: Task[Item, Result], items: Iterable[Item], ordered: bool = False) -> Results[Item, Result]:
+            given = list(items)
+            seen.extend((len(rows), size) for _, rows, size in given)  # type: ignore[misc, attr-defined]
+            return super().map(task, reversed(given))  # in another order, as from a cluster
+
+    images = images_of([90] * 20)
+    found = bank_coreset(images, 100, 0, Noting(1), Clock())
+    assert max(rows for rows, _ in seen) <= 200 + 90
+    groups = [share for rows, share in seen if rows > 50]
+    assert sum(groups) == 4 * 100 and sum(size for _, size in seen) == 5 * 100
+    for one, other in zip(found, chosen(images, 100), strict=True):
+        np.testing.assert_array_equal(one, other)

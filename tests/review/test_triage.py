@@ -1,0 +1,128 @@
+"""What the triage panel counts and chooses, on scores that can be checked by eye."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+import pytest
+
+import fiftyone_segad as segad
+from fiftyone_segad.review.triage import BINS, Triage, read_triage
+
+
+@pytest.fixture
+def triage() -> Triage:
+    """Five images: a and b normal, c and d anomalous, e unknown."""
+    return Triage(
+        np.array(list("abcde")),
+        np.array([0.1, 0.6, 0.4, 0.9, 0.7]),
+        np.array(["normal", "normal", "anomalous", "anomalous", "unknown"]),
+        ["good", "good", "dent", "crack", None],
+    )
+
+
+@pytest.mark.parametrize(
+    ("threshold", "flagged", "outcomes"),
+    [
+        pytest.param(0.5, 3, (1, 1, 1, 1), id="one of each, and the unknown one"),
+        pytest.param(0.9, 0, (0, 0, 2, 2), id="a score at the threshold is not flagged"),
+        pytest.param(0.0, 5, (2, 2, 0, 0), id="all"),
+    ],
+)
+def test_counts(triage: Triage, threshold: float, flagged: int, outcomes: tuple[int, ...]) -> None:
+    counts = triage.confusion(threshold)
+    assert triage.flagged(threshold) == flagged
+    assert (counts.tp, counts.fp, counts.fn, counts.tn) == outcomes
+
+
+@pytest.mark.parametrize(
+    ("choice", "ids"),
+    [
+        ("highest", "debca"),
+        ("uncertain", "bceda"),  # distances from .52: .08, .12, .18, .38, .42
+        ("flagged", "deb"),
+        ("TP", "d"),
+        ("FP", "b"),
+        ("FN", "c"),
+        ("TN", "a"),
+    ],
+)
+def test_choices_come_in_the_order_of_looking(triage: Triage, choice: str, ids: str) -> None:
+    assert triage.choose(choice, 0.52) == list(ids)
+
+
+def test_error_for_another_choice(triage: Triage) -> None:
+    with pytest.raises(ValueError, match="no choice 'best'"):
+        triage.choose("best", 0.5)
+
+
+def test_histogram_counts_every_image_once(triage: Triage) -> None:
+    edges, counts = triage.histogram()
+    assert len(edges) == BINS + 1
+    assert {truth: int(values.sum()) for truth, values in counts.items()} == {
+        "normal": 2,
+        "anomalous": 2,
+        "unknown": 1,
+    }
+    assert counts["anomalous"][-1] == 1, "the highest score is in the last bar"
+    assert triage.between(edges[-2], edges[-1]) == ["d"]
+
+
+def test_equal_scores_have_a_histogram() -> None:
+    same = Triage(np.array(["a", "b"]), np.array([2.0, 2.0]), np.array(["unknown"] * 2), [None, None])
+    edges, counts = same.histogram()
+    assert (np.diff(edges) > 0).all()
+    assert counts["unknown"].sum() == 2
+    assert not same.labelled
+
+
+def test_by_defect(triage: Triage) -> None:
+    crack, dent = triage.by_defect(0.5)
+    assert (crack["defect"], crack["images"], crack["flagged"], crack["recall"], crack["auroc"]) == (
+        "crack",
+        1,
+        1,
+        1,
+        1,
+    )
+    assert (dent["defect"], dent["recall"], dent["auroc"]) == ("dent", 0, 0.5)  # above one of two normal images
+    assert triage.of_defect("dent") == ["c"]
+
+
+@pytest.mark.usefixtures("colour_embedder")
+def test_truth_of_a_dataset(dataset_of: Callable[..., fo.Dataset], pictures: list[Path]) -> None:
+    dataset = dataset_of(pictures)
+    run = segad.compute_segment_anomalies(dataset.skip(1), reference=dataset.limit(4), segments="tiles:0.4:0.2")
+    unlabelled = read_triage(dataset, run)
+    assert list(unlabelled.ids) == dataset.skip(1).values("id")
+    assert not unlabelled.labelled
+    names = ["good", "good", "OK", None, "good", "blot"]
+    dataset.set_values("defect", [fo.Classification(label=name) if name else None for name in names])
+    by_defect = read_triage(dataset, run)
+    assert by_defect.truth.tolist() == ["normal", "normal", "unknown", "normal", "anomalous"]
+    box = fo.Detections(detections=[fo.Detection(label="defect", bounding_box=[0.4, 0.4, 0.2, 0.2])])
+    dataset.set_values("boxes", [None] * 4 + [box, None])
+    segad.evaluate_anomalies(dataset, gt_field="boxes", eval_key="judged")
+    assert read_triage(dataset, run).truth.tolist()[3] == "anomalous", "the evaluation's truth comes first"
+    np.testing.assert_array_equal(by_defect.scores, dataset.skip(1).values("segad_score"))
+
+
+def test_second_opinions_begin_with_what_two_runs_disagree_on(dataset_of: Any, pictures: list[Path]) -> None:
+    dataset = dataset_of(pictures)
+    ids = dataset.values("id")
+    for key, scores in (("a", [0.0, 0.9, 1.1, 3.0, 0.2, 0.4]), ("b", [0.0, 1.3, 1.2, 0.1, 0.2, 0.4])):
+        run = segad.compute_segment_anomalies(dataset, key=key, method="unlabeled", threshold=1.0, segments="grid:2")
+        dataset.set_values(run.field("score"), scores)
+    alone = segad.second_opinions(dataset, "a").values("id")
+    assert alone[:2] in ([ids[1], ids[2]], [ids[2], ids[1]]), "nearest to the threshold of 1"
+    assert alone[-1] == ids[3]
+    both = segad.second_opinions(dataset, "a", "b").values("id")
+    assert both[:2] == [ids[3], ids[1]], "flagged by one of them only; 3 most clearly"
+    assert set(both) == set(ids)
+    assert segad.second_opinions(dataset, "a", max_images=2).values("id") == alone[:2]
+    with pytest.raises(ValueError, match="no run 'c'"):
+        segad.second_opinions(dataset, "a", "c")

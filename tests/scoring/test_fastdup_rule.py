@@ -1,0 +1,122 @@
+"""The original method: fastdup's outlier rule, on its own answers and on features made by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from math import floor
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from conftest import needs_fastdup, shared
+from fiftyone_segad.embedders.factory import Embedder, get_embedder
+from fiftyone_segad.scoring.fastdup_rule import find_outliers, nearest_similarities, segment_scores
+from fiftyone_segad.segments.boxes import grid
+from fiftyone_segad.utils.images import read_image
+
+
+def at_angles(*degrees: float) -> NDArray[np.float64]:
+    """Features on the unit circle: the similarity of two is the cosine of the angle between them."""
+    radians = np.radians(degrees)
+    return np.stack([np.cos(radians), np.sin(radians)], axis=1)
+
+
+def cosine(degrees: float) -> float:
+    return math.cos(math.radians(degrees))
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Iterator[Embedder]:
+    with get_embedder("fastdup") as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, dict[str, list[list[float]]]]:
+    answers: dict[str, Any] = json.loads((shared("blog") / "expected.json").read_text())["outliers"]
+    return answers
+
+
+@needs_fastdup
+@pytest.mark.parametrize("name", ["006", "007", "016", "024", "037", "263"])
+def test_outliers_equal_those_of_fastdup(name: str, embedder: Embedder, expected: dict[str, Any]) -> None:
+    image = read_image(str(shared("blog") / f"{name}.png"))
+    assert expected[name]
+    for n, listed in expected[name].items():
+        found = find_outliers(embedder.embed(image, grid((image.shape[1], image.shape[0]), int(n))))
+        similarities = dict(zip(found.indices.tolist(), found.similarities.tolist(), strict=True))
+        assert set(similarities) == {index for index, _ in listed}, f"{name}, {n} x {n}"
+        for index, similarity in listed:
+            assert similarities[index] == pytest.approx(similarity, abs=1e-4), f"{name}, {n} x {n}"
+
+
+@needs_fastdup
+def test_all_33_answers_are_compared(expected: dict[str, Any]) -> None:
+    assert sum(map(len, expected.values())) == 33
+
+
+def test_a_single_segment_has_no_outlier() -> None:
+    found = find_outliers(at_angles(10))
+    assert len(found.indices) == len(found.similarities) == 0
+    assert segment_scores(at_angles(10)).tolist() == [0]
+    assert len(find_outliers(np.zeros((0, 4))).indices) == 0 and len(segment_scores(np.zeros((0, 4)))) == 0
+
+
+def test_two_segments_have_one_outlier() -> None:
+    found = find_outliers(at_angles(0, 60))
+    assert len(found.indices) == 1
+    assert found.similarities == pytest.approx([0.5])
+    np.testing.assert_allclose(segment_scores(at_angles(0, 60)), [0.5, 0.5], atol=1e-6)
+
+
+def test_nearest_similarities() -> None:
+    expected = [[cosine(10), cosine(30)], [cosine(10), cosine(20)], [cosine(20), cosine(30)], [cosine(60), cosine(80)]]
+    np.testing.assert_allclose(nearest_similarities(at_angles(0, 10, 30, 90)), expected, atol=1e-6)
+    np.testing.assert_allclose(nearest_similarities(at_angles(0, 10, 30, 90) * 7), expected, atol=1e-6)
+
+
+def test_the_lowest_pair_is_the_outlier() -> None:
+    # 4 segments have 8 pairs: one is kept, that of the segment at 90 degrees and the one at 10
+    found = find_outliers(at_angles(0, 10, 30, 90))
+    assert found.indices.tolist() == [3] and found.similarities == pytest.approx([cosine(80)])
+
+
+def test_a_segment_is_listed_once_with_its_lower_similarity() -> None:
+    # 50 segments have 100 pairs: 5 are kept. Two of them start from the segment at 90 degrees
+    angles = [*np.linspace(0, 4.6, 47), 30, 50, 90]
+    found = find_outliers(at_angles(*angles))
+    assert found.indices.tolist() == [49, 48, 47]
+    nearest = [cosine(60), cosine(40), cosine(25.4)]  # 90 to 30, 50 to 90, 30 to 4.6
+    np.testing.assert_allclose(found.similarities, nearest, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [2, 3, 9, 10, 11, 25, 49, 100, 225])
+def test_scores_rank_as_the_outlier_rule(n: int) -> None:
+    features = np.random.default_rng(n).normal(size=(n, 5))
+    found, scores = find_outliers(features), segment_scores(features)
+    pairs = n * min(2, n - 1)
+    assert 1 <= len(found.indices) <= max(1, floor(0.05 * pairs))
+    assert len(set(found.indices.tolist())) == len(found.indices)
+    np.testing.assert_allclose(1 - found.similarities, scores[found.indices], atol=1e-6)
+    assert (np.diff(found.similarities) >= 0).all()  # most outlying first
+    others = np.delete(scores, found.indices)
+    assert others.size == 0 or scores[found.indices].min() >= others.max() - 1e-6
+
+
+def test_scores_equal_the_direct_computation() -> None:
+    features = np.random.default_rng(2).normal(size=(30, 6))
+    rows = features / np.linalg.norm(features, axis=1, keepdims=True)
+    similarities = [
+        sorted((float(a @ b) for b in np.delete(rows, i, axis=0)), reverse=True) for i, a in enumerate(rows)
+    ]
+    expected = [1 - second for _, second, *_ in similarities]
+    np.testing.assert_allclose(segment_scores(features), expected, atol=1e-6)
+
+
+def test_scores_of_equal_segments_are_not_negative() -> None:
+    for row in np.random.default_rng(0).random((50, 1, 576)):
+        assert segment_scores(np.repeat(row, 5, axis=0)).min() >= 0
