@@ -26,7 +26,7 @@ from fiftyone_segad.embedders.efficientnet import EfficientNetEmbedder
 from fiftyone_segad.embedders.factory import Embedder, Level, Patches
 from fiftyone_segad.scoring.fusion import LevelScores
 from fiftyone_segad.scoring.levels import FIT_IMAGES, Levels
-from fiftyone_segad.scoring.neighbors import Bank
+from fiftyone_segad.scoring.neighbors import NeighborIndex
 from fiftyone_segad.scoring.thresholds import conformal_threshold
 from fiftyone_segad.utils.images import read_ahead
 from fiftyone_segad.utils.threads import usable_cores
@@ -140,7 +140,7 @@ def split(levels: Sequence[Level], normals: Images, test: Images, seed: int) -> 
     fitted.fit(inside[:FIT_IMAGES], SEED)
     # A run keeps its bank in half precision
     kept = [[rows.astype(np.float16).astype(np.float32) for rows in fitted.rows(image)] for image in inside]
-    banks = [Bank([rows[level] for rows in kept], SEED) for level in range(len(levels))]
+    banks = [NeighborIndex([rows[level] for rows in kept], SEED) for level in range(len(levels))]
 
     def score(image: list[Patches], rows: Sequence[NDArray[np.float32]], excluded: int | None) -> list[LevelScores]:
         return [

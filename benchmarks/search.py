@@ -21,7 +21,7 @@ from fiftyone_segad.embedders.base import Patches
 from fiftyone_segad.embedders.efficientnet import EfficientNetEmbedder
 from fiftyone_segad.engine.passes import BANK_ROWS, row_limits
 from fiftyone_segad.scoring.levels import FIT_IMAGES, Levels
-from fiftyone_segad.scoring.neighbors import Bank, one_thread
+from fiftyone_segad.scoring.neighbors import NeighborIndex, one_thread
 from fiftyone_segad.utils.images import read_image
 
 SCREW = Path(__file__).resolve().parents[2] / "shared" / "data" / "screw"
@@ -60,7 +60,7 @@ def stacked(levels: Levels, images: list[list[Patches]], number: int) -> NDArray
 
 def compared(rows: NDArray[np.float32], images: list[NDArray[np.float32]]) -> str:
     """Share of nearest rows that are found, excess of the mean distance, and processor times, as cells."""
-    bank = Bank([rows])
+    bank = NeighborIndex([rows])
     found, exact = [], []
     with one_thread():
         spent = [time.process_time()]

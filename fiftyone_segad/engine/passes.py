@@ -16,7 +16,7 @@ from ..errors import SegadError
 from ..scoring.coreset import greedy_coreset
 from ..scoring.fusion import LevelScores
 from ..scoring.levels import FIT_IMAGES, Levels, Rows
-from ..scoring.neighbors import Bank, one_thread
+from ..scoring.neighbors import NeighborIndex, one_thread
 from ..segments.boxes import Segments
 from ..storage.records import ImageFeatures, ImageScores
 from ..storage.store import PART_SIZE, ScoreParts
@@ -40,7 +40,7 @@ _USUAL_WIDTH = 576
 Score = Callable[[Rows, Sequence[Segments], str], list[LevelScores]]
 """Scores each level of an image; what the bank has from the same file is left out."""
 
-Marked = Sequence[Bank]
+Marked = Sequence[NeighborIndex]
 """Banks of what people marked as normal, one a level; none if nothing is marked."""
 
 

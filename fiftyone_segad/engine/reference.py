@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import SegadError
 from ..scoring.fusion import LevelScores
 from ..scoring.levels import Levels, Rows
-from ..scoring.neighbors import Bank
+from ..scoring.neighbors import NeighborIndex
 from ..segments.boxes import Segments
 from ..storage.records import ImageFeatures
 from ..storage.store import FeatureParts
@@ -75,7 +75,7 @@ class _BankScore:
 
     def __init__(
         self,
-        banks: Callable[[], list[Bank]],
+        banks: Callable[[], list[NeighborIndex]],
         owners: dict[str, int],
         copies: Mapping[str, str],
         clock: Clock,
@@ -93,7 +93,7 @@ class _BankScore:
         return _bank_score, (self._banks(), self._owners, dict(self._copies), self._clock)
 
 
-def _bank_score(banks: list[Bank], *others: Any) -> _BankScore:
+def _bank_score(banks: list[NeighborIndex], *others: Any) -> _BankScore:
     return _BankScore(lambda: banks, *others)
 
 
@@ -154,10 +154,10 @@ def _inside(segments: Segments, boxes: list[tuple[float, ...]]) -> NDArray[np.in
     return np.flatnonzero(chosen)
 
 
-def _build_banks(job: Job, levels: Levels, images: FeatureParts) -> list[Bank]:
+def _build_banks(job: Job, levels: Levels, images: FeatureParts) -> list[NeighborIndex]:
     job.stage("building the bank")
     with job.clock("index"):
-        return [Bank(rows, job.seed) for rows in bank_rows(job, levels, images)]
+        return [NeighborIndex(rows, job.seed) for rows in bank_rows(job, levels, images)]
 
 
 def bank_rows(job: Job, levels: Levels, images: FeatureParts) -> Iterator[list[NDArray[np.floating]]]:
@@ -179,7 +179,7 @@ def _scale_by_halves(job: Job, levels: Levels) -> None:
         left = segments.boxes[:, [0, 2]].sum(axis=1) < segments.size[0]
         scores = np.empty(len(segments), np.float32)
         for half in (left, ~left):
-            scores[half] = Bank([own[~half]], job.seed).distances(own[half])
+            scores[half] = NeighborIndex([own[~half]], job.seed).distances(own[half])
         scored.append((segments, scores))
     levels.fit_scales([scored])
     job.store.save_levels(levels.arrays())

@@ -12,7 +12,7 @@ from ..errors import SegadError
 from ..scoring.fusion import LevelScores
 from ..scoring.levels import Rows
 from ..scoring.mutual import FEWEST, POOL, mutual_scores, thin
-from ..scoring.neighbors import Bank
+from ..scoring.neighbors import NeighborIndex
 from ..segments.boxes import Segments
 from ..utils.timing import Clock
 from .job import Job, image_scores
@@ -59,7 +59,7 @@ def against_pool(job: Job) -> tuple[Score, list[list[NDArray[np.float32]]]]:
     pool = [list(level) for level in zip(*thinned, strict=True)]
     owners = {path: i for i, path in enumerate(paths)}
     with job.clock("index"):
-        banks = [Bank(rows, job.seed) for rows in pool]
+        banks = [NeighborIndex(rows, job.seed) for rows in pool]
 
     return _PoolScore(banks, owners, job.clock), pool
 
@@ -68,7 +68,7 @@ def against_pool(job: Job) -> tuple[Score, list[list[NDArray[np.float32]]]]:
 class _PoolScore:
     """Scores an image against those of a pool, its own segments left out."""
 
-    banks: list[Bank]
+    banks: list[NeighborIndex]
     owners: dict[str, int]
     clock: Clock
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..segments.boxes import Segments, patch_grid
-from .neighbors import Bank
+from .neighbors import NeighborIndex
 
 SHARE = 0.03
 """Share of the other images, nearest first, whose distances are averaged. MuSc's 0.3 fails where parts vary."""
@@ -28,7 +28,9 @@ _THINNED = 1024
 """Segments of a level that take part in mutual scoring at most, for its time and memory."""
 
 
-def mutual_scores(bank: Bank, features: NDArray[np.floating], excluded: int | None = None) -> NDArray[np.float32]:
+def mutual_scores(
+    bank: NeighborIndex, features: NDArray[np.floating], excluded: int | None = None
+) -> NDArray[np.float32]:
     """Scores the segments of one image against other images.
 
     Args:

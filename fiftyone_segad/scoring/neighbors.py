@@ -40,7 +40,7 @@ _TRAINING_ROWS = 40
 """Rows a list from which the lists' centres are found."""
 
 
-class Bank:
+class NeighborIndex:
     """Rows of many images with their owners.
 
     Args:

@@ -17,7 +17,7 @@ import fiftyone_segad as segad
 from conftest import ColourEmbedder
 from fiftyone_segad.engine import reference
 from fiftyone_segad.scoring import neighbors
-from fiftyone_segad.scoring.neighbors import Bank
+from fiftyone_segad.scoring.neighbors import NeighborIndex
 
 
 @pytest.fixture
@@ -86,14 +86,14 @@ def test_equal_to_a_full_run(dataset: fo.Dataset, options: dict[str, Any]) -> No
 @pytest.mark.parametrize("bank_size", [None, 100])
 def test_equal_with_many_marks(dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch, bank_size: int | None) -> None:
     """Whole images that are marked are searched as a large bank is, and are not more than a bank may be."""
-    built: list[Bank] = []
+    built: list[NeighborIndex] = []
 
-    class Noted(Bank):
+    class Noted(NeighborIndex):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args)
             built.append(self)
 
-    monkeypatch.setattr(reference, "Bank", Noted)
+    monkeypatch.setattr(reference, "NeighborIndex", Noted)
     monkeypatch.setattr(neighbors, "EXACT_ROWS", 64)
     options = {"embedder": "efficientnet", "embedder_kwargs": {"input_size": 128}, "bank_size": bank_size}
     compute(dataset, **options)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fiftyone_segad.scoring import neighbors as bank_module
-from fiftyone_segad.scoring.neighbors import EXACT_ROWS, Bank
+from fiftyone_segad.scoring.neighbors import EXACT_ROWS, NeighborIndex
 
 X, Y = [1.0, 0.0], [0.0, 1.0]
 
@@ -28,10 +28,10 @@ def clustered(images: int, rows: int, seed: int, width: int = 8) -> list[NDArray
 
 
 @pytest.fixture(scope="module")
-def large() -> tuple[Bank, list[NDArray[np.float32]]]:
+def large() -> tuple[NeighborIndex, list[NDArray[np.float32]]]:
     images = clustered(40, 1000, seed=1)
     assert sum(map(len, images)) > EXACT_ROWS
-    return Bank(images), images
+    return NeighborIndex(images), images
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ def large() -> tuple[Bank, list[NDArray[np.float32]]]:
     ],
 )
 def test_distance_is_euclidean(query: list[float], distance: float) -> None:
-    assert Bank([np.array([X])]).distances(np.array([query]))[0] == pytest.approx(distance, abs=1e-6)
+    assert NeighborIndex([np.array([X])]).distances(np.array([query]))[0] == pytest.approx(distance, abs=1e-6)
 
 
 def test_nearest_of_several_images() -> None:
     random = np.random.default_rng(3)
     images = [random.normal(size=(n, 6)) for n in (7, 1, 0, 40)]
-    bank, queries = Bank(images), random.normal(size=(50, 6))
+    bank, queries = NeighborIndex(images), random.normal(size=(50, 6))
     found = bank.distances(queries)
     assert (bank.images, bank.size, found.dtype) == (4, 48, np.float32)
     np.testing.assert_allclose(found, nearest(queries, np.concatenate(images)), atol=1e-5)
@@ -58,13 +58,13 @@ def test_nearest_of_several_images() -> None:
 
 def test_images_may_come_from_an_iterator() -> None:
     images = [np.array([X]), np.array([Y, X])]
-    assert Bank(iter(images)).offsets.tolist() == [0, 1, 3]
+    assert NeighborIndex(iter(images)).offsets.tolist() == [0, 1, 3]
 
 
 def test_an_image_is_not_compared_with_itself() -> None:
     random = np.random.default_rng(5)
     images = [random.normal(size=(n, 8)) for n in (3, 1, 6, 4)]
-    bank = Bank(images)
+    bank = NeighborIndex(images)
     for image, own in enumerate(images):
         others = np.concatenate([other for index, other in enumerate(images) if index != image])
         np.testing.assert_allclose(bank.distances(own, excluded=image), nearest(own, others), atol=1e-5)
@@ -72,7 +72,7 @@ def test_an_image_is_not_compared_with_itself() -> None:
 
 
 def test_an_exact_copy_is_another_image() -> None:
-    bank = Bank([np.array([X, Y]), np.array([X])])
+    bank = NeighborIndex([np.array([X, Y]), np.array([X])])
     np.testing.assert_allclose(bank.distances(np.array([X, Y]), excluded=0), [0, math.sqrt(2)], atol=1e-6)
 
 
@@ -80,7 +80,7 @@ def test_an_exact_copy_is_another_image() -> None:
 def test_an_image_without_rows(empty: int) -> None:
     images = [np.array([X]), np.array([Y])]
     images.insert(empty, np.zeros((0, 2)))
-    bank = Bank(images)
+    bank = NeighborIndex(images)
     assert bank.images == 3
     # Leaving out the image that has no rows leaves out none
     np.testing.assert_allclose(bank.distances(np.array([X, Y]), excluded=empty), [0, 0], atol=1e-6)
@@ -89,28 +89,28 @@ def test_an_image_without_rows(empty: int) -> None:
 
 
 def test_no_queries() -> None:
-    assert Bank([np.array([X])]).distances(np.zeros((0, 2))).shape == (0,)
+    assert NeighborIndex([np.array([X])]).distances(np.zeros((0, 2))).shape == (0,)
 
 
 def test_the_given_arrays_are_not_changed() -> None:
     rows, queries = np.array([X, Y]), np.array([[2.0, 2.0]])
-    Bank([rows]).distances(queries)
+    NeighborIndex([rows]).distances(queries)
     assert rows.tolist() == [X, Y] and queries.tolist() == [[2, 2]]
 
 
 def test_errors() -> None:
     for nothing in ([], [np.zeros((0, 3))]):
         with pytest.raises(ValueError, match="at least one row"):
-            Bank(nothing)
+            NeighborIndex(nothing)
     with pytest.raises(ValueError, match="at least two"):
-        Bank([np.array([X, Y])]).distances(np.array([X]), excluded=0)
+        NeighborIndex([np.array([X, Y])]).distances(np.array([X]), excluded=0)
     with pytest.raises(ValueError, match="at least two"):  # the other image holds nothing
-        Bank([np.array([X, Y]), np.zeros((0, 2))]).distances(np.array([X]), excluded=0)
+        NeighborIndex([np.array([X, Y]), np.zeros((0, 2))]).distances(np.array([X]), excluded=0)
 
 
 @pytest.mark.parametrize("excluded", [None, 17])
 def test_a_large_bank_finds_most_of_the_nearest(
-    large: tuple[Bank, list[NDArray[np.float32]]], excluded: int | None
+    large: tuple[NeighborIndex, list[NDArray[np.float32]]], excluded: int | None
 ) -> None:
     bank, images = large
     queries = clustered(1, 300, seed=2)[0] if excluded is None else images[excluded][:300]
@@ -126,7 +126,7 @@ def test_no_result_is_lost_where_all_visited_lists_are_of_the_image_itself() -> 
     images = clustered(35, 1000, seed=3)
     # Far from all others and with rows enough to fill whole lists of its own
     images.append((np.random.default_rng(4).normal(size=(4000, 8)) + 1000).astype(np.float32))
-    bank = Bank(images)
+    bank = NeighborIndex(images)
     queries = images[-1][:50]
     found = bank.distances(queries, excluded=35)
     np.testing.assert_allclose(found, nearest(queries, np.concatenate(images[:-1])), rtol=1e-3)
@@ -136,13 +136,13 @@ def test_no_result_is_lost_where_all_visited_lists_are_of_the_image_itself() -> 
     assert (bank._index.search(queries, 1, params=parameters)[1] < 0).all()
 
 
-def test_a_large_bank_is_the_same_by_its_seed(large: tuple[Bank, list[NDArray[np.float32]]]) -> None:
+def test_a_large_bank_is_the_same_by_its_seed(large: tuple[NeighborIndex, list[NDArray[np.float32]]]) -> None:
     bank, images = large
     # Between the clusters, where it matters most which lists are visited
     queries = 5 * np.random.default_rng(6).normal(size=(2000, 8))
     first = bank.distances(queries)
-    np.testing.assert_array_equal(Bank(images).distances(queries), first)
-    assert (Bank(images, seed=1).distances(queries) != first).any()
+    np.testing.assert_array_equal(NeighborIndex(images).distances(queries), first)
+    assert (NeighborIndex(images, seed=1).distances(queries) != first).any()
 
 
 def nearest_images(
@@ -158,12 +158,12 @@ def test_distances_to_the_nearest_images(excluded: int | None) -> None:
     images = [random.normal(size=(n, 6)).astype(np.float32) for n in (3, 9, 1, 5, 4)]
     queries = random.normal(size=(20, 6))
     others = [rows for i, rows in enumerate(images) if i != excluded]
-    found = Bank(images).image_distances(queries, 3, excluded)
+    found = NeighborIndex(images).image_distances(queries, 3, excluded)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, nearest_images(queries, others, 3), atol=1e-5)
 
 
-def test_nearest_images_of_a_large_bank(large: tuple[Bank, list[NDArray[np.float32]]]) -> None:
+def test_nearest_images_of_a_large_bank(large: tuple[NeighborIndex, list[NDArray[np.float32]]]) -> None:
     bank, images = large
     queries, others = images[7][:60], images[:7] + images[8:]
     exact = nearest_images(queries, others, 5)
@@ -173,7 +173,7 @@ def test_nearest_images_of_a_large_bank(large: tuple[Bank, list[NDArray[np.float
 
 
 def test_nearest_images_are_exact_where_every_row_is_looked_at(
-    large: tuple[Bank, list[NDArray[np.float32]]], monkeypatch: pytest.MonkeyPatch
+    large: tuple[NeighborIndex, list[NDArray[np.float32]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bank, images = large
     monkeypatch.setattr(bank_module, "IMAGE_PROBES", bank.size)
@@ -184,4 +184,4 @@ def test_nearest_images_are_exact_where_every_row_is_looked_at(
 
 def test_error_with_too_few_images() -> None:
     with pytest.raises(ValueError, match="3 images were asked for, the bank has 3"):
-        Bank([np.eye(2)] * 3).image_distances(np.eye(2), 3, excluded=0)
+        NeighborIndex([np.eye(2)] * 3).image_distances(np.eye(2), 3, excluded=0)
