@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from fiftyone_segad.embedders.efficientnet import EfficientNetEmbedder
 from fiftyone_segad.embedders.factory import Embedder, Level, Patches
 from fiftyone_segad.scoring.fusion import LevelScores
-from fiftyone_segad.scoring.levels import FIT_IMAGES, Levels
+from fiftyone_segad.scoring.levels import FIT_IMAGES, LevelScorer
 from fiftyone_segad.scoring.neighbors import NeighborIndex
 from fiftyone_segad.scoring.thresholds import conformal_threshold
 from fiftyone_segad.utils.images import read_ahead
@@ -136,7 +136,7 @@ def split(levels: Sequence[Level], normals: Images, test: Images, seed: int) -> 
     order = np.random.default_rng([SEED, seed]).permutation(len(normals))
     inside = [normals[i] for i in order[: len(order) // 2]]
     outside = [normals[i] for i in order[len(order) // 2 :]]
-    fitted = Levels(levels)
+    fitted = LevelScorer(levels)
     fitted.fit(inside[:FIT_IMAGES], SEED)
     # A run keeps its bank in half precision
     kept = [[rows.astype(np.float16).astype(np.float32) for rows in fitted.rows(image)] for image in inside]

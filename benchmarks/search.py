@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fiftyone_segad.embedders.base import Patches
 from fiftyone_segad.embedders.efficientnet import EfficientNetEmbedder
 from fiftyone_segad.engine.passes import BANK_ROWS, row_limits
-from fiftyone_segad.scoring.levels import FIT_IMAGES, Levels
+from fiftyone_segad.scoring.levels import FIT_IMAGES, LevelScorer
 from fiftyone_segad.scoring.neighbors import NeighborIndex, one_thread
 from fiftyone_segad.utils.images import read_image
 
@@ -40,7 +40,7 @@ def main() -> None:
         [embedder.patches(read_image(str(file))) for file in sorted(options.folder.glob(pattern))[:count]]
         for pattern, count in (("train/good/*", options.normals), ("test/[!g]*/*", options.images))
     )
-    levels = Levels(embedder.levels)
+    levels = LevelScorer(embedder.levels)
     levels.fit(normal[:FIT_IMAGES], seed=0)
     limits = row_limits(None, levels, [level.segments for level in test[0]])
     print("| level | rows | found | distances too large by | exhaustive, ms / image | ours, ms / image |")
@@ -53,7 +53,7 @@ def main() -> None:
             print(f"| {level.name} | {size:,} | {compared(bank, queries)} |", flush=True)
 
 
-def stacked(levels: Levels, images: list[list[Patches]], number: int) -> NDArray[np.float32]:
+def stacked(levels: LevelScorer, images: list[list[Patches]], number: int) -> NDArray[np.float32]:
     """The rows of one level of several images."""
     return np.concatenate([levels.rows(image)[number] for image in images])
 

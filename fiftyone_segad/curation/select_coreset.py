@@ -17,7 +17,7 @@ from ..errors import ImageError, SegadError
 from ..registry.samples import check_collection, check_numbers
 from ..scoring.coreset import greedy_coreset
 from ..scoring.coverage import Coverage
-from ..scoring.levels import FIT_IMAGES, Levels
+from ..scoring.levels import FIT_IMAGES, LevelScorer
 from ..utils.images import read_ahead
 from ..utils.threads import usable_cores
 
@@ -113,7 +113,7 @@ class _Reader:
         self._workers = workers
         self._seed = seed
         self._advance = advance
-        self._levels = Levels(model.levels)
+        self._levels = LevelScorer(model.levels)
         self.skipped: dict[str, str] = {}
 
     def read(self) -> dict[str, list[NDArray[np.float32]]]:

@@ -14,7 +14,7 @@ from ..embedders.base import Level, Patches
 from ..embedders.factory import Embedder
 from ..errors import ImageError
 from ..scoring.fusion import LevelScores
-from ..scoring.levels import Levels
+from ..scoring.levels import LevelScorer
 from ..segments.boxes import Proposer, Segments, Size, from_relative, get_proposer
 from ..segments.maps import anomaly_map
 from ..storage.records import ImageScores
@@ -216,9 +216,9 @@ class Job:
         """Whether the embedder chooses the segments."""
         return self.segments is None
 
-    def levels(self) -> Levels:
+    def levels(self) -> LevelScorer:
         """The levels of the run, with what the store knows of them."""
-        return Levels(self.embedder.levels if self.chosen else GIVEN, self.store.levels())
+        return LevelScorer(self.embedder.levels if self.chosen else GIVEN, self.store.levels())
 
     @property
     def reader(self) -> Reader:

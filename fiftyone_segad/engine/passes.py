@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import SegadError
 from ..scoring.coreset import greedy_coreset
 from ..scoring.fusion import LevelScores
-from ..scoring.levels import FIT_IMAGES, Levels, Rows
+from ..scoring.levels import FIT_IMAGES, LevelScorer, Rows
 from ..scoring.neighbors import NeighborIndex, one_thread
 from ..segments.boxes import Segments
 from ..storage.records import ImageFeatures, ImageScores
@@ -44,7 +44,7 @@ Marked = Sequence[NeighborIndex]
 """Banks of what people marked as normal, one a level; none if nothing is marked."""
 
 
-def fitted_levels(job: Job, images: list[JobImage]) -> Levels:
+def fitted_levels(job: Job, images: list[JobImage]) -> LevelScorer:
     """The levels, their components fitted to some of the images."""
     levels = job.levels()
     if levels.needs_fit:
@@ -60,7 +60,7 @@ def fitted_levels(job: Job, images: list[JobImage]) -> Levels:
     return levels
 
 
-def calibrating(job: Job, levels: Levels) -> list[JobImage]:
+def calibrating(job: Job, levels: LevelScorer) -> list[JobImage]:
     """The normal images that are scored without themselves.
 
     Those that the components were fitted to score too high, since the components keep what is theirs; they are left
@@ -73,7 +73,7 @@ def calibrating(job: Job, levels: Levels) -> list[JobImage]:
     return choose(images, CALIBRATION_IMAGES, job.seed)
 
 
-def embed_bank(job: Job, levels: Levels, images: list[JobImage], whole: set[str], rotations: int) -> None:
+def embed_bank(job: Job, levels: LevelScorer, images: list[JobImage], whole: set[str], rotations: int) -> None:
     """Puts the features of the images that are not there yet into the store's bank."""
     job.stage("reading the images to compare with")
     known = set(job.store.bank.paths())
@@ -91,7 +91,7 @@ def embed_bank(job: Job, levels: Levels, images: list[JobImage], whole: set[str]
         job.store.bank.append(pending)
 
 
-def row_limits(bank_size: int | None, levels: Levels, segments: Sequence[Segments]) -> list[int]:
+def row_limits(bank_size: int | None, levels: LevelScorer, segments: Sequence[Segments]) -> list[int]:
     """Rows that the bank of each level may have.
 
     Args:
@@ -114,7 +114,7 @@ def row_limits(bank_size: int | None, levels: Levels, segments: Sequence[Segment
 class _BankTask(ImageTask[ImageFeatures]):
     """Takes what the bank holds of an image."""
 
-    def __init__(self, job: Job, levels: Levels, rotations: int, whole: set[str], images: int) -> None:
+    def __init__(self, job: Job, levels: LevelScorer, rotations: int, whole: set[str], images: int) -> None:
         super().__init__(job.reader, [360 * turn / rotations for turn in range(rotations)])
         self._levels, self._whole, self._images = levels, whole, images
         self._bank_size, self._seed = job.bank_size, job.seed
@@ -132,7 +132,7 @@ class _BankTask(ImageTask[ImageFeatures]):
 
 
 def score_held_out(
-    job: Job, levels: Levels, images: Callable[[], Iterable[ImageFeatures]], score: Score, marked: Marked = ()
+    job: Job, levels: LevelScorer, images: Callable[[], Iterable[ImageFeatures]], score: Score, marked: Marked = ()
 ) -> dict[str, list[LevelScores]]:
     """Scores images of the bank without themselves, by path, and fits the scales of the levels to them.
 
@@ -184,7 +184,7 @@ def nearer(scored: list[LevelScores], rows: Rows, marked: Marked) -> list[LevelS
 
 
 def score_images(
-    job: Job, levels: Levels, images: list[JobImage], score: Score, marked: Marked = (), keep: bool = False
+    job: Job, levels: LevelScorer, images: list[JobImage], score: Score, marked: Marked = (), keep: bool = False
 ) -> None:
     """Scores images.
 
@@ -225,7 +225,7 @@ def _kept(job: Job, images: list[JobImage], room: int) -> set[str]:
 class _ScoreTask(ImageTask[tuple[ImageScores, ImageFeatures | None]]):
     """Scores an image."""
 
-    def __init__(self, reader: Reader, levels: Levels, score: Score, marked: Marked, kept: set[str]) -> None:
+    def __init__(self, reader: Reader, levels: LevelScorer, score: Score, marked: Marked, kept: set[str]) -> None:
         super().__init__(reader)
         self._levels, self._score, self._marked, self._kept = levels, score, marked, kept
 
@@ -240,7 +240,7 @@ class _ScoreTask(ImageTask[tuple[ImageScores, ImageFeatures | None]]):
         return image_scores(id, self._levels.fuse(nearer(scored, rows, self._marked)), self.clock), features
 
 
-def score_kept(job: Job, levels: Levels, images: list[JobImage], marked: Marked) -> list[JobImage]:
+def score_kept(job: Job, levels: LevelScorer, images: list[JobImage], marked: Marked) -> list[JobImage]:
     """Scores the images whose features and distances are kept; returns the others."""
     wanted = {image.id for image in images}
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import SegadError
 from ..scoring.fusion import LevelScores
-from ..scoring.levels import Levels, Rows
+from ..scoring.levels import LevelScorer, Rows
 from ..scoring.neighbors import NeighborIndex
 from ..segments.boxes import Segments
 from ..storage.records import ImageFeatures
@@ -60,7 +60,7 @@ def score_by_reference(job: Job) -> None:
     score_by_bank(job, levels, score, marked)
 
 
-def against_bank(job: Job, levels: Levels) -> tuple[Score, Marked]:
+def against_bank(job: Job, levels: LevelScorer) -> tuple[Score, Marked]:
     """What scores images against the store's bank, and banks of what is marked as normal besides.
 
     The bank is built when it is used first: if distances are known already, it need not be.
@@ -97,7 +97,7 @@ def _bank_score(banks: list[NeighborIndex], *others: Any) -> _BankScore:
     return _BankScore(lambda: banks, *others)
 
 
-def score_by_bank(job: Job, levels: Levels, score: Score, marked: Marked) -> None:
+def score_by_bank(job: Job, levels: LevelScorer, score: Score, marked: Marked) -> None:
     """Scores the images that have no score yet."""
     done = job.store.scores.ids()
     missing = [image for image in job.images if image.id not in done]
@@ -118,7 +118,7 @@ def score_by_bank(job: Job, levels: Levels, score: Score, marked: Marked) -> Non
         score_images(job, levels, missing, score, marked, keep=True)
 
 
-def _embed_marked(job: Job, levels: Levels) -> None:
+def _embed_marked(job: Job, levels: LevelScorer) -> None:
     """Puts the features of what is marked as normal into the store, where they are not there yet."""
     if not job.marks or job.store.marked.paths():
         return
@@ -154,13 +154,13 @@ def _inside(segments: Segments, boxes: list[tuple[float, ...]]) -> NDArray[np.in
     return np.flatnonzero(chosen)
 
 
-def _build_banks(job: Job, levels: Levels, images: FeatureParts) -> list[NeighborIndex]:
+def _build_banks(job: Job, levels: LevelScorer, images: FeatureParts) -> list[NeighborIndex]:
     job.stage("building the bank")
     with job.clock("index"):
         return [NeighborIndex(rows, job.seed) for rows in bank_rows(job, levels, images)]
 
 
-def bank_rows(job: Job, levels: Levels, images: FeatureParts) -> Iterator[list[NDArray[np.floating]]]:
+def bank_rows(job: Job, levels: LevelScorer, images: FeatureParts) -> Iterator[list[NDArray[np.floating]]]:
     """Yields the rows of each level's bank, image by image; a coreset of them if it has more than it may have."""
     segments = next(iter(images)).segments
     for level, limit in enumerate(row_limits(job.bank_size, levels, segments)):
@@ -170,7 +170,7 @@ def bank_rows(job: Job, levels: Levels, images: FeatureParts) -> Iterator[list[N
         yield rows
 
 
-def _scale_by_halves(job: Job, levels: Levels) -> None:
+def _scale_by_halves(job: Job, levels: LevelScorer) -> None:
     """Scales of the levels from a single image: its left half compared with its right one, and the reverse."""
     (image,) = job.store.bank
     scored: list[LevelScores] = []
@@ -185,7 +185,7 @@ def _scale_by_halves(job: Job, levels: Levels) -> None:
     job.store.save_levels(levels.arrays())
 
 
-def _advise_rotations(job: Job, levels: Levels, images: list[JobImage], score: Score) -> None:
+def _advise_rotations(job: Job, levels: LevelScorer, images: list[JobImage], score: Score) -> None:
     """Warns if turned normal images look normal, as they do where parts lie at any angle."""
     if job.rotations > 1 or not job.chosen or not job.advise:
         return

@@ -11,7 +11,7 @@ from ..embedders.factory import Embedder, Patches, get_embedder
 from ..engine.job import GIVEN
 from ..errors import RunError
 from ..registry.run import Run
-from ..scoring.levels import Levels
+from ..scoring.levels import LevelScorer
 from ..segments.boxes import Segments
 from ..storage.records import ImageScores
 
@@ -30,7 +30,7 @@ class RunFeatures:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._embedder = load_embedder(run)
-        self.levels = Levels(GIVEN if self._given else self._embedder.levels, run.store.levels())
+        self.levels = LevelScorer(GIVEN if self._given else self._embedder.levels, run.store.levels())
 
     def __enter__(self) -> RunFeatures:
         return self

@@ -21,7 +21,7 @@ Rows = list[NDArray[np.float32]]
 """Features of one image that can be compared by Euclidean distance, one array ``[n, k]`` a level."""
 
 
-class Levels:
+class LevelScorer:
     """What is fitted to a run's levels.
 
     Args:

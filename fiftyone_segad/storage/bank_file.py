@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..embedders.base import Level
 from ..errors import BankError
 from ..scoring.fusion import SIDE
-from ..scoring.levels import Levels
+from ..scoring.levels import LevelScorer
 from ..segments.boxes import Segments
 from ..utils.array_files import damage_told
 from ..utils.tensor_file import read_tensors, write_tensors
@@ -152,7 +152,7 @@ class BankFile:
         scaled = [f"scale{i}" in self.fitted for i in range(len(self.levels))]
         needed = [level.components is not None for level in levels]
         names = [level.name for level in levels]
-        if names != self.levels or fitted != needed or not (all(scaled) or not Levels(levels).scaled):
+        if names != self.levels or fitted != needed or not (all(scaled) or not LevelScorer(levels).scaled):
             raise BankError(f"The bank has features of {self.levels}, the embedder gives {names}; save the bank again")
 
     def unpack(self, store: RunStore) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..embedders.factory import Patches
 from ..registry.run import load_run
 from ..runs.features import RunFeatures, places_of
-from ..scoring.levels import Levels, Rows
+from ..scoring.levels import LevelScorer, Rows
 from ..segments.boxes import Segments
 from ..storage.records import ImageFeatures, ImageScores
 from ..utils.images import read_image
@@ -145,7 +145,7 @@ def _nearest(image: ImageFeatures, level: int, query: NDArray[np.float32]) -> Ne
     return Neighbour(image.path, _box(image.segments[level], place) if known else None, float(np.sqrt(squares[place])))
 
 
-def _decisive(levels: Levels, patches: Sequence[Patches], places: list[int], near: list[list[Neighbour]]) -> int:
+def _decisive(levels: LevelScorer, patches: Sequence[Patches], places: list[int], near: list[list[Neighbour]]) -> int:
     """The level that adds most to the score of a segment."""
     if not levels.scaled:
         return 0

@@ -9,7 +9,7 @@ import pytest
 
 from fiftyone_segad.embedders.base import Level, Patches, normalize
 from fiftyone_segad.scoring.fusion import LevelScores
-from fiftyone_segad.scoring.levels import Levels
+from fiftyone_segad.scoring.levels import LevelScorer
 from fiftyone_segad.scoring.pca import fit_projection
 from fiftyone_segad.segments.boxes import Segments, patch_grid
 from fiftyone_segad.storage.store import RunStore
@@ -38,18 +38,18 @@ def scored(seed: int) -> list[LevelScores]:
 
 
 @pytest.fixture
-def fitted() -> Levels:
-    levels = Levels(LEVELS)
+def fitted() -> LevelScorer:
+    levels = LevelScorer(LEVELS)
     levels.fit([patches(seed) for seed in range(4)], seed=0)
     levels.fit_scales([scored(seed) for seed in range(5)])
     return levels
 
 
-def test_round_trip(fitted: Levels, tmp_path: Path) -> None:
+def test_round_trip(fitted: LevelScorer, tmp_path: Path) -> None:
     store = RunStore.create(tmp_path / "run", {})
     assert store.levels() == {}
     store.save_levels(fitted.arrays())
-    again = Levels(LEVELS, RunStore(store.folder).levels())
+    again = LevelScorer(LEVELS, RunStore(store.folder).levels())
     assert not again.needs_fit and again.arrays().keys() == fitted.arrays().keys()
     for found, expected in zip(again.rows(patches(9)), fitted.rows(patches(9)), strict=True):
         np.testing.assert_array_equal(found, expected)
@@ -57,11 +57,11 @@ def test_round_trip(fitted: Levels, tmp_path: Path) -> None:
 
 
 def test_components_can_be_stored_before_there_are_scales(tmp_path: Path) -> None:
-    levels = Levels(LEVELS)
+    levels = LevelScorer(LEVELS)
     levels.fit([patches(0)], seed=0)
     store = RunStore.create(tmp_path / "run", {})
     store.save_levels(levels.arrays())
-    again = Levels(LEVELS, store.levels())
+    again = LevelScorer(LEVELS, store.levels())
     assert not again.needs_fit
     np.testing.assert_array_equal(again.rows(patches(1))[0], levels.rows(patches(1))[0])
     again.fit_scales([scored(seed) for seed in range(5)])
@@ -69,7 +69,7 @@ def test_components_can_be_stored_before_there_are_scales(tmp_path: Path) -> Non
     np.testing.assert_array_equal(again.fuse(scored(9))[1], levels.fuse(scored(9))[1])
 
 
-def test_rows_are_components_or_normalised_features(fitted: Levels) -> None:
+def test_rows_are_components_or_normalised_features(fitted: LevelScorer) -> None:
     image = patches(7)
     fine, by_cosine, coarse = fitted.rows(image)
     several = [patches(seed) for seed in range(4)]
@@ -84,7 +84,7 @@ def test_rows_are_components_or_normalised_features(fitted: Levels) -> None:
     assert (fine.shape, coarse.shape) == ((64, 3), (16, 5))
 
 
-def test_fused_scores_have_one_scale(fitted: Levels) -> None:
+def test_fused_scores_have_one_scale(fitted: LevelScorer) -> None:
     images = [fitted.fuse(scored(seed)) for seed in range(5)]
     assert all(segments is GRIDS[0] for segments, _ in images)
     # Each level is 0 on average and at most about 1 on these images, and so is their mean
@@ -102,7 +102,7 @@ def test_fused_scores_have_one_scale(fitted: Levels) -> None:
     ],
 )
 def test_what_levels_need(levels: list[Level], needs_fit: bool, scaled: bool) -> None:
-    several = Levels(levels)
+    several = LevelScorer(levels)
     assert (several.needs_fit, several.scaled) == (needs_fit, scaled)
     assert several.arrays() == {}
     several.fit([patches(0)[: len(levels)]], seed=0)
@@ -114,7 +114,7 @@ def test_what_levels_need(levels: list[Level], needs_fit: bool, scaled: bool) ->
 
 def test_one_level_by_cosine_stays_distances() -> None:
     image = scored(1)[:1]
-    assert Levels([Level("a")]).fuse(image) is image[0]
+    assert LevelScorer([Level("a")]).fuse(image) is image[0]
 
 
 def test_many_rows_are_sampled_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_many_rows_are_sampled_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> N
     several = [patches(seed) for seed in range(4)]  # 256 rows of the first level
 
     def matrix(seed: int) -> list[list[float]]:
-        levels = Levels(LEVELS)
+        levels = LevelScorer(LEVELS)
         levels.fit(several, seed)
         return levels.arrays()["matrix0"].tolist()
 
@@ -131,11 +131,11 @@ def test_many_rows_are_sampled_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_error_of_features_that_are_not_finite(fitted: Levels, level: int, value: float) -> None:
+def test_error_of_features_that_are_not_finite(fitted: LevelScorer, level: int, value: float) -> None:
     image = patches(3)
     image[level].features[2, 1] = value
     with pytest.raises(ValueError, match="not finite"):
         fitted.rows(image)
     if LEVELS[level].components is not None:
         with pytest.raises(ValueError, match="finite"):
-            Levels(LEVELS).fit([patches(0), image], seed=0)
+            LevelScorer(LEVELS).fit([patches(0), image], seed=0)
