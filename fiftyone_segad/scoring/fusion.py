@@ -24,7 +24,7 @@ _SMOOTHING = 1.0
 
 
 @dataclass(frozen=True)
-class Scale:
+class ScoreNormalizer:
     """How the scores of a level become comparable with those of another.
 
     Attributes:
@@ -51,7 +51,7 @@ class Scale:
         return factors
 
 
-def fit_scale(level: Level, scored: Sequence[LevelScores]) -> Scale:
+def fit_scale(level: Level, scored: Sequence[LevelScores]) -> ScoreNormalizer:
     """Finds the scale of a level from images that were scored without themselves.
 
     Where the images' scores are usually higher than elsewhere, as at the borders of a network's maps or of parts, they
@@ -74,14 +74,14 @@ def fit_scale(level: Level, scored: Sequence[LevelScores]) -> Scale:
         # With few images the map is that of these images rather than of the product
         strength = 0.5 * len(scored) / (len(scored) + 10)
         damping = (np.maximum(usual / max(float(usual.mean()), 1e-12), 1) ** strength).astype(np.float32)
-    damped = Scale(0, 1, damping)
+    damped = ScoreNormalizer(0, 1, damping)
     scores = [damped(each) for each in scored]
     centre = float(np.median([each.mean() for each in scores]))
     spread = float(np.median([each.max() for each in scores])) - centre
-    return Scale(centre, max(spread, 1e-6), damping)
+    return ScoreNormalizer(centre, max(spread, 1e-6), damping)
 
 
-def fuse(levels: Sequence[Level], scored: Sequence[LevelScores], scales: Sequence[Scale]) -> LevelScores:
+def fuse(levels: Sequence[Level], scored: Sequence[LevelScores], scales: Sequence[ScoreNormalizer]) -> LevelScores:
     """The weighted mean of the levels' scaled scores, on the segments of the finest level.
 
     Args:

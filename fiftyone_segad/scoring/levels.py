@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..embedders.base import Level, Patches, normalize
-from .fusion import LevelScores, Scale, fit_scale, fuse
+from .fusion import LevelScores, ScoreNormalizer, fit_scale, fuse
 from .pca import Projection, fit_projection
 
 FIT_IMAGES = 16
@@ -37,7 +37,7 @@ class LevelScorer:
             for i in range(len(self.levels))
         ]
         self._scales = [
-            Scale(float(arrays[f"scale{i}"][0]), float(arrays[f"scale{i}"][1]), arrays[f"damping{i}"])
+            ScoreNormalizer(float(arrays[f"scale{i}"][0]), float(arrays[f"scale{i}"][1]), arrays[f"damping{i}"])
             for i in range(len(self.levels))
             if f"scale{i}" in arrays
         ]

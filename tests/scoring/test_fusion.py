@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from fiftyone_segad.embedders.base import Level
-from fiftyone_segad.scoring.fusion import SIDE, LevelScores, Scale, fit_scale, fuse
+from fiftyone_segad.scoring.fusion import SIDE, LevelScores, ScoreNormalizer, fit_scale, fuse
 from fiftyone_segad.segments.boxes import patch_grid
 
 SIZE = (320, 240)
 PLAIN, POSITIONAL = Level("plain"), Level("positional", positional=True)
-NEUTRAL = Scale(0, 1, np.ones((SIDE, SIDE), np.float32))
+NEUTRAL = ScoreNormalizer(0, 1, np.ones((SIDE, SIDE), np.float32))
 
 
 def random_images(count: int, seed: int = 0, n: int = 16) -> list[LevelScores]:
@@ -99,11 +99,11 @@ def test_damping_lowers_what_is_usual_but_not_what_is_not() -> None:
 def test_factors_are_those_of_the_place_of_a_segment() -> None:
     damping = (1 + np.arange(SIDE)[None] + 100 * np.arange(SIDE)[:, None]).astype(np.float32)
     segments = patch_grid((640, 320), SIDE, SIDE)
-    found = Scale(0, 1, damping).factors(segments).reshape(SIDE, SIDE)
+    found = ScoreNormalizer(0, 1, damping).factors(segments).reshape(SIDE, SIDE)
     # But for the border, where boxes are cut, segments are centred on the cells of the map
     np.testing.assert_allclose(found[1:-1, 1:-1], damping[1:-1, 1:-1], rtol=1e-5)
     scores = np.ones(SIDE * SIDE, np.float32)
-    scaled = Scale(0, 1, damping)((segments, scores))
+    scaled = ScoreNormalizer(0, 1, damping)((segments, scores))
     np.testing.assert_allclose(scaled, 1 / found.ravel(), rtol=1e-5)
 
 
@@ -131,7 +131,7 @@ def test_fused_scores_are_the_weighted_mean() -> None:
     random = np.random.default_rng(1)
     first, second = random.random((2, 48)).astype(np.float32)
     levels = [Level("a", weight=3), Level("b", weight=1)]
-    scales = [Scale(0.5, 2, NEUTRAL.damping), Scale(-1, 0.25, NEUTRAL.damping * 2)]
+    scales = [ScoreNormalizer(0.5, 2, NEUTRAL.damping), ScoreNormalizer(-1, 0.25, NEUTRAL.damping * 2)]
     found, fused = fuse(levels, [(segments, first), (segments, second)], scales)
     assert found is segments and fused.dtype == np.float32
     expected = 0.75 * (first - 0.5) / 2 + 0.25 * (second / 2 + 1) / 0.25
@@ -140,7 +140,7 @@ def test_fused_scores_are_the_weighted_mean() -> None:
 
 def test_one_level_is_only_scaled() -> None:
     image = random_images(1)[0]
-    scale = Scale(2, 3, NEUTRAL.damping)
+    scale = ScoreNormalizer(2, 3, NEUTRAL.damping)
     np.testing.assert_allclose(fuse([Level("a", weight=7)], [image], [scale])[1], scale(image), rtol=1e-6)
 
 
