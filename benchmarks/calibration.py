@@ -76,7 +76,7 @@ class Split:
         test: scores of test/good
     """
 
-    calibrating: NDArray[np.float64]
+    calibration_images: NDArray[np.float64]
     unseen: NDArray[np.float64]
     test: NDArray[np.float64]
 
@@ -154,17 +154,17 @@ def split(levels: Sequence[Level], normals: Images, test: Images, seed: int) -> 
     def scores(images: Images) -> NDArray[np.float64]:
         return np.array([fitted.fuse(score(image, fitted.rows(image), None))[1].max() for image in images])
 
-    calibrating = np.array([fitted.fuse(each)[1].max() for each in held_out])
-    return Split(calibrating, scores(outside), scores(test))
+    calibration_images = np.array([fitted.fuse(each)[1].max() for each in held_out])
+    return Split(calibration_images, scores(outside), scores(test))
 
 
 def table_row(folder: str, asked: float, splits: Sequence[Split]) -> str:
     """A line of the table."""
-    thresholds = [conformal_threshold(each.calibrating, asked) for each in splits]
+    thresholds = [conformal_threshold(each.calibration_images, asked) for each in splits]
     pairs = list(zip(splits, thresholds, strict=True))
     shares = np.array([(each.unseen > threshold).mean() for each, threshold in pairs])
     on_test = float(np.mean([(each.test > threshold).mean() for each, threshold in pairs]))
-    attainable = float(np.mean([supported(len(each.calibrating), asked) for each in splits]))
+    attainable = float(np.mean([supported(len(each.calibration_images), asked) for each in splits]))
     error = float(shares.std(ddof=1) / np.sqrt(len(shares)))
     low, high = np.percentile(shares, [5, 95])
     figures = (attainable, float(shares.mean()), error, float(low), float(high), on_test)

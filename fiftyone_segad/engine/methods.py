@@ -12,7 +12,7 @@ from ..scoring.fastdup_rule import segment_scores as within_image_scores
 from ..scoring.mutual import POOL
 from ..storage.records import ImageScores
 from .job import Embedded, ImageTask, Job, image_scores
-from .passes import calibrating, flushed, score_images
+from .passes import calibration_images, flushed, score_images
 from .reference import against_bank, score_by_bank, score_by_reference
 from .unlabeled import against_pool, score_unlabeled
 
@@ -23,7 +23,7 @@ def steps(job: Job) -> int:
         return len(job.normals) + len(job.images)
     if job.method == "unlabeled":
         return 2 * min(len({image.path for image in job.images}), POOL) + len(job.images)
-    held_out = len(calibrating(job, job.levels())) if len(job.normals) > 1 else 0
+    held_out = len(calibration_images(job, job.levels())) if len(job.normals) > 1 else 0
     return len(job.normals) + held_out + len(job.images)
 
 

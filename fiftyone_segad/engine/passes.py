@@ -60,7 +60,7 @@ def fitted_levels(job: Job, images: list[JobImage]) -> LevelScorer:
     return levels
 
 
-def calibrating(job: Job, levels: LevelScorer) -> list[JobImage]:
+def calibration_images(job: Job, levels: LevelScorer) -> list[JobImage]:
     """The normal images that are scored without themselves.
 
     Those that the components were fitted to score too high, since the components keep what is theirs; they are left

@@ -22,7 +22,7 @@ from .job import Job, JobImage, image_scores
 from .passes import (
     Marked,
     Score,
-    calibrating,
+    calibration_images,
     choose,
     embed_bank,
     fitted_levels,
@@ -40,7 +40,7 @@ _TURNED = 8
 def score_by_reference(job: Job) -> None:
     """Builds the bank, scores the normal images without themselves, and then the images."""
     levels = fitted_levels(job, job.normals)
-    held_out = calibrating(job, levels)
+    held_out = calibration_images(job, levels)
     embed_bank(job, levels, job.normals, {image.path for image in held_out}, job.rotations)
     paths = job.store.bank.paths()
     if not paths:
