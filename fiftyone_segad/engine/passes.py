@@ -160,7 +160,7 @@ def score_held_out(
         for record in part:
             by_path.setdefault(record.id, []).append((record.segments, record.scores))
     if marked:
-        for image, found in ahead(lambda image: nearer(by_path[image.path], own_rows(image), marked), images()):
+        for image, found in ahead(lambda image: min_with_marks(by_path[image.path], own_rows(image), marked), images()):
             by_path[image.path] = found
     levels.fit_scales(list(by_path.values()))
     job.store.save_levels(levels.arrays())
@@ -172,7 +172,7 @@ def own_rows(image: ImageFeatures) -> Rows:
     return [rows[: len(s)].astype(np.float32) for rows, s in zip(image.rows, image.segments, strict=True)]
 
 
-def nearer(scored: list[LevelScores], rows: Rows, marked: Marked) -> list[LevelScores]:
+def min_with_marks(scored: list[LevelScores], rows: Rows, marked: Marked) -> list[LevelScores]:
     """Distances of an image's rows to a bank with marked rows added to it, from those to the bank alone."""
     if not marked:
         return scored
@@ -237,7 +237,7 @@ class _ScoreTask(ImageTask[tuple[ImageScores, ImageFeatures | None]]):
         features = None
         if id in self._kept:
             features = ImageFeatures(id, segments, self._levels.stored(rows), True, [each for _, each in scored])
-        return image_scores(id, self._levels.fuse(nearer(scored, rows, self._marked)), self.clock), features
+        return image_scores(id, self._levels.fuse(min_with_marks(scored, rows, self._marked)), self.clock), features
 
 
 def score_kept(job: Job, levels: LevelScorer, images: list[JobImage], marked: Marked) -> list[JobImage]:
@@ -246,7 +246,7 @@ def score_kept(job: Job, levels: LevelScorer, images: list[JobImage], marked: Ma
 
     def scored(image: ImageFeatures) -> LevelScores:
         found = list(zip(image.segments, image.distances, strict=True))
-        return levels.fuse(nearer(found, own_rows(image), marked))
+        return levels.fuse(min_with_marks(found, own_rows(image), marked))
 
     kept = (image for image in job.store.features if image.path in wanted) if wanted else iter(())
     for image, fused in ahead(scored, kept, job.workers):
