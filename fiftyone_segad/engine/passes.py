@@ -240,7 +240,7 @@ class _ScoreTask(ImageTask[tuple[ImageScores, ImageFeatures | None]]):
         return image_scores(id, self._levels.fuse(min_with_marks(scored, rows, self._marked)), self.clock), features
 
 
-def score_kept(job: Job, levels: LevelScorer, images: list[JobImage], marked: Marked) -> list[JobImage]:
+def score_from_cache(job: Job, levels: LevelScorer, images: list[JobImage], marked: Marked) -> list[JobImage]:
     """Scores the images whose features and distances are kept; returns the others."""
     wanted = {image.id for image in images}
 

@@ -28,9 +28,9 @@ from .passes import (
     fitted_levels,
     flushed,
     row_limits,
+    score_from_cache,
     score_held_out,
     score_images,
-    score_kept,
 )
 
 _TURNED = 8
@@ -114,7 +114,7 @@ def score_by_bank(job: Job, levels: LevelScorer, score: Score, marked: Marked) -
             for image in alone:
                 job.skip(image, "It is the only normal image and cannot be compared with itself; add normals")
             missing = [image for image in missing if image not in alone]
-        missing = score_kept(job, levels, missing, marked)
+        missing = score_from_cache(job, levels, missing, marked)
         score_images(job, levels, missing, score, marked, keep=True)
 
 
