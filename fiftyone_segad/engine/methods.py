@@ -43,7 +43,7 @@ def run_job(job: Job) -> None:
         raise SegadError(f"None of the {len(job.images)} images could be scored. {job.first_reason()}")
 
 
-def score_more(job: Job) -> None:
+def score_against_run(job: Job) -> None:
     """Scores images against what the store of a finished run holds; nothing is fitted, and nothing joins the bank.
 
     An image gets the score that the run would have given it. For ``unlabeled`` that is so of the images that the run

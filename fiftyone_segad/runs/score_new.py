@@ -16,7 +16,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 from ..embedders.factory import Embedder, is_torch_name
 from ..engine.calibration import Calibration, records_of
 from ..engine.job import GIVEN, Job, JobImage
-from ..engine.methods import score_more
+from ..engine.methods import score_against_run
 from ..engine.reference import bank_rows
 from ..errors import SegadError
 from ..registry.exclusive import exclusive, watched
@@ -106,7 +106,7 @@ def score_new(
         job.advance = watched(dataset, bar.update)
         with bar, run.store.explained():
             new = {image.id for image in images}
-            score_more(job)
+            score_against_run(job)
             if not registered and not run.store.scores.ids() & new:
                 raise SegadError(f"None of the {len(images)} images could be scored. {job.first_reason()}")
             run = _updated(run, job, set(dataset.values("id")) if registered else new)
