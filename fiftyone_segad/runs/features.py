@@ -79,7 +79,7 @@ def load_embedder(run: Run, batch_size: int | None = None) -> Embedder:
     return embedder
 
 
-def places_of(patches: list[Patches], segments: Segments, index: int) -> list[int]:
+def nearest_segments(patches: list[Patches], segments: Segments, index: int) -> list[int]:
     """At each level the segment whose centre is nearest to that of a segment of the scores."""
     places = []
     centre = segments.boxes[index].reshape(2, 2).mean(axis=0)

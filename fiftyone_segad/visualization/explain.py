@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..embedders.factory import Patches
 from ..registry.run import load_run
-from ..runs.features import RunFeatures, places_of
+from ..runs.features import RunFeatures, nearest_segments
 from ..scoring.levels import LevelScorer, Rows
 from ..segments.boxes import Segments
 from ..storage.records import ImageFeatures, ImageScores
@@ -88,7 +88,7 @@ def explain_sample(
         levels, patches = features.levels, features.patches(record, pixels)
     rows = levels.rows(patches)
     chosen = _spread(record, max_segments)
-    queries = [places_of(patches, record.segments, index) for index in chosen]
+    queries = [nearest_segments(patches, record.segments, index) for index in chosen]
     if run.method == "within_image":
         found = [[_within(filepath, patches[0].segments, rows[0], index, max_neighbours)] for (index,) in queries]
     else:

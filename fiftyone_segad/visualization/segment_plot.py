@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError, RunError
 from ..registry.run import delete_plot, load_run, plot_key
-from ..runs.features import RunFeatures, places_of
+from ..runs.features import RunFeatures, nearest_segments
 from ..utils.images import read_ahead
 from ..utils.threads import usable_cores
 
@@ -84,7 +84,7 @@ def visualize_segments(
                 logger.warning("%s: %s", id, error)
                 continue
             rows = features.levels.rows(patches)
-            places = [places_of(patches, records[id].segments, index) for index in wanted[id]]
+            places = [nearest_segments(patches, records[id].segments, index) for index in wanted[id]]
             found[id] = [level[[place[i] for place in places]] for i, level in enumerate(rows)]
     if not found:
         raise RunError(f"None of the {len(ids)} images of run '{key}' can be read; check their files")
