@@ -18,7 +18,7 @@ from pathlib import Path
 import fiftyone as fo
 
 from ..errors import RunBusyError
-from ..storage.store import explained
+from ..storage.store import explain_write_errors
 from .folders import dataset_folder
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def run_lock(dataset: fo.Dataset, key: str) -> Iterator[None]:
     folder = dataset_folder(dataset)
     file = folder / f"{key}.lock"
     lock = filelock.FileLock(file, timeout=0)
-    with explained(folder):
+    with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         before = _holder(file)
         try:
@@ -50,7 +50,7 @@ def run_lock(dataset: fo.Dataset, key: str) -> Iterator[None]:
         if before:
             logger.info("Run '%s' was left by %s, which ended without finishing it", key, before)
     try:
-        with explained(folder):
+        with explain_write_errors(folder):
             _sign(file)
         yield
     finally:

@@ -153,7 +153,7 @@ def compute_segment_anomalies(
         )
         bar = fou.ProgressBar(total=steps(job) + len(images), progress=progress, iters_str="images")
         job.advance = watched(dataset, bar.update)
-        with bar, store.explained():
+        with bar, store.explain_write_errors():
             run_job(job)
             present = {image.id for image in images}
             calibration = calibrated(dataset, store, method, rule, present)

@@ -121,7 +121,7 @@ def rescore(
     settings = {**run.settings, MARKS: digest}
     with load_embedder(run) as model:
         store = open_store(dataset, key, settings, resume=True)
-        with store.explained():
+        with store.explain_write_errors():
             store.take_over(run.store)
         job = Job(
             images,
@@ -141,7 +141,7 @@ def rescore(
         bar = fou.ProgressBar(total=steps(job) + len(images), progress=progress, iters_str="images")
         job.advance = watched(dataset, bar.update)
         rule = parse_threshold(run.thresholds.rule)
-        with bar, store.explained():
+        with bar, store.explain_write_errors():
             run_job(job)
             calibration = calibrated(dataset, store, run.method, rule, scored)
             truths = _truths(dataset, before)

@@ -99,12 +99,12 @@ def score_new(
         if opened is not None and not registered:
             opened.check_levels(model.levels if run.settings["segments"] is None else GIVEN)
             run = replace(run, folder=str(open_store(dataset, key, run.settings, resume=True).folder))
-            with run.store.explained():
+            with run.store.explain_write_errors():
                 opened.unpack(run.store)
         job = _job(run, model, images, segments, num_workers)
         bar = fou.ProgressBar(total=2 * len(images), progress=progress, iters_str="images")
         job.advance = watched(dataset, bar.update)
-        with bar, run.store.explained():
+        with bar, run.store.explain_write_errors():
             new = {image.id for image in images}
             score_against_run(job)
             if not registered and not run.store.scores.ids() & new:

@@ -170,14 +170,14 @@ class RunStore:
             OSError: if the folder cannot be written; the message names it
         """
         store = cls(folder)
-        with store.explained():
+        with store.explain_write_errors():
             folder.mkdir(parents=True)
             write_json(folder / "settings.json", settings)
         return store
 
-    def explained(self) -> AbstractContextManager[None]:
-        """Says what to do where the folder cannot be written, as ``explained`` does."""
-        return explained(self.folder)
+    def explain_write_errors(self) -> AbstractContextManager[None]:
+        """Says what to do where the folder cannot be written, as ``explain_write_errors`` does."""
+        return explain_write_errors(self.folder)
 
     def settings(self) -> dict[str, Any] | None:
         """What the folder was made for; None if that cannot be read."""
@@ -230,7 +230,7 @@ class RunStore:
 
 
 @contextmanager
-def explained(folder: Path) -> Iterator[None]:
+def explain_write_errors(folder: Path) -> Iterator[None]:
     """Says what to do where a folder cannot be written.
 
     Raises:
