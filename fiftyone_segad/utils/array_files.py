@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RunError
-from .whole_files import written_whole
+from .whole_files import atomic_write
 
 _LONGEST_HEADER = 2**16  # bytes, of an array in a file
 
@@ -22,7 +22,7 @@ _LONGEST_HEADER = 2**16  # bytes, of an array in a file
 def write_arrays(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """Writes a ``.npz`` file that appears whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(file) as partial, open(partial, "wb") as target:
+    with atomic_write(file) as partial, open(partial, "wb") as target:
         np.savez(target, **arrays)  # type: ignore[arg-type]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BankError
-from .whole_files import written_whole
+from .whole_files import atomic_write
 
 _TYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -60,7 +60,7 @@ def write_tensors(file: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapp
     header[_SEAL] = {"dtype": "U8", "shape": [_SEAL_BYTES], "data_offsets": [end, end + _SEAL_BYTES]}
     encoded = json.dumps(header).encode()
     encoded += b" " * (-len(encoded) % _LENGTH_BYTES)
-    with written_whole(file) as partial, open(partial, "wb") as target:
+    with atomic_write(file) as partial, open(partial, "wb") as target:
         digest = hashlib.sha256()
         for part in (len(encoded).to_bytes(_LENGTH_BYTES, "little"), encoded):
             digest.update(part)

@@ -17,7 +17,7 @@ _WRITING = [threading.RLock() for _ in range(64)]
 
 
 @contextmanager
-def written_whole(file: Path) -> Iterator[Path]:
+def atomic_write(file: Path) -> Iterator[Path]:
     """Gives the path of a file to write beside another one, whose place it takes at the end of the block.
 
     After an error the other one is as before, and the new one is gone. Threads that write the same file take turns.
@@ -34,13 +34,13 @@ def written_whole(file: Path) -> Iterator[Path]:
 
 def write_png(file: Path, picture: Image.Image, compress_level: int = 6) -> None:
     """Writes a PNG file that appears whole or not at all; a link in its place is replaced, not followed."""
-    with written_whole(file) as partial:
+    with atomic_write(file) as partial:
         picture.save(partial, "PNG", compress_level=compress_level)
 
 
 def write_json(file: Path, value: dict[str, Any]) -> None:
     """Writes a JSON file that appears whole or not at all."""
-    with written_whole(file) as partial:
+    with atomic_write(file) as partial:
         partial.write_text(json.dumps(value, indent=1))
 
 

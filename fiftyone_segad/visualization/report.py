@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .._version import __version__
 from ..metrics.names import METRICS
 from ..scoring.thresholds import threshold_text
-from ..utils.whole_files import written_whole
+from ..utils.whole_files import atomic_write
 from . import plots
 from .pictures import short_name
 from .report_page import escape, page, paragraph, plot, section, table
@@ -45,7 +45,7 @@ def save_report(results: AnomalyResults, path: str | Path, max_images: int = 12)
     if not file.parent.is_dir():
         raise FileNotFoundError(f"The folder '{file.parent}' of path='{file}' does not exist; make it first")
     text = html_report(results, max_images)
-    with written_whole(file) as partial:
+    with atomic_write(file) as partial:
         partial.write_text(text, encoding="utf-8")
     return file
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fiftyone_segad.utils.whole_files import read_json, write_json, write_png, written_whole
+from fiftyone_segad.utils.whole_files import atomic_write, read_json, write_json, write_png
 
 
 def test_what_was_there_stays_until_all_is_written(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("old")
-    with written_whole(file) as partial:
+    with atomic_write(file) as partial:
         partial.write_text("new")
         assert file.read_text() == "old"
     assert file.read_text() == "new" and list(tmp_path.iterdir()) == [file]
@@ -25,14 +25,14 @@ def test_what_was_there_stays_until_all_is_written(tmp_path: Path) -> None:
 def test_an_error_leaves_what_was_there(tmp_path: Path, error: BaseException) -> None:
     file = tmp_path / "a.txt"
     file.write_text("old")
-    with pytest.raises(type(error)), written_whole(file) as partial:
+    with pytest.raises(type(error)), atomic_write(file) as partial:
         partial.write_text("half")
         raise error
     assert file.read_text() == "old" and list(tmp_path.iterdir()) == [file]
 
 
 def test_half_a_file_of_a_killed_process_goes(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), written_whole(tmp_path / "a.json") as partial:
+    with pytest.raises(ZeroDivisionError), atomic_write(tmp_path / "a.json") as partial:
         name = partial.name
         raise ZeroDivisionError
     (tmp_path / name).write_text("half")
@@ -59,7 +59,7 @@ def test_threads_that_write_one_file_take_turns(tmp_path: Path) -> None:
     file, texts = tmp_path / "a.txt", [letter * 100_000 for letter in "abcdefgh"]
 
     def write(text: str) -> str:
-        with written_whole(file) as partial:
+        with atomic_write(file) as partial:
             partial.write_text(text)
         return file.read_text()
 
