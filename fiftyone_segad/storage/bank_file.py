@@ -23,7 +23,7 @@ from ..errors import BankError
 from ..scoring.fusion import SIDE
 from ..scoring.levels import LevelScorer
 from ..segments.boxes import Segments
-from ..utils.array_files import damage_told
+from ..utils.array_files import as_run_error
 from ..utils.tensor_file import read_tensors, write_tensors
 from ..utils.whole_files import read_json, write_json
 from .records import ImageFeatures, ImageScores, pack_scores, unpack_scores
@@ -206,7 +206,7 @@ def bank_images(store: RunStore) -> dict[str, FileState]:
         RunError: if what is known of them is damaged
     """
     known = read_json(store.folder / _COPIES) or {}
-    with damage_told(store.folder / _COPIES):
+    with as_run_error(store.folder / _COPIES):
         return {str(name): FileState(str(name), int(size), sha256) for sha256, (name, size) in known.items()}
 
 

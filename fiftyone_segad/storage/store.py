@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from ..utils.array_files import damage_told, map_arrays, read_arrays, write_arrays
+from ..utils.array_files import as_run_error, map_arrays, read_arrays, write_arrays
 from ..utils.whole_files import read_json, write_json
 from .records import ImageFeatures, ImageScores, pack_features, pack_scores, unpack_features, unpack_scores
 
@@ -68,7 +68,7 @@ class Parts:
         """
         for file in self._files():
             part = self._read(file)
-            with damage_told(file):
+            with as_run_error(file):
                 yield from unpack(part)
 
     def values(self, name: str) -> list[str]:

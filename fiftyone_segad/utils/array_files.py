@@ -45,7 +45,7 @@ def map_arrays(file: Path, names: Iterable[str] | None = None) -> dict[str, NDAr
     Raises:
         RunError: if it is damaged
     """
-    with damage_told(file):
+    with as_run_error(file):
         with zipfile.ZipFile(file) as archive:
             members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
         content = np.memmap(file, np.uint8, "r")
@@ -75,7 +75,7 @@ def _mapped(content: NDArray[np.uint8], member: zipfile.ZipInfo) -> NDArray[Any]
 
 
 @contextmanager
-def damage_told(file: Path) -> Iterator[None]:
+def as_run_error(file: Path) -> Iterator[None]:
     """Says what to do where a file is damaged.
 
     Raises:
