@@ -22,7 +22,7 @@ from ..segments.maps import Region, anomaly_map, anomaly_mask, connected_regions
 from ..storage.records import ImageScores
 from ..utils.threads import batches, usable_cores
 from ..utils.whole_files import write_png
-from .retry import asked_again
+from .retry import retry_on_reconnect
 from .run import FIELD_NAMES, Run, check_exists, delete_fields, field_name, put_in_force
 
 NORMAL, ANOMALOUS = "normal", "anomalous"
@@ -123,10 +123,10 @@ def _write(
             labels = list(threads.map(writer.labels, batch))
             for name, path in paths.items():
                 values = {record.id: label[name] for record, label in zip(batch, labels, strict=True)}
-                asked_again(dataset.set_values)(path, values, key_field="id")
+                retry_on_reconnect(dataset.set_values)(path, values, key_field="id")
             advance(len(batch))
     lists = [path for name, path in paths.items() if name in ("pred", "segments", "regions")]
-    asked_again(dataset.add_dynamic_sample_fields)(fields=lists)
+    retry_on_reconnect(dataset.add_dynamic_sample_fields)(fields=lists)
 
 
 def flagged(samples: Samples, run: Run) -> fo.DatasetView:
@@ -238,7 +238,7 @@ def detection(region: Region, size: tuple[int, int], label: str = ANOMALOUS) -> 
     )
 
 
-@asked_again
+@retry_on_reconnect
 def _declare(dataset: fo.Dataset, key: str, names: tuple[str, ...]) -> None:
     delete_fields(dataset, key, pending_only=True)
     for name in names:
@@ -252,7 +252,7 @@ def _declare(dataset: fo.Dataset, key: str, names: tuple[str, ...]) -> None:
             )
 
 
-@asked_again
+@retry_on_reconnect
 def _colour(dataset: fo.Dataset, key: str) -> None:
     """Shows what is anomalous in red."""
     dataset.mask_targets = {**dataset.mask_targets, field_name(key, "mask"): {255: ANOMALOUS}}

@@ -16,7 +16,7 @@ PATIENCE = 120
 """Seconds for which a database that has gone is waited for."""
 
 
-def asked_again(work: Callable[P, T]) -> Callable[P, T]:
+def retry_on_reconnect(work: Callable[P, T]) -> Callable[P, T]:
     """Makes a function that can be done twice without harm wait for a database that has gone.
 
     Raises:

@@ -22,7 +22,7 @@ from ..storage.store import RunStore, delete_files
 from ..utils.text import counted
 from .folders import check_links, runs_folder
 from .locks import run_lock
-from .retry import asked_again
+from .retry import retry_on_reconnect
 from .run_record import check_record
 
 PLUGIN = "fiftyone_segad"
@@ -259,7 +259,7 @@ def save_run(dataset: fo.Dataset, run: Run) -> None:
         dataset.register_run(run.key, config)
 
 
-@asked_again
+@retry_on_reconnect
 def exists(dataset: fo.Dataset) -> bool:
     """Whether a dataset is still in the database: another process may have deleted it."""
     return get_db_conn()["datasets"].find_one({"_id": dataset._doc.id}, {"_id": True}) is not None
@@ -271,7 +271,7 @@ def check_exists(dataset: fo.Dataset) -> None:
         raise RunError(f"Dataset '{dataset.name}' was deleted")
 
 
-@asked_again
+@retry_on_reconnect
 def put_in_force(dataset: fo.Dataset, run: Run, names: Sequence[str], obsolete: Sequence[str] = ()) -> None:
     """Puts pending fields of a run in force, in place of those of the run that it replaces.
 
