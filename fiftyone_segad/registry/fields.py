@@ -23,7 +23,7 @@ from ..storage.records import ImageScores
 from ..utils.threads import batches, usable_cores
 from ..utils.whole_files import write_png
 from .retry import retry_on_reconnect
-from .run import FIELD_NAMES, Run, check_exists, delete_fields, field_name, put_in_force
+from .run import FIELD_NAMES, Run, check_exists, commit_run, delete_fields, field_name
 
 NORMAL, ANOMALOUS = "normal", "anomalous"
 
@@ -88,7 +88,7 @@ def write_fields(
     except BaseException:
         delete_fields(dataset, run.key, pending_only=True)
         raise
-    put_in_force(dataset, run, chosen, obsolete)
+    commit_run(dataset, run, chosen, obsolete)
 
 
 def add_fields(

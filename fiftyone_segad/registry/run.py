@@ -272,7 +272,7 @@ def check_exists(dataset: fo.Dataset) -> None:
 
 
 @retry_on_reconnect
-def put_in_force(dataset: fo.Dataset, run: Run, names: Sequence[str], obsolete: Sequence[str] = ()) -> None:
+def commit_run(dataset: fo.Dataset, run: Run, names: Sequence[str], obsolete: Sequence[str] = ()) -> None:
     """Puts pending fields of a run in force, in place of those of the run that it replaces.
 
     One write to the database decides: before it all is as it was; after it what is missing is done by whoever loads the
