@@ -14,7 +14,7 @@ import fiftyone as fo
 from ..errors import RunError
 from .folders import runs_folder
 from .locks import run_lock
-from .run import check_exists, check_name, exists, settle
+from .run import check_exists, check_name, exists, recover
 from .samples import root_dataset
 
 P = ParamSpec("P")
@@ -46,7 +46,7 @@ def exclusive(write: Callable[P, T]) -> Callable[P, T]:
         key = bound.arguments["key"]
         check_name("key", key)
         with run_lock(dataset, key):
-            settle(dataset, key)
+            recover(dataset, key)
             try:
                 return write(*args, **kwargs)
             except Exception as error:

@@ -22,10 +22,10 @@ from .run import (
     field_name,
     list_evaluations,
     list_runs,
+    recover,
     review_field,
     review_log,
     saved_values,
-    settle,
     skipped_tag_of,
 )
 
@@ -42,7 +42,7 @@ def delete_run(dataset: Samples, key: str) -> None:
     root = dataset._root_dataset
     check_name("key", key)
     with run_lock(root, key):
-        settle(root, key)
+        recover(root, key)
         if key in list_runs(root):
             _delete_run(root, key)
         elif not runs_folder(root, key).is_dir():

@@ -225,7 +225,7 @@ def load_run(dataset: Samples, key: str) -> Run:
     saved = _checked_values(root, key)
     if saved.get("pending"):
         with suppress(RunBusyError), run_lock(root, key):  # else whoever holds it is about to do it
-            settle(root, key)
+            recover(root, key)
         saved = _checked_values(root, key)
     saved["thresholds"] = Thresholds(**saved["thresholds"])
     saved["map_range"] = tuple(saved["map_range"])
@@ -285,10 +285,10 @@ def commit_run(dataset: fo.Dataset, run: Run, names: Sequence[str], obsolete: Se
         obsolete: folders in the key's folder that go then
     """
     save_run(dataset, replace(run, pending=list(names), obsolete=list(obsolete)))
-    settle(dataset, run.key)
+    recover(dataset, run.key)
 
 
-def settle(dataset: fo.Dataset, key: str) -> None:
+def recover(dataset: fo.Dataset, key: str) -> None:
     """Finishes, or takes back, what a process that ended early left of a run; the caller holds the lock of the key.
 
     Each step may have been done already, or in part.
