@@ -18,7 +18,7 @@ from ..embedders.factory import Embedder, get_embedder, resolve_name
 from ..engine.executors import check_executor, get_executor
 from ..engine.job import Job, JobImage
 from ..engine.methods import run_job, steps
-from ..registry.exclusive import exclusive, watched
+from ..registry.exclusive import holds_run_lock, watched
 from ..registry.run import Run, check_key, made_colours
 from ..registry.samples import check_collection, check_numbers, job_images, reference_images
 from ..review.marks import MARKS, marked_images
@@ -37,7 +37,7 @@ DEFAULT_SEGMENTS = {"within_image": "grid:7"}
 """Segments of the methods that do not leave them to the embedder."""
 
 
-@exclusive
+@holds_run_lock
 def compute_segment_anomalies(
     samples: Samples,
     key: str = "segad",

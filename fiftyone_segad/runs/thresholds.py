@@ -18,8 +18,8 @@ from ..errors import ImageError
 from ..metrics import curves
 from ..metrics.curves import count_scores
 from ..metrics.pixels import PixelCounts
-from ..registry.exclusive import exclusive
 from ..registry.fields import THRESHOLD_FIELDS, write_fields
+from ..registry.exclusive import holds_run_lock
 from ..registry.run import Run, load_run
 from ..scoring.thresholds import ThresholdRule, parse_threshold
 from ..segments.maps import anomaly_map
@@ -29,7 +29,7 @@ from ..utils.threads import ahead
 from .lifecycle import masks_name
 
 
-@exclusive
+@holds_run_lock
 def set_threshold(
     samples: Samples,
     key: str,
