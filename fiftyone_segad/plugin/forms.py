@@ -40,7 +40,7 @@ def has_dataset(ctx: foo.ExecutionContext, inputs: types.Object) -> bool:
     return ctx.dataset is not None
 
 
-def told(form: types.Object, text: str) -> types.Property:
+def with_next_step(form: types.Object, text: str) -> types.Property:
     """Ends the form of a result with what to do next, where it is seen: the App shows no title above the result of an
     operator that has shown its progress."""
     form.view("next", types.Notice(label=text))

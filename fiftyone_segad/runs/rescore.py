@@ -15,8 +15,8 @@ from fiftyone.core.collections import SampleCollection as Samples
 from ..data.truth import GT_FIELD, Truth, read_truth, truth_fields
 from ..engine.job import Job, JobImage
 from ..engine.methods import run_job, steps
-from ..registry.fields import ANOMALOUS, flagged
 from ..registry.exclusive import holds_run_lock, watched
+from ..registry.fields import ANOMALOUS, flagged
 from ..registry.run import Run, load_run
 from ..registry.samples import job_images, named_segments
 from ..review.lost_defects import Found, LostDefect, found_regions, lost_regions

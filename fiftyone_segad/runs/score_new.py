@@ -19,8 +19,8 @@ from ..engine.job import GIVEN, Job, JobImage
 from ..engine.methods import score_against_run
 from ..engine.reference import bank_rows
 from ..errors import SegadError
-from ..registry.fields import add_fields
 from ..registry.exclusive import holds_run_lock, watched
+from ..registry.fields import add_fields
 from ..registry.run import Run, check_key, list_runs, load_run, made_colours, save_run
 from ..registry.samples import check_collection, check_numbers, job_images, named_segments
 from ..scoring.thresholds import Thresholds

@@ -18,8 +18,8 @@ from ..errors import ImageError
 from ..metrics import curves
 from ..metrics.curves import count_scores
 from ..metrics.pixels import PixelCounts
-from ..registry.fields import THRESHOLD_FIELDS, write_fields
 from ..registry.exclusive import holds_run_lock
+from ..registry.fields import THRESHOLD_FIELDS, write_fields
 from ..registry.run import Run, load_run
 from ..scoring.thresholds import ThresholdRule, parse_threshold
 from ..segments.maps import anomaly_map

@@ -47,4 +47,4 @@ class CancelRun(foo.Operator):
         """The result."""
         form = types.Object()
         form.str("cancelled", label="It stops within seconds")
-        return forms.told(form, "Next: the same settings go on where it stopped")
+        return forms.with_next_step(form, "Next: the same settings go on where it stopped")

@@ -316,4 +316,4 @@ def _outputs(result: dict[str, Any]) -> types.Property:
         f"Run '{result.get('key')}' is done; the grid shows the highest scores first. Next: move its threshold in the "
         "panel 'Anomaly triage' (+ beside the grid's tab), or evaluate it"
     )
-    return forms.told(form, label)
+    return forms.with_next_step(form, label)

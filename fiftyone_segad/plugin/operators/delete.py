@@ -60,7 +60,7 @@ class _Delete(foo.Operator):
         """The result."""
         form = types.Object()
         form.str("deleted", label=f"{self.what.capitalize()} deleted")
-        return forms.told(form, f"Nothing of it is left{self.next}")
+        return forms.with_next_step(form, f"Nothing of it is left{self.next}")
 
 
 class DeleteRun(_Delete):

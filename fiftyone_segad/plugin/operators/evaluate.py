@@ -111,7 +111,7 @@ def _outputs(result: dict[str, Any]) -> types.Property:
     form.list("rows", row, label="Per defect type", view=table)
     if result.get("messages"):
         form.str("messages", label="Please note", view=types.MarkdownView())
-    return forms.told(form, _next(result))
+    return forms.with_next_step(form, _next(result))
 
 
 def _next(result: dict[str, Any]) -> str:

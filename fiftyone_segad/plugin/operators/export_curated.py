@@ -202,4 +202,4 @@ def _outputs(result: dict[str, Any]) -> types.Property:
     if result.get("messages"):
         form.str("messages", label="Please note", view=types.MarkdownView())
     label = "Exported. Next: 'Load an MVTec folder' on another machine, or train on it; manifest.json has the decisions"
-    return forms.told(form, label)
+    return forms.with_next_step(form, label)

@@ -98,4 +98,4 @@ def _outputs(result: dict[str, Any]) -> types.Property:
     if result.get("messages"):
         form.str("messages", label="Reasons of the first", view=types.MarkdownView())
     label = "Next: look at the first images, and take the defective ones out of the normals"
-    return forms.told(form, label)
+    return forms.with_next_step(form, label)

@@ -124,4 +124,4 @@ def _outputs(result: dict[str, Any]) -> types.Property:
         label = f"Next: filter by {result['key']}_leak and move these groups to one side, for results on them flatter"
     else:
         label = "Next: open the groups, and keep one image of each"
-    return forms.told(form, label)
+    return forms.with_next_step(form, label)

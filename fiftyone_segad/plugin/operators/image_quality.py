@@ -74,4 +74,4 @@ def _outputs(result: dict[str, Any]) -> types.Property:
         form.str("messages", label="Please note", view=types.MarkdownView())
     key = result.get("key")
     label = f"The most blurred are first. Next: filter by {key}_brightness, {key}_dark and {key}_odd_size"
-    return forms.told(form, label)
+    return forms.with_next_step(form, label)

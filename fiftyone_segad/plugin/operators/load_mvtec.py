@@ -93,7 +93,9 @@ class LoadMvtec(foo.Operator):
         form.int("problems", label="Problems (tag 'problem')")
         if ctx.results.get("messages"):
             form.str("messages", label="The first problems", view=types.MarkdownView())
-        return forms.told(form, "Next: 'Compute segment anomalies', in the panel 'Anomaly triage' or above the grid")
+        return forms.with_next_step(
+            form, "Next: 'Compute segment anomalies', in the panel 'Anomaly triage' or above the grid"
+        )
 
 
 def _source(params: dict[str, Any]) -> str:

@@ -103,4 +103,4 @@ def _outputs(result: dict[str, Any]) -> types.Property:
         form.str("lost_files", label="Where they are", view=types.MarkdownView())
     seen = "the images with lost defects, then those whose" if result.get("lost") else "the images whose"
     label = f"Run '{result.get('key')}' is rescored. The grid shows {seen} alarms are gone"
-    return forms.told(form, label)
+    return forms.with_next_step(form, label)

@@ -67,7 +67,7 @@ class _Review(foo.Operator):
         form.int("marks", label="Marks of the run")
         if (ctx.results or {}).get("warning"):  # None after an error, which would be hidden by another one
             form.str("warning", label="Please note", view=types.MarkdownView())
-        return forms.told(form, "Next: 'Anomalies: rescore' learns what is normal")
+        return forms.with_next_step(form, "Next: 'Anomalies: rescore' learns what is normal")
 
 
 class _Mark(_Review):

@@ -78,7 +78,7 @@ class SaveBank(foo.Operator):
         form.str("file", label="File")
         form.str("size", label="Size")
         label = "Saved. Next: copy it to where new images are, and use 'Score new images' with it"
-        return forms.told(form, label)
+        return forms.with_next_step(form, label)
 
 
 def _has_bank(dataset: fo.Dataset, key: str) -> bool:

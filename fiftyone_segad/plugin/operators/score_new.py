@@ -157,4 +157,4 @@ def _outputs(result: dict[str, Any]) -> types.Property:
     label = "Next: look at the highest scores among the new images"
     if not result.get("new"):
         label = "There was nothing new to score. Clear the view's filters if you expected something"
-    return forms.told(form, label)
+    return forms.with_next_step(form, label)

@@ -61,4 +61,4 @@ class SecondOpinions(foo.Operator):
         if results.get("other"):
             form.int("disagree", label=f"On which '{results['key']}' and '{results['other']}' disagree")
         label = "Next: look at them in this order, and mark what is normal and what is not"
-        return forms.told(form, label)
+        return forms.with_next_step(form, label)

@@ -100,4 +100,4 @@ def _outputs(result: dict[str, Any]) -> types.Property:
     label = (
         "Next: look whether the first of them are normal, since what is odd is chosen early; then use the tag as normal"
     )
-    return forms.told(form, label)
+    return forms.with_next_step(form, label)

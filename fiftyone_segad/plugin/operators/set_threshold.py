@@ -153,4 +153,4 @@ def _outputs(result: dict[str, Any]) -> types.Property:
     form.int("scored", label="Images scored")
     form.str("above", label="Those with scores above")
     label = f"Run '{result.get('key')}' now follows '{result.get('rule')}'. Next: look at what is flagged"
-    return forms.told(form, label)
+    return forms.with_next_step(form, label)

@@ -81,4 +81,4 @@ def _outputs(result: dict[str, Any]) -> types.Property:
     form = types.Object()
     form.int("segments", label="Segments")
     form.str("plot", label="Key of the plot in the Embeddings panel")
-    return forms.told(form, "Next: look at it in the panel 'Anomaly triage'")
+    return forms.with_next_step(form, "Next: look at it in the panel 'Anomaly triage'")
