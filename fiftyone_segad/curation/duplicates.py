@@ -16,7 +16,7 @@ from ..embedders.fastdup import FastdupEmbedder
 from ..errors import ImageError, SegadError
 from ..registry.samples import check_collection, check_numbers
 from ..segments.boxes import SMALLEST_TILE, from_boxes
-from ..utils.text import counted
+from ..utils.text import pluralize
 from .groups import THRESHOLD, connected, equal_pairs, near_pairs, pixel_digest
 from .parts import Part, describe, part_pairs
 from .registration import Curation, Progress, check_curation, read_samples, write_curation
@@ -97,7 +97,7 @@ class Duplicates:
         found = f"{counted(len(self.groups), 'group')} of {counted(images, 'image')}"
         lines = [found + (f" ({', '.join(counts)})" if counts else "")]
         if self.leaks:
-            leaks = counted(len(self.leaks), "group is", "groups are")
+            leaks = pluralize(len(self.leaks), "group is", "groups are")
             lines.append(f"  {leaks} in more than one split: results on them flatter")
         lines += [f"  warning: {warning}" for warning in self.warnings]
         lines += [f"  skipped {entry['filepath']}: {entry['reason']}" for entry in self.skipped[:5]]

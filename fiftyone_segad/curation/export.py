@@ -27,7 +27,7 @@ from ..registry.samples import check_collection
 from ..review.marks import list_marks
 from ..segments.maps import connected_regions
 from ..utils.images import read_header
-from ..utils.text import counted
+from ..utils.text import pluralize
 from ..utils.whole_files import read_json, write_json
 from .decisions import Decisions, Undecided
 from .mvtec_writer import MvtecFolder

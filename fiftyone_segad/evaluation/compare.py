@@ -17,7 +17,7 @@ from ..metrics import bootstrap
 from ..metrics.names import METRIC_NAMES
 from ..registry.run import load_run
 from ..registry.samples import check_collection
-from ..utils.text import counted
+from ..utils.text import pluralize
 from ..visualization.text import format_metric
 from .evaluate import evaluate_anomalies
 from .results import AnomalyResults
@@ -146,7 +146,7 @@ class RunComparison:
             if body:
                 lines.append(tabulate(body, ["", "difference", "95 % interval", "p"], disable_numparse=True))
         if self.left_out:
-            left_out = counted(self.left_out, "sample was", "samples were")
+            left_out = pluralize(self.left_out, "sample was", "samples were")
             lines += ["", f"{left_out} left out, which not all of the runs scored"]
         return "\n".join(lines)
 

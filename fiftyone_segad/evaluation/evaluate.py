@@ -26,7 +26,7 @@ from ..segments.maps import Region, anomaly_map, label_regions, regions_of
 from ..segments.region_matching import RegionCounts, match_regions, size_of
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
-from ..utils.text import counted
+from ..utils.text import pluralize
 from ..utils.threads import ahead
 from .results import AnomalyResults, resolution_warning
 from .writer import FALSE_ALARM, HIT, MISS, EvaluationWriter

@@ -9,7 +9,7 @@ import fiftyone.operators.types as types
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..curation.registration import Curation, check_curation
-from ..utils.text import counted
+from ..utils.text import pluralize
 from . import execution, forms
 
 _DELEGATE_FROM = 500  # images; from there on it takes minutes

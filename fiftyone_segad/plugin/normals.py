@@ -10,7 +10,7 @@ import fiftyone.operators.types as types
 from fiftyone import ViewField as F
 
 from ..data.truth import GOOD
-from ..utils.text import counted
+from ..utils.text import pluralize
 from . import forms
 
 SOURCES = {
@@ -77,7 +77,7 @@ def add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         count = len(select(dataset, {**ctx.params, "normals": source, "normals_value": _value(ctx, values, first)}))
     except ValueError:
         return
-    inputs.view("normals_count", types.Notice(label=counted(count, "normal image")))
+    inputs.view("normals_count", types.Notice(label=pluralize(count, "normal image")))
 
 
 def select(dataset: fo.Dataset, params: dict[str, Any]) -> fo.DatasetView:

@@ -19,7 +19,7 @@ from fiftyone.core.odm.database import get_db_conn
 from ..errors import RunBusyError, RunError
 from ..scoring.thresholds import Thresholds, threshold_text
 from ..storage.store import RunStore, delete_files
-from ..utils.text import counted
+from ..utils.text import pluralize
 from .folders import check_links, runs_folder
 from .locks import run_lock
 from .retry import retry_on_reconnect

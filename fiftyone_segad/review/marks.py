@@ -29,7 +29,7 @@ from ..errors import SegadError
 from ..registry.fields import ANOMALOUS, NORMAL, set_colours
 from ..registry.run import list_runs, review_field, review_log
 from ..utils.images import read_header
-from ..utils.text import counted
+from ..utils.text import pluralize
 
 MARKS = "marks"
 """Setting of a run: the digest of the marks that it has learnt; None if there are none."""
@@ -126,7 +126,7 @@ def mark_anomalous(samples: Samples, key: str, why: str = "", by: str | None = N
 
 def on_defects_text(wrong: list[Mark]) -> str:
     """Says that marks lie on defects."""
-    marks = counted(len(wrong), "mark calls", "marks call")
+    marks = pluralize(len(wrong), "mark calls", "marks call")
     return f"{marks} normal what the ground truth calls a defect: the next rescore() learns to miss it."
 
 

@@ -24,7 +24,7 @@ from ..review.marks import MARKS, MarkedImages, marked_images
 from ..review.triage import read_triage
 from ..scoring.thresholds import parse_threshold
 from ..segments.boxes import Proposer
-from ..utils.text import counted
+from ..utils.text import pluralize
 from ..utils.threads import usable_cores
 from .features import load_embedder
 from .lifecycle import masks_name, open_store, put_in_place
@@ -60,7 +60,7 @@ class ReviewReport:
         ]
         if self.lost:
             ids = self.lost_ids
-            found = counted(len(self.lost), "defect that was found is", "defects that were found are")
+            found = pluralize(len(self.lost), "defect that was found is", "defects that were found are")
             lines.append(
                 f"Warning: {found} lost, in {', '.join(ids[:5])}"
                 + (" ..." if len(ids) > 5 else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def counted(count: int, one: str, several: str | None = None) -> str:
+def pluralize(count: int, one: str, several: str | None = None) -> str:
     """A number with the words that fit it.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fiftyone_segad.utils.text import counted
+from fiftyone_segad.utils.text import pluralize
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ from fiftyone_segad.utils.text import counted
     ],
 )
 def test_the_words_fit_the_number(count: int, words: tuple[str, ...], text: str) -> None:
-    assert counted(count, *words) == text
+    assert pluralize(count, *words) == text

@@ -19,7 +19,7 @@ from ...runs.compute import compute_segment_anomalies
 from ...scoring import METHODS
 from ...scoring.thresholds import parse_threshold
 from ...segments.boxes import DEFAULT_GRID, parse_spec
-from ...utils.text import counted
+from ...utils.text import pluralize
 from .. import execution, forms, normals
 from ..estimate import estimate_run
 

@@ -14,7 +14,7 @@ from ...evaluation.evaluate import evaluate_anomalies
 from ...evaluation.results import AnomalyResults
 from ...metrics.names import METRIC_NAMES
 from ...registry.run import check_eval_key, load_run
-from ...utils.text import counted
+from ...utils.text import pluralize
 from ...visualization.text import format_metric
 from .. import execution, forms, times
 

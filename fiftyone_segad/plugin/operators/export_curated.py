@@ -14,7 +14,7 @@ from ...curation.export import NORMAL_SPLITS, check_folder, export_curated
 from ...errors import RunError
 from ...registry.run import list_runs, load_run
 from ...review.marks import list_marks
-from ...utils.text import counted
+from ...utils.text import pluralize
 from .. import execution, forms, times
 
 FORMATS = {

@@ -15,7 +15,7 @@ from ...registry.fields import NORMAL
 from ...registry.run import load_run
 from ...review.marks import list_marks
 from ...runs.rescore import ReviewReport, rescore
-from ...utils.text import counted
+from ...utils.text import pluralize
 from .. import execution, forms, times
 
 _SHOWN = 10
@@ -79,7 +79,7 @@ def _add_marks(ctx: foo.ExecutionContext, inputs: types.Object, key: str) -> Non
         forms.stop(inputs, "method", f"A run by '{run.method}' has no bank that could learn; use one by 'reference'")
         return
     count = len(list_marks(ctx.dataset, key, NORMAL))
-    marks = counted(count, "mark says", "marks say")
+    marks = pluralize(count, "mark says", "marks say")
     label = f"{marks} 'normal'; the run will know these, and no others"
     extent = f"{counted(run.scored, 'image')} will be scored again{times.rescoring(ctx.dataset, run)}"
     inputs.view("marks", types.Notice(label=f"{label}. {extent}"))

@@ -19,7 +19,7 @@ from ...review.marks import (
     undo_review,
     unmark,
 )
-from ...utils.text import counted
+from ...utils.text import pluralize
 from .. import forms
 
 
@@ -161,7 +161,7 @@ def chosen(ctx: foo.ExecutionContext) -> tuple[Samples, str]:
         if len(fields) > 1:
             raise ValueError(f"The selected labels are of several fields, {fields}; select those of one field")
         ids = [label["label_id"] for label in labels]
-        count = counted(len(ids), "selected label")
+        count = pluralize(len(ids), "selected label")
         return ctx.dataset.to_patches(fields[0]).select(ids), f"{count} of {fields[0]}"
     view = ctx.view if ctx.view is not None else ctx.dataset
     ids = list(ctx.selected or [])
@@ -175,7 +175,7 @@ def chosen(ctx: foo.ExecutionContext) -> tuple[Samples, str]:
     found = view.select(ids) if isinstance(view, fop.PatchesView) else ctx.dataset.select(ids)
     if len(found) == 0:
         raise ValueError("What is selected is not in the dataset or view any more; select it again")
-    return found, counted(len(found), *(f"{words} {kind}" for kind in kinds))
+    return found, pluralize(len(found), *(f"{words} {kind}" for kind in kinds))
 
 
 def _user(ctx: foo.ExecutionContext) -> str | None:

@@ -9,7 +9,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...curation.select_coreset import select_coreset
-from ...utils.text import counted
+from ...utils.text import pluralize
 from .. import execution, forms, normals
 
 DEFAULT_TAG = "coreset"

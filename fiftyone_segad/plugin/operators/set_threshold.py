@@ -16,7 +16,7 @@ from ...registry.fields import flagged
 from ...registry.run import Run, load_run
 from ...runs.thresholds import set_threshold
 from ...scoring.thresholds import choose_thresholds, parse_threshold
-from ...utils.text import counted
+from ...utils.text import pluralize
 from .. import execution, forms, times
 
 _HELP = (

@@ -10,7 +10,7 @@ import fiftyone.operators.types as types
 
 from ...errors import RunError
 from ...registry.run import load_run, plot_key
-from ...utils.text import counted
+from ...utils.text import pluralize
 from ...visualization.segment_plot import MAX_IMAGES, visualize_segments
 from .. import execution, forms
 

@@ -7,7 +7,7 @@ import fiftyone.operators.types as types
 
 from ...registry.run import list_runs
 from ...review.triage import Triage
-from ...utils.text import counted
+from ...utils.text import pluralize
 from .activity import Handler
 
 URI = "@segad/anomaly/"
@@ -31,7 +31,7 @@ def add_counts(panel: types.Object, triage: Triage, threshold: float, show: Hand
     for i, (name, words) in enumerate(_OUTCOMES.items()):
         if i == 2:
             row = panel.h_stack("more_counts", gap=1)
-        row.btn(name, label=counted(getattr(counts, name.lower()), *words), on_click=show, params={"choice": name})
+        row.btn(name, label=pluralize(getattr(counts, name.lower()), *words), on_click=show, params={"choice": name})
     rates = [("precision", counts.precision), ("recall", counts.recall), ("false-alarm rate", counts.fpr)]
     text = ", ".join(f"{name} **{value:.3f}**" for name, value in rates if value is not None)
     panel.md(text, name="rates")

@@ -12,7 +12,7 @@ import fiftyone.operators.types as types
 from ...registry.run import Run
 from ...review.triage import Overlap, Triage, read_overlap
 from ...scoring.thresholds import threshold_text
-from ...utils.text import counted
+from ...utils.text import pluralize
 from ...visualization.segment_plot import Points, segment_points
 from . import figures
 from .activity import Handler
