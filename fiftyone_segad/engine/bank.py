@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..scoring.coreset import coreset_blocks, greedy_coreset
-from ..utils.timing import Clock
+from ..utils.timing import StageTimer
 from .executors import Executor, Task
 
 CANDIDATES = 4
@@ -28,7 +28,7 @@ _Block = tuple[int, NDArray[np.floating], int]
 
 
 def bank_coreset(
-    images: Sequence[NDArray[np.floating]], size: int, seed: int, executor: Executor, clock: Clock
+    images: Sequence[NDArray[np.floating]], size: int, seed: int, executor: Executor, clock: StageTimer
 ) -> list[NDArray[np.floating]]:
     """Chooses rows of many images so that no row is far from the nearest chosen one.
 
@@ -66,7 +66,7 @@ def bank_coreset(
 
 
 class _Choose(Task[_Block, NDArray[np.int64]]):
-    def __init__(self, seed: int, clock: Clock) -> None:
+    def __init__(self, seed: int, clock: StageTimer) -> None:
         self._seed, self.clock = seed, clock
 
     def __call__(self, item: _Block, content: None) -> NDArray[np.int64]:

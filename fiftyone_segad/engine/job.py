@@ -20,7 +20,7 @@ from ..segments.maps import anomaly_map
 from ..storage.records import ImageScores
 from ..storage.store import RunStore, ScoreParts
 from ..utils.images import PIXELS_AHEAD, count_pixels, try_image, turn_image
-from ..utils.timing import Clock
+from ..utils.timing import StageTimer
 from .executors import Executor, LocalExecutor, Task
 from .executors.base import Result, Results
 
@@ -86,7 +86,7 @@ class Reader:
 
     embedder: Embedder
     segments: str | Proposer | None
-    clock: Clock
+    clock: StageTimer
 
     def patches(self, image: JobImage, pixels: NDArray[np.uint8]) -> list[Patches]:
         """The features of an image's pixels, one entry a level.
@@ -209,7 +209,7 @@ class Job:
     stage: Callable[[str], None] = lambda text: None
     skipped: list[dict[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    clock: Clock = field(default_factory=Clock)
+    clock: StageTimer = field(default_factory=StageTimer)
 
     @property
     def chosen(self) -> bool:
@@ -291,7 +291,9 @@ class Job:
         return f"The first: {self.skipped[0]['filepath']}: {self.skipped[0]['reason']}" if self.skipped else ""
 
 
-def image_scores(id: str, scored: LevelScores, clock: Clock, outliers: NDArray[np.bool_] | None = None) -> ImageScores:
+def image_scores(
+    id: str, scored: LevelScores, clock: StageTimer, outliers: NDArray[np.bool_] | None = None
+) -> ImageScores:
     """What is kept of an image whose segments are scored.
 
     Args:

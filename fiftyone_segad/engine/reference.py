@@ -16,7 +16,7 @@ from ..scoring.neighbors import NeighborIndex
 from ..segments.boxes import Segments
 from ..storage.records import ImageFeatures
 from ..storage.store import FeatureParts
-from ..utils.timing import Clock
+from ..utils.timing import StageTimer
 from .bank import bank_coreset
 from .job import Job, JobImage, image_scores
 from .passes import (
@@ -78,7 +78,7 @@ class _BankScore:
         banks: Callable[[], list[NeighborIndex]],
         owners: dict[str, int],
         copies: Mapping[str, str],
-        clock: Clock,
+        clock: StageTimer,
     ) -> None:
         self._banks, self._owners, self._copies, self._clock = banks, owners, copies, clock
 

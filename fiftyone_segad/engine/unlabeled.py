@@ -14,7 +14,7 @@ from ..scoring.levels import Rows
 from ..scoring.mutual import FEWEST, POOL, mutual_scores, thin
 from ..scoring.neighbors import NeighborIndex
 from ..segments.boxes import Segments
-from ..utils.timing import Clock
+from ..utils.timing import StageTimer
 from .job import Job, image_scores
 from .passes import Score, choose, embed_bank, fitted_levels, flushed, level_rows, score_held_out, score_images
 
@@ -70,7 +70,7 @@ class _PoolScore:
 
     banks: list[NeighborIndex]
     owners: dict[str, int]
-    clock: Clock
+    clock: StageTimer
 
     def __call__(self, rows: Rows, segments: Sequence[Segments], path: str) -> list[LevelScores]:
         queries = [thin(*level) for level in zip(segments, rows, strict=True)]

@@ -28,7 +28,7 @@ from ..segments.boxes import Proposer
 from ..storage.bank_file import BankFile, bank_copies, bank_images, file_state
 from ..utils.file_names import Names
 from ..utils.threads import usable_cores
-from ..utils.timing import Clock
+from ..utils.timing import StageTimer
 from .features import load_embedder
 from .lifecycle import masks_name, open_store, put_in_place
 
@@ -247,7 +247,7 @@ def _job(
         seed=run.settings["seed"],
         copies=bank_copies(run.store, (image.path for image in images or [])),
         stage=lambda text: logger.info("%s: %s ...", run.key, text),
-        clock=Clock(dict(run.seconds)),
+        clock=StageTimer(dict(run.seconds)),
     )
 
 

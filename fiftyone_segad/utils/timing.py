@@ -12,7 +12,7 @@ _ADDING = threading.Lock()  # not one a clock: clocks are sent to other machines
 
 
 @dataclass
-class Clock:
+class StageTimer:
     """Adds up the seconds of named stages, which several threads may do at once."""
 
     seconds: dict[str, float] = field(default_factory=dict)

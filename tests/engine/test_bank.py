@@ -14,7 +14,7 @@ from fiftyone_segad.engine.executors import LocalExecutor
 from fiftyone_segad.engine.executors.base import Item, Result, Results, Task
 from fiftyone_segad.scoring import coreset
 from fiftyone_segad.scoring.coreset import greedy_coreset
-from fiftyone_segad.utils.timing import Clock
+from fiftyone_segad.utils.timing import StageTimer
 
 
 def images_of(counts: list[int], seed: int = 4) -> list[NDArray[np.float64]]:
@@ -23,7 +23,7 @@ def images_of(counts: list[int], seed: int = 4) -> list[NDArray[np.float64]]:
 
 
 def chosen(images: list[NDArray[np.float64]], size: int, seed: int = 0) -> list[NDArray[np.floating]]:
-    return bank_coreset(images, size, seed, LocalExecutor(1), Clock())
+    return bank_coreset(images, size, seed, LocalExecutor(1), StageTimer())
 
 
 def radius(rows: NDArray[np.floating], kept: NDArray[np.floating]) -> float:
@@ -66,7 +66,7 @@ def test_no_machine_gets_more_than_a_group_or_the_candidates(monkeypatch: pytest
             return super().map(task, reversed(given))  # in another order, as from a cluster
 
     images = images_of([90] * 20)
-    found = bank_coreset(images, 100, 0, Noting(1), Clock())
+    found = bank_coreset(images, 100, 0, Noting(1), StageTimer())
     assert max(rows for rows, _ in seen) <= 200 + 90
     groups = [share for rows, share in seen if rows > 50]
     assert sum(groups) == 4 * 100 and sum(size for _, size in seen) == 5 * 100

@@ -15,7 +15,7 @@ import pytest
 import fiftyone_segad as segad
 from fiftyone_segad.engine.executors import LocalExecutor, Task, get_executor
 from fiftyone_segad.errors import MissingDependencyError
-from fiftyone_segad.utils.timing import Clock
+from fiftyone_segad.utils.timing import StageTimer
 
 
 def test_ray_is_loaded_only_where_it_is_asked_for() -> None:
@@ -57,7 +57,7 @@ class _Noting(Task[int, int]):
     """Squares numbers in two steps; the first one that is finished waits until the second one is worked on."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = StageTimer()
         self.second = threading.Event()
         self.callers: set[int] = set()
         self.finishers: set[int] = set()

@@ -21,7 +21,7 @@ from fiftyone_segad.errors import SegadError
 from fiftyone_segad.storage.records import ImageScores
 from fiftyone_segad.storage.store import RunStore
 from fiftyone_segad.utils.threads import usable_cores
-from fiftyone_segad.utils.timing import Clock
+from fiftyone_segad.utils.timing import StageTimer
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[data]'")
 
@@ -160,7 +160,7 @@ def test_stopped_and_resumed_by_the_other(make_job: Callable[..., Job], on_ray: 
 
 def test_work_is_on_both_nodes_by_processes_without_fiftyone(on_ray: Executor) -> None:
     class Where(Task[int, Any]):
-        clock = Clock()
+        clock = StageTimer()
 
         def __call__(self, item: int, content: None) -> Any:
             time.sleep(0.2)
@@ -177,7 +177,7 @@ def test_work_is_on_both_nodes_by_processes_without_fiftyone(on_ray: Executor) -
 
 def test_errors_are_those_of_the_task(on_ray: Executor) -> None:
     class Failing(Task[int, int]):
-        clock = Clock()
+        clock = StageTimer()
 
         def __call__(self, item: int, content: None) -> int:
             if item == 3:
@@ -198,7 +198,7 @@ def test_error_of_a_machine_with_another_embedder(
 
 def test_results_in_order_if_asked_for(on_ray: Executor) -> None:
     class Slow(Task[int, int]):
-        clock = Clock()
+        clock = StageTimer()
 
         def __call__(self, item: int, content: None) -> int:
             time.sleep(0.5 if item == 0 else 0)

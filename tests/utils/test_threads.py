@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from fiftyone_segad.engine.executors import LocalExecutor, Task
 from fiftyone_segad.utils.threads import ahead, one_blas_thread, usable_cores
-from fiftyone_segad.utils.timing import Clock
+from fiftyone_segad.utils.timing import StageTimer
 
 
 def test_fewer_threads_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_one_blas_thread_until_the_last_block_is_left() -> None:
 @pytest.mark.parametrize("end", ["all", "closed", "error"])
 def test_blas_has_its_threads_back_after_the_work(end: str) -> None:
     class Counting(Task[int, set[int]]):
-        clock = Clock()
+        clock = StageTimer()
 
         def __call__(self, item: int, content: None) -> set[int]:
             if item == 3 and end == "error":

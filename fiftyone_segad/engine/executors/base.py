@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable
 from typing import Any, Generic, TypeVar
 
-from ...utils.timing import Clock
+from ...utils.timing import StageTimer
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,7 +22,7 @@ class Task(ABC, Generic[Item, Result]):
         room: what the items that are read and not yet worked on may weigh together
     """
 
-    clock: Clock
+    clock: StageTimer
     room: int = 0
 
     def weigh(self, item: Item) -> int:
