@@ -68,7 +68,7 @@ class Embedded:
 
 
 @dataclass(frozen=True)
-class Unusable:
+class Skipped:
     """Why an image cannot be used."""
 
     reason: str
@@ -114,7 +114,7 @@ class Reader:
         return get_proposer(self.segments)(size)
 
 
-class ImageTask(Task[JobImage, Result | Unusable]):
+class ImageTask(Task[JobImage, Result | Skipped]):
     """What is done with each image that can be used.
 
     Args:
@@ -136,7 +136,7 @@ class ImageTask(Task[JobImage, Result | Unusable]):
         """Decodes the image."""
         return try_image(item.path)
 
-    def __call__(self, item: JobImage, content: NDArray[np.uint8] | ImageError) -> Embedded | Unusable:
+    def __call__(self, item: JobImage, content: NDArray[np.uint8] | ImageError) -> Embedded | Skipped:
         """Embeds the image."""
         try:
             if isinstance(content, ImageError):
@@ -144,10 +144,10 @@ class ImageTask(Task[JobImage, Result | Unusable]):
             turned = (turn_image(content, angle) if angle else content for angle in self._angles)
             return Embedded(item, [self.reader.patches(item, pixels) for pixels in turned])
         except (ImageError, ValueError) as error:
-            return Unusable(str(error))
+            return Skipped(str(error))
 
-    def finish(self, item: JobImage, done: Embedded | Unusable) -> Result | Unusable:
-        return done if isinstance(done, Unusable) else self.work(done)
+    def finish(self, item: JobImage, done: Embedded | Skipped) -> Result | Skipped:
+        return done if isinstance(done, Skipped) else self.work(done)
 
     @abstractmethod
     def work(self, embedded: Embedded) -> Result:
@@ -250,11 +250,11 @@ class Job:
         yield from self._collect(self._local.map(task, images), advance or self.advance, met_again)
 
     def _collect(
-        self, results: Results[JobImage, Result | Unusable], advance: Advance, met_again: bool
+        self, results: Results[JobImage, Result | Skipped], advance: Advance, met_again: bool
     ) -> Iterator[Result]:
         with closing(results):
             for image, result in results:
-                if not isinstance(result, Unusable):
+                if not isinstance(result, Skipped):
                     yield result
                 elif not met_again:
                     self.skip(image, result.reason)
