@@ -26,7 +26,7 @@ from .executors.base import Result, Results
 
 Advance = Callable[[int], None]
 
-GIVEN = (Level("segments"),)
+CUSTOM_SEGMENTS = (Level("segments"),)
 """The one level of segments that were asked for."""
 
 
@@ -218,7 +218,7 @@ class Job:
 
     def levels(self) -> LevelScorer:
         """The levels of the run, with what the store knows of them."""
-        return LevelScorer(self.embedder.levels if self.chosen else GIVEN, self.store.levels())
+        return LevelScorer(self.embedder.levels if self.chosen else CUSTOM_SEGMENTS, self.store.levels())
 
     @property
     def reader(self) -> Reader:

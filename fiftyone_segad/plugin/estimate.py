@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ..embedders.factory import Level, Patches, get_embedder
-from ..engine.job import GIVEN
+from ..engine.job import CUSTOM_SEGMENTS
 from ..errors import ImageError
 from ..segments.boxes import get_proposer
 from ..segments.maps import MAP_SIDE, anomaly_map
@@ -174,7 +174,7 @@ def _try(paths: tuple[str, ...], name: str, spec: str | None, defects: str) -> _
                 levels, kinds = embedder.patches(pixels), embedder.levels
             else:
                 cut = get_proposer(spec)((pixels.shape[1], pixels.shape[0]))
-                levels, kinds = [Patches(cut, embedder.embed(pixels, cut))], GIVEN
+                levels, kinds = [Patches(cut, embedder.embed(pixels, cut))], CUSTOM_SEGMENTS
             seconds = time.perf_counter() - start
             segments, features = levels[0].segments, levels[0].features
             # Norms of features are as smooth as scores are, so that a picture of them compresses as a map does

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..embedders.factory import Embedder, Patches, get_embedder
-from ..engine.job import GIVEN
+from ..engine.job import CUSTOM_SEGMENTS
 from ..errors import RunError
 from ..registry.run import Run
 from ..scoring.levels import LevelScorer
@@ -30,7 +30,7 @@ class RunFeatures:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._embedder = load_embedder(run)
-        self.levels = LevelScorer(GIVEN if self._given else self._embedder.levels, run.store.levels())
+        self.levels = LevelScorer(CUSTOM_SEGMENTS if self._given else self._embedder.levels, run.store.levels())
 
     def __enter__(self) -> RunFeatures:
         return self

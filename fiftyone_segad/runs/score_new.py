@@ -15,7 +15,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 
 from ..embedders.factory import Embedder, is_torch_name
 from ..engine.calibration import Calibration, records_of
-from ..engine.job import GIVEN, Job, JobImage
+from ..engine.job import CUSTOM_SEGMENTS, Job, JobImage
 from ..engine.methods import score_against_run
 from ..engine.reference import bank_rows
 from ..errors import SegadError
@@ -97,7 +97,7 @@ def score_new(
         return run
     with load_embedder(run, batch_size) as model:
         if opened is not None and not registered:
-            opened.check_levels(model.levels if run.settings["segments"] is None else GIVEN)
+            opened.check_levels(model.levels if run.settings["segments"] is None else CUSTOM_SEGMENTS)
             run = replace(run, folder=str(open_store(dataset, key, run.settings, resume=True).folder))
             with run.store.explain_write_errors():
                 opened.unpack(run.store)
