@@ -127,9 +127,9 @@ class ImageTask(Task[JobImage, Result | Skipped]):
         self.clock = reader.clock
         self._angles = angles
 
-    room = PIXELS_AHEAD
+    budget = PIXELS_AHEAD
 
-    def weigh(self, item: JobImage) -> int:
+    def cost(self, item: JobImage) -> int:
         return count_pixels(item.path)
 
     def read(self, item: JobImage) -> NDArray[np.uint8] | ImageError:

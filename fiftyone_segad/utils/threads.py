@@ -34,8 +34,8 @@ def ahead(
     work: Callable[[_Item], _Result],
     items: Iterable[_Item],
     workers: int | None = None,
-    weigh: Callable[[_Item], int] = lambda item: 0,
-    room: int = 0,
+    cost: Callable[[_Item], int] = lambda item: 0,
+    budget: int = 0,
 ) -> Iterator[tuple[_Item, _Result]]:
     """Yields each item, in order, with what threads made of it, at most two a worker ahead of the caller.
 
@@ -52,8 +52,8 @@ def ahead(
         taken = 0
         try:
             for item in items:
-                weight = weigh(item)
-                while waiting and (len(waiting) > 2 * workers or taken + weight > room):
+                weight = cost(item)
+                while waiting and (len(waiting) > 2 * workers or taken + weight > budget):
                     first, less, future = waiting.popleft()
                     taken -= less
                     yield first, future.result()

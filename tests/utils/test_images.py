@@ -313,13 +313,13 @@ def test_pixels_are_counted_without_decoding(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("room", "begun"), [(10_000, 5), (2000, 2), (100, 1)])
 def test_large_images_are_not_all_decoded_ahead(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, begun: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: int, begun: int
 ) -> None:
     paths = [str(tmp_path / f"{i}.png") for i in range(20)]
     for path in paths:
         Image.new("RGB", (40, 25)).save(path)
     seen: list[str] = []
-    monkeypatch.setattr(images, "PIXELS_AHEAD", room)
+    monkeypatch.setattr(images, "PIXELS_AHEAD", budget)
     monkeypatch.setattr(images, "try_image", lambda path: seen.append(path) or read_image(path))
     following = read_ahead(paths, workers=2)
     next(following)

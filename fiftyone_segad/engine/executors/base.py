@@ -23,10 +23,10 @@ class Task(ABC, Generic[Item, Result]):
     """
 
     clock: StageTimer
-    room: int = 0
+    budget: int = 0
 
-    def weigh(self, item: Item) -> int:
-        """What an item takes of ``room``; what it weighs more than all of it, it takes alone."""
+    def cost(self, item: Item) -> int:
+        """What an item takes of ``budget``; what it weighs more than all of it, it takes alone."""
         return 0
 
     def read(self, item: Item) -> Any:

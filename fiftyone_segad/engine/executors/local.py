@@ -21,7 +21,7 @@ class LocalExecutor(Executor):
 
     def map(self, task: Task[Item, Result], items: Iterable[Item], ordered: bool = False) -> Results[Item, Result]:
         """As in the base class, always in order, and with what came before an error."""
-        contents = ahead(task.read, items, self._workers, task.weigh, task.room)
+        contents = ahead(task.read, items, self._workers, task.cost, task.budget)
         last: tuple[Item, Future[Result]] | None = None
         failed: Exception | None = None
         with one_blas_thread(), ThreadPoolExecutor(1, thread_name_prefix="segad-finish") as finishing:
