@@ -72,7 +72,7 @@ class Run:
     skipped: list[dict[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    made_colours: bool = False
+    owns_color_scheme: bool = False
     pending: list[str] = field(default_factory=list)
     obsolete: list[str] = field(default_factory=list)
 
@@ -336,7 +336,7 @@ def delete_targets(dataset: fo.Dataset, path: str) -> None:
         dataset.mask_targets = targets
 
 
-def made_colours(dataset: fo.Dataset) -> bool:
+def owns_color_scheme(dataset: fo.Dataset) -> bool:
     """Whether the dataset's colour scheme is, or is about to be, this package's alone."""
     runs = list_runs(dataset)
     return dataset.app_config.color_scheme is None or any(saved_values(dataset, key)["made_colours"] for key in runs)

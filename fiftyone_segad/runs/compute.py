@@ -19,7 +19,7 @@ from ..engine.executors import check_executor, get_executor
 from ..engine.job import Job, JobImage
 from ..engine.methods import run_job, steps
 from ..registry.exclusive import holds_run_lock, watched
-from ..registry.run import Run, check_key, made_colours
+from ..registry.run import Run, check_key, owns_color_scheme
 from ..registry.samples import check_collection, check_numbers, job_images, reference_images
 from ..review.marks import MARKS, marked_images
 from ..scoring import METHODS
@@ -171,7 +171,7 @@ def compute_segment_anomalies(
                 skipped=job.skipped,
                 warnings=_warnings(images, normals) + job.warnings + calibration.warnings,
                 seconds=job.clock.seconds,
-                made_colours=made_colours(dataset),
+                owns_color_scheme=owns_color_scheme(dataset),
             )
             with job.clock("write"):
                 put_in_place(dataset, run, calibration, present, bar.update)

@@ -21,7 +21,7 @@ from ..engine.reference import bank_rows
 from ..errors import SegadError
 from ..registry.exclusive import holds_run_lock, watched
 from ..registry.fields import add_fields
-from ..registry.run import Run, check_key, list_runs, load_run, made_colours, save_run
+from ..registry.run import Run, check_key, list_runs, load_run, owns_color_scheme, save_run
 from ..registry.samples import check_collection, check_numbers, job_images, named_segments
 from ..scoring.thresholds import Thresholds
 from ..segments.boxes import Proposer
@@ -216,7 +216,7 @@ def _run_with(
         masks=masks_name(),
         scored=0,
         normals=len(bank.images),
-        made_colours=made_colours(dataset),
+        owns_color_scheme=owns_color_scheme(dataset),
     )
 
 
