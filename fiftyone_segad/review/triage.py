@@ -34,7 +34,7 @@ CHOICES = ("highest", "uncertain", "flagged", "TP", "FP", "FN", "TN")
 
 
 @dataclass(frozen=True)
-class Triage:
+class ScoreTable:
     """Scores and truth of the images of a run.
 
     Attributes:
@@ -186,7 +186,7 @@ def read_overlap(samples: Samples, run: Run) -> Overlap | None:
     return Overlap(eval_key, fpr, overlap, config.metrics) if fpr else None
 
 
-def read_triage(samples: Samples, run: Run) -> Triage:
+def read_score_table(samples: Samples, run: Run) -> ScoreTable:
     """Reads scores and truth of the samples that a run scored.
 
     The truth is that of the run's latest evaluation, else the field ``defect`` (``good`` is normal), else unknown.
@@ -206,7 +206,7 @@ def read_triage(samples: Samples, run: Run) -> Triage:
     defects: list[str | None] = labels.pop(0) if has_defects else [None] * len(ids)
     judged: list[str | None] = labels[0] if labels else [None] * len(ids)
     truth = [label or _by_defect(defect) for label, defect in zip(judged, defects, strict=True)]
-    return Triage(np.array(ids, str), np.array(scores, np.float64), np.array(truth, str), defects)
+    return ScoreTable(np.array(ids, str), np.array(scores, np.float64), np.array(truth, str), defects)
 
 
 def second_opinions(samples: Samples, key: str, other: str | None = None, max_images: int = SHOWN) -> fo.DatasetView:

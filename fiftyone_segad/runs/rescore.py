@@ -21,7 +21,7 @@ from ..registry.run import Run, load_run
 from ..registry.samples import job_images, named_segments
 from ..review.lost_defects import Found, LostDefect, found_regions, lost_regions
 from ..review.marks import MARKS, MarkedImages, marked_images
-from ..review.triage import read_triage
+from ..review.triage import read_score_table
 from ..scoring.thresholds import parse_threshold
 from ..segments.boxes import Proposer
 from ..utils.text import pluralize
@@ -177,7 +177,7 @@ def _report(
 ) -> ReviewReport:
     """What is other than before, when the samples ``before`` were flagged and ``found`` was found."""
     after = set(flagged(dataset, run).values("id"))
-    triage = read_triage(dataset, run)
+    triage = read_score_table(dataset, run)
     order = {id: i for i, id in enumerate(triage.ids[np.argsort(-triage.scores)].tolist())}
 
     def place(id: str) -> int:

@@ -21,7 +21,7 @@ import fiftyone_segad as segad
 from app_page import MINUTE, app_page, close, needs_chromium, open_dataset, select_first
 from conftest import ROOT
 from fiftyone_segad.plugin import execution
-from fiftyone_segad.review.triage import Triage, read_triage
+from fiftyone_segad.review.triage import Triage, read_score_table
 
 pytestmark = needs_chromium
 
@@ -69,7 +69,7 @@ def triage(page: Any, dataset: fo.Dataset) -> Triage:
     segad.set_threshold(dataset, "segad", (scores[-5] + scores[-6]) / 2)  # five are flagged
     page.reload()
     page.get_by_role("button", name="5 flagged").wait_for()
-    return read_triage(dataset, segad.load_run(dataset, "segad"))
+    return read_score_table(dataset, segad.load_run(dataset, "segad"))
 
 
 def wait_for_all(page: Any, dataset: fo.Dataset) -> None:

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import fiftyone_segad as segad
-from fiftyone_segad.review.triage import BINS, Triage, read_triage
+from fiftyone_segad.review.triage import BINS, ScoreTable, read_score_table
 
 
 @pytest.fixture
-def triage() -> Triage:
+def triage() -> ScoreTable:
     """Five images: a and b normal, c and d anomalous, e unknown."""
-    return Triage(
+    return ScoreTable(
         np.array(list("abcde")),
         np.array([0.1, 0.6, 0.4, 0.9, 0.7]),
         np.array(["normal", "normal", "anomalous", "anomalous", "unknown"]),
@@ -33,7 +33,7 @@ def triage() -> Triage:
         pytest.param(0.0, 5, (2, 2, 0, 0), id="all"),
     ],
 )
-def test_counts(triage: Triage, threshold: float, flagged: int, outcomes: tuple[int, ...]) -> None:
+def test_counts(triage: ScoreTable, threshold: float, flagged: int, outcomes: tuple[int, ...]) -> None:
     counts = triage.confusion(threshold)
     assert triage.flagged(threshold) == flagged
     assert (counts.tp, counts.fp, counts.fn, counts.tn) == outcomes
@@ -51,16 +51,16 @@ def test_counts(triage: Triage, threshold: float, flagged: int, outcomes: tuple[
         ("TN", "a"),
     ],
 )
-def test_choices_come_in_the_order_of_looking(triage: Triage, choice: str, ids: str) -> None:
+def test_choices_come_in_the_order_of_looking(triage: ScoreTable, choice: str, ids: str) -> None:
     assert triage.choose(choice, 0.52) == list(ids)
 
 
-def test_error_for_another_choice(triage: Triage) -> None:
+def test_error_for_another_choice(triage: ScoreTable) -> None:
     with pytest.raises(ValueError, match="no choice 'best'"):
         triage.choose("best", 0.5)
 
 
-def test_histogram_counts_every_image_once(triage: Triage) -> None:
+def test_histogram_counts_every_image_once(triage: ScoreTable) -> None:
     edges, counts = triage.histogram()
     assert len(edges) == BINS + 1
     assert {truth: int(values.sum()) for truth, values in counts.items()} == {
@@ -73,14 +73,14 @@ def test_histogram_counts_every_image_once(triage: Triage) -> None:
 
 
 def test_equal_scores_have_a_histogram() -> None:
-    same = Triage(np.array(["a", "b"]), np.array([2.0, 2.0]), np.array(["unknown"] * 2), [None, None])
+    same = ScoreTable(np.array(["a", "b"]), np.array([2.0, 2.0]), np.array(["unknown"] * 2), [None, None])
     edges, counts = same.histogram()
     assert (np.diff(edges) > 0).all()
     assert counts["unknown"].sum() == 2
     assert not same.labelled
 
 
-def test_by_defect(triage: Triage) -> None:
+def test_by_defect(triage: ScoreTable) -> None:
     crack, dent = triage.by_defect(0.5)
     assert (crack["defect"], crack["images"], crack["flagged"], crack["recall"], crack["auroc"]) == (
         "crack",
@@ -97,17 +97,17 @@ def test_by_defect(triage: Triage) -> None:
 def test_truth_of_a_dataset(dataset_of: Callable[..., fo.Dataset], pictures: list[Path]) -> None:
     dataset = dataset_of(pictures)
     run = segad.compute_segment_anomalies(dataset.skip(1), reference=dataset.limit(4), segments="tiles:0.4:0.2")
-    unlabelled = read_triage(dataset, run)
+    unlabelled = read_score_table(dataset, run)
     assert list(unlabelled.ids) == dataset.skip(1).values("id")
     assert not unlabelled.labelled
     names = ["good", "good", "OK", None, "good", "blot"]
     dataset.set_values("defect", [fo.Classification(label=name) if name else None for name in names])
-    by_defect = read_triage(dataset, run)
+    by_defect = read_score_table(dataset, run)
     assert by_defect.truth.tolist() == ["normal", "normal", "unknown", "normal", "anomalous"]
     box = fo.Detections(detections=[fo.Detection(label="defect", bounding_box=[0.4, 0.4, 0.2, 0.2])])
     dataset.set_values("boxes", [None] * 4 + [box, None])
     segad.evaluate_anomalies(dataset, gt_field="boxes", eval_key="judged")
-    assert read_triage(dataset, run).truth.tolist()[3] == "anomalous", "the evaluation's truth comes first"
+    assert read_score_table(dataset, run).truth.tolist()[3] == "anomalous", "the evaluation's truth comes first"
     np.testing.assert_array_equal(by_defect.scores, dataset.skip(1).values("segad_score"))
 
 

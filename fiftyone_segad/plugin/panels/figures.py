@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...metrics.curves import AUPRO_LIMITS
 from ...registry.fields import ANOMALOUS, NORMAL
-from ...review.triage import UNKNOWN, Overlap, Triage
+from ...review.triage import UNKNOWN, Overlap, ScoreTable
 from ...visualization.text import format_metric
 
 Figure = list[dict[str, Any]]
@@ -22,7 +22,7 @@ _LINE = "#E69F00"
 _LONGEST_NAME = 24
 
 
-def histogram(triage: Triage) -> Figure:
+def histogram(triage: ScoreTable) -> Figure:
     """Numbers of images by score and truth."""
     edges, counts = triage.histogram()
     centres = ((edges[:-1] + edges[1:]) / 2).tolist()
@@ -46,7 +46,7 @@ def histogram_layout(span: tuple[float, float], threshold: float) -> dict[str, A
     }
 
 
-def roc(triage: Triage, threshold: float) -> Figure:
+def roc(triage: ScoreTable, threshold: float) -> Figure:
     """Recall over the false-alarm rate, with the threshold as a point; empty without truth of both kinds.
 
     The ids of the points are their thresholds.
@@ -59,7 +59,7 @@ def roc(triage: Triage, threshold: float) -> Figure:
     return _curve(thresholds, fpr, recall, (now.fpr, now.recall))
 
 
-def precision_recall(triage: Triage, threshold: float) -> Figure:
+def precision_recall(triage: ScoreTable, threshold: float) -> Figure:
     """Precision over recall, with the threshold as a point; empty without truth of both kinds."""
     rates = triage.rates()
     if rates is None:
@@ -104,7 +104,7 @@ def overlap_title(kept: Overlap) -> str:
     )
 
 
-def defect_bars(triage: Triage, threshold: float) -> Figure:
+def defect_bars(triage: ScoreTable, threshold: float) -> Figure:
     """Recall of each kind of defect; the ids of the bars are its names."""
     rows = triage.by_defect(threshold)
     return [
@@ -121,7 +121,7 @@ def defect_bars(triage: Triage, threshold: float) -> Figure:
     ]
 
 
-def defect_bars_layout(triage: Triage, threshold: float) -> dict[str, Any]:
+def defect_bars_layout(triage: ScoreTable, threshold: float) -> dict[str, Any]:
     """The layout of ``defect_bars``. Names are cut, and stand beside positions: two may be cut alike."""
     names = [str(row["defect"]) for row in triage.by_defect(threshold)]
     short = [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in names]
@@ -169,7 +169,7 @@ def segments_layout() -> dict[str, Any]:
     return {**_layout("", ""), "xaxis": hidden, "yaxis": hidden, "dragmode": "lasso", "showlegend": False}
 
 
-def defect_rows(triage: Triage, threshold: float) -> list[dict[str, Any]]:
+def defect_rows(triage: ScoreTable, threshold: float) -> list[dict[str, Any]]:
     """The rows of the table of kinds of defects, as they are shown."""
     return [
         {**row, "recall": f"{row['recall']:.2f}", "auroc": "-" if row["auroc"] is None else f"{row['auroc']:.3f}"}

@@ -6,7 +6,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...registry.run import list_runs
-from ...review.triage import Triage
+from ...review.triage import ScoreTable
 from ...utils.text import pluralize
 from .activity import Handler
 
@@ -20,7 +20,7 @@ _OUTCOMES = {
 }
 
 
-def add_counts(panel: types.Object, triage: Triage, threshold: float, show: Handler) -> None:
+def add_counts(panel: types.Object, triage: ScoreTable, threshold: float, show: Handler) -> None:
     """Adds the counts at a threshold, each a button that shows its images; with truth, the rates as well."""
     row = panel.h_stack("counts", gap=1)
     flagged = triage.flagged(threshold)

@@ -10,7 +10,7 @@ import fiftyone as fo
 import fiftyone.operators.types as types
 
 from ...registry.run import Run
-from ...review.triage import Overlap, Triage, read_overlap
+from ...review.triage import Overlap, ScoreTable, read_overlap
 from ...scoring.thresholds import threshold_text
 from ...utils.text import pluralize
 from ...visualization.segment_plot import Points, segment_points
@@ -39,7 +39,7 @@ class Shown:
 
     run: Run
     runs: list[str]
-    triage: Triage
+    triage: ScoreTable
     threshold: float
     tab: str
 

@@ -8,13 +8,13 @@ import fiftyone as fo
 import fiftyone.operators as foo
 
 from ...registry.run import Run, list_evaluations
-from ...review.triage import Triage, read_triage
+from ...review.triage import ScoreTable, read_score_table
 
 _KEPT = 30.0  # seconds; a slider asks many times a second
-_cache: dict[tuple[str, ...], tuple[float, Triage]] = {}
+_cache: dict[tuple[str, ...], tuple[float, ScoreTable]] = {}
 
 
-def triage_of(dataset: fo.Dataset, run: Run) -> Triage:
+def triage_of(dataset: fo.Dataset, run: Run) -> ScoreTable:
     """The scores of a run, read again if they may have changed."""
     key = (str(dataset._doc.id), run.key, run.folder, *list_evaluations(dataset))
     now = time.monotonic()
@@ -22,7 +22,7 @@ def triage_of(dataset: fo.Dataset, run: Run) -> Triage:
     if kept is None or now - kept[0] > _KEPT:
         for old in [name for name, (made, _) in _cache.items() if now - made > _KEPT]:
             del _cache[old]
-        kept = _cache[key] = (now, read_triage(dataset, run))
+        kept = _cache[key] = (now, read_score_table(dataset, run))
     return kept[1]
 
 
