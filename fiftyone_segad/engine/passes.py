@@ -20,7 +20,7 @@ from ..scoring.neighbors import NeighborIndex, one_thread
 from ..segments.boxes import Segments
 from ..storage.records import ImageFeatures, ImageScores
 from ..storage.store import PART_SIZE, ScoreParts
-from ..utils.threads import ahead
+from ..utils.threads import prefetch_map
 from .bank import CANDIDATES
 from .job import Embedded, ImageTask, Job, JobImage, Reader, image_scores
 
@@ -160,7 +160,9 @@ def score_held_out(
         for record in part:
             by_path.setdefault(record.id, []).append((record.segments, record.scores))
     if marked:
-        for image, found in ahead(lambda image: min_with_marks(by_path[image.path], own_rows(image), marked), images()):
+        for image, found in prefetch_map(
+            lambda image: min_with_marks(by_path[image.path], own_rows(image), marked), images()
+        ):
             by_path[image.path] = found
     levels.fit_scales(list(by_path.values()))
     job.store.save_levels(levels.arrays())
@@ -249,7 +251,7 @@ def score_from_cache(job: Job, levels: LevelScorer, images: list[JobImage], mark
         return levels.fuse(min_with_marks(found, own_rows(image), marked))
 
     kept = (image for image in job.store.features if image.path in wanted) if wanted else iter(())
-    for image, fused in ahead(scored, kept, job.workers):
+    for image, fused in prefetch_map(scored, kept, job.workers):
         wanted.discard(image.path)
         job.store.scores.add(image_scores(image.path, fused, job.clock))
         job.advance(1)

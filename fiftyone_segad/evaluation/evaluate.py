@@ -27,7 +27,7 @@ from ..segments.region_matching import RegionCounts, match_regions, size_of
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
 from ..utils.text import pluralize
-from ..utils.threads import ahead
+from ..utils.threads import prefetch_map
 from .results import AnomalyResults, resolution_warning
 from .writer import FALSE_ALARM, HIT, MISS, EvaluationWriter
 
@@ -145,7 +145,7 @@ class _Comparison:
 
         chosen = self._defective if defective else self._left
         records = (record for record in self.run.store.scores if record.id in chosen)
-        for record, compared in ahead(compare, records):
+        for record, compared in prefetch_map(compare, records):
             if isinstance(compared, ImageError):
                 self._exclude(record.id, str(compared))
             elif compared is None:

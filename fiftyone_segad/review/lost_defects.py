@@ -13,7 +13,7 @@ from ..segments.maps import anomaly_map, label_regions, regions_of
 from ..segments.region_matching import match_regions
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
-from ..utils.threads import ahead
+from ..utils.threads import prefetch_map
 
 Box = tuple[float, float, float, float]
 """Relative ``x, y, width, height``."""
@@ -63,7 +63,7 @@ def found_regions(store: RunStore, thresholds: Thresholds, truths: Mapping[str, 
         return {i: _relative(box, size) for i, (box, hit) in enumerate(zip(boxes, hits, strict=True)) if hit}
 
     records = (record for record in store.scores if record.id in ids and record.id in truths)
-    return {record.id: regions for record, regions in ahead(found, records) if regions is not None}
+    return {record.id: regions for record, regions in prefetch_map(found, records) if regions is not None}
 
 
 def lost_regions(before: Found, after: Found) -> list[LostDefect]:

@@ -25,7 +25,7 @@ from ..scoring.thresholds import ThresholdRule, parse_threshold
 from ..segments.maps import anomaly_map
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
-from ..utils.threads import ahead
+from ..utils.threads import prefetch_map
 from .lifecycle import masks_name
 
 
@@ -97,7 +97,7 @@ def best_thresholds(samples: Samples, store: RunStore, present: set[str], gt_fie
         return PixelCounts.of(bins, anomaly_map(record.segments, record.scores), mask), mask is not None
 
     records = (record for record in store.scores if record.id in truths)
-    for record, found in ahead(count, records):
+    for record, found in prefetch_map(count, records):
         if found is not None:
             scores.append(record.image_score)
             defective.append(found[1])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ..errors import ImageError
-from .threads import ahead
+from .threads import prefetch_map
 
 MAX_PIXELS = 178_956_970
 """Largest image that is decoded, in pixels (about 540 MB as RGB), Pillow's own bound; larger ones are refused by
@@ -165,7 +165,7 @@ def read_ahead(paths: Sequence[str], workers: int) -> Iterator[NDArray[np.uint8]
         the image, or the error that says why it cannot be used
     """
 
-    for _, image in ahead(try_image, paths, workers, count_pixels, PIXELS_AHEAD):
+    for _, image in prefetch_map(try_image, paths, workers, count_pixels, PIXELS_AHEAD):
         yield image
 
 

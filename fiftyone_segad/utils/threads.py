@@ -30,7 +30,7 @@ def usable_cores() -> int:
     return min(cores, int(said)) if said.isdecimal() and int(said) else cores
 
 
-def ahead(
+def prefetch_map(
     work: Callable[[_Item], _Result],
     items: Iterable[_Item],
     workers: int | None = None,

@@ -10,7 +10,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from fiftyone_segad.engine.executors import LocalExecutor, Task
-from fiftyone_segad.utils.threads import ahead, one_blas_thread, usable_cores
+from fiftyone_segad.utils.threads import one_blas_thread, prefetch_map, usable_cores
 from fiftyone_segad.utils.timing import StageTimer
 
 
@@ -87,7 +87,7 @@ def test_heavy_items_are_not_all_worked_on_ahead(seed: int) -> None:
         return -item
 
     results = []
-    for item, result in ahead(work, range(60), 3, lambda item: weights[item], 10):
+    for item, result in prefetch_map(work, range(60), 3, lambda item: weights[item], 10):
         results.append((item, result))
         with changing:
             held[0] -= weights[item]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from ...utils.threads import ahead, one_blas_thread
+from ...utils.threads import one_blas_thread, prefetch_map
 from .base import Executor, Item, Result, Results, Task
 
 
@@ -21,7 +21,7 @@ class LocalExecutor(Executor):
 
     def map(self, task: Task[Item, Result], items: Iterable[Item], ordered: bool = False) -> Results[Item, Result]:
         """As in the base class, always in order, and with what came before an error."""
-        contents = ahead(task.read, items, self._workers, task.cost, task.budget)
+        contents = prefetch_map(task.read, items, self._workers, task.cost, task.budget)
         last: tuple[Item, Future[Result]] | None = None
         failed: Exception | None = None
         with one_blas_thread(), ThreadPoolExecutor(1, thread_name_prefix="segad-finish") as finishing:
