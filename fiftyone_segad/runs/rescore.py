@@ -122,7 +122,7 @@ def rescore(
     with load_embedder(run) as model:
         store = open_store(dataset, key, settings, resume=True)
         with store.explain_write_errors():
-            store.take_over(run.store)
+            store.link_from(run.store)
         job = Job(
             images,
             [JobImage(path, path) for path in run.store.bank.paths()],

@@ -187,7 +187,7 @@ class RunStore:
         """Scores of images at one level, each without its own features in the bank."""
         return ScoreParts(self.folder / "held_out" / str(level))
 
-    def take_over(self, other: RunStore) -> None:
+    def link_from(self, other: RunStore) -> None:
         """Takes over what does not depend on marks from the store of the same run without them.
 
         Files are shared where the disk can do that; they are never changed once they are written.
