@@ -19,7 +19,7 @@ from ..segments.boxes import Proposer, Segments, Size, from_relative, get_propos
 from ..segments.maps import anomaly_map
 from ..storage.records import ImageScores
 from ..storage.store import RunStore, ScoreParts
-from ..utils.images import PIXELS_AHEAD, count_pixels, try_image, turn_image
+from ..utils.images import PIXELS_AHEAD, count_pixels, rotate, try_image
 from ..utils.timing import StageTimer
 from .executors import Executor, LocalExecutor, Task
 from .executors.base import Result, Results
@@ -141,7 +141,7 @@ class ImageTask(Task[JobImage, Result | Skipped]):
         try:
             if isinstance(content, ImageError):
                 raise content
-            turned = (turn_image(content, angle) if angle else content for angle in self._angles)
+            turned = (rotate(content, angle) if angle else content for angle in self._angles)
             return Embedded(item, [self.reader.patches(item, pixels) for pixels in turned])
         except (ImageError, ValueError) as error:
             return Skipped(str(error))

@@ -169,7 +169,7 @@ def read_ahead(paths: Sequence[str], workers: int) -> Iterator[NDArray[np.uint8]
         yield image
 
 
-def turn_image(pixels: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
+def rotate(pixels: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
     """The image turned about its centre, its size kept; what comes into sight at the corners is mirrored."""
     height, width = pixels.shape[:2]
     if degrees == 180:
