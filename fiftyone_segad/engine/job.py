@@ -19,7 +19,7 @@ from ..segments.boxes import Proposer, Segments, Size, from_relative, get_propos
 from ..segments.maps import anomaly_map
 from ..storage.records import ImageScores
 from ..storage.store import RunStore, ScoreParts
-from ..utils.images import PIXELS_AHEAD, count_pixels, rotate, try_image
+from ..utils.images import PIXELS_AHEAD, count_pixels, read_image_or_error, rotate
 from ..utils.timing import StageTimer
 from .executors import Executor, LocalExecutor, Task
 from .executors.base import Result, Results
@@ -134,7 +134,7 @@ class ImageTask(Task[JobImage, Result | Skipped]):
 
     def read(self, item: JobImage) -> NDArray[np.uint8] | ImageError:
         """Decodes the image."""
-        return try_image(item.path)
+        return read_image_or_error(item.path)
 
     def __call__(self, item: JobImage, content: NDArray[np.uint8] | ImageError) -> Embedded | Skipped:
         """Embeds the image."""

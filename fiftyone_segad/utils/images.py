@@ -139,7 +139,7 @@ def read_mask_values(path: str, palette: bool = True) -> NDArray[np.generic]:
     return values
 
 
-def try_image(path: str) -> NDArray[np.uint8] | ImageError:
+def read_image_or_error(path: str) -> NDArray[np.uint8] | ImageError:
     """Decodes an image as ``read_image`` does, or gives the error that says why it cannot be used."""
     try:
         return read_image(path)
@@ -165,7 +165,7 @@ def read_ahead(paths: Sequence[str], workers: int) -> Iterator[NDArray[np.uint8]
         the image, or the error that says why it cannot be used
     """
 
-    for _, image in prefetch_map(try_image, paths, workers, count_pixels, PIXELS_AHEAD):
+    for _, image in prefetch_map(read_image_or_error, paths, workers, count_pixels, PIXELS_AHEAD):
         yield image
 
 
