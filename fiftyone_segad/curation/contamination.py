@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..embedders.aligned import AlignedEmbedder
 from ..embedders.alignment import align as align_part
-from ..embedders.alignment import boxes_back
+from ..embedders.alignment import map_boxes_back
 from ..embedders.factory import Embedder, get_embedder
 from ..engine.job import Job, JobImage
 from ..engine.methods import run_job, steps
@@ -209,7 +209,7 @@ def _normals(images: list[JobImage], method: str) -> list[JobImage]:
 
 def _worst_segment(record: ImageScores, place: NDArray[np.float64], size: Size) -> fo.Detections:
     index = int(record.scores.argmax())
-    [(x0, y0, x1, y1)] = (boxes_back(place, record.segments.boxes[[index]], size) / [*size, *size]).tolist()
+    [(x0, y0, x1, y1)] = (map_boxes_back(place, record.segments.boxes[[index]], size) / [*size, *size]).tolist()
     score = float(record.scores[index])
     worst = fo.Detection(label=ANOMALOUS, bounding_box=[x0, y0, x1 - x0, y1 - y0], anomaly_score=score)
     return fo.Detections(detections=[worst])

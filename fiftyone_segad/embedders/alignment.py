@@ -74,7 +74,7 @@ def align(pixels: NDArray[np.uint8]) -> Aligned:
     return Aligned(np.rint(turned * kept + ground * (1 - kept)).astype(np.uint8), back)
 
 
-def boxes_back(back: NDArray[np.float64], boxes: NDArray[np.int64], size: Size) -> NDArray[np.float64]:
+def map_boxes_back(back: NDArray[np.float64], boxes: NDArray[np.int64], size: Size) -> NDArray[np.float64]:
     """Upright boxes around boxes on a turned part.
 
     Args:

@@ -8,7 +8,7 @@ import pytest
 
 from bolts import GROUND, bolt, red
 from fiftyone_segad.embedders.aligned import AlignedEmbedder
-from fiftyone_segad.embedders.alignment import align, boxes_back
+from fiftyone_segad.embedders.alignment import align, map_boxes_back
 
 
 @pytest.mark.parametrize("angle", [0, 20, 90, 135, 200, 333])
@@ -27,7 +27,9 @@ def test_boxes_go_back_to_where_they_were(angle: float) -> None:
     picture = bolt(angle)
     aligned = align(picture)
     y, x = np.nonzero(red(aligned.pixels))
-    [(x0, y0, x1, y1)] = boxes_back(aligned.back, np.array([[x.min(), y.min(), x.max() + 1, y.max() + 1]]), (300, 280))
+    [(x0, y0, x1, y1)] = map_boxes_back(
+        aligned.back, np.array([[x.min(), y.min(), x.max() + 1, y.max() + 1]]), (300, 280)
+    )
     y, x = np.nonzero(red(picture))
     # A turned box is inside the upright box around it
     assert x0 - 3 <= x.min() and x.max() <= x1 + 3 and y0 - 3 <= y.min() and y.max() <= y1 + 3
@@ -41,7 +43,7 @@ def test_dirt_beside_the_part_is_gone() -> None:
 
 
 def test_boxes_are_clipped() -> None:
-    boxes = boxes_back(np.eye(2, 3), np.array([[-5, 2, 8, 90]]), (6, 60))
+    boxes = map_boxes_back(np.eye(2, 3), np.array([[-5, 2, 8, 90]]), (6, 60))
     np.testing.assert_array_equal(boxes, [[0, 2, 6, 60]])
 
 
