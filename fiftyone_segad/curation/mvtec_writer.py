@@ -13,7 +13,7 @@ from PIL import Image
 from ..data.mvtec import SPLITS
 from ..data.truth import GOOD
 from ..registry.fields import ANOMALOUS, NORMAL
-from ..utils.file_names import Names, safe_name
+from ..utils.file_names import UniqueNames, safe_name
 from .decisions import Decision
 
 _GROUND_TRUTH = "ground_truth"
@@ -43,7 +43,7 @@ class MvtecFolder:
         # Each label has a folder of its own, also where two differ in characters that a name cannot have
         self._categories = _Folders([*SPLITS, _GROUND_TRUTH])
         self._defects = _Folders([GOOD, _GROUND_TRUTH])
-        self._stems: defaultdict[Path, Names] = defaultdict(Names)
+        self._stems: defaultdict[Path, UniqueNames] = defaultdict(UniqueNames)
 
     def add(self, decision: Decision) -> None:
         """Writes one image, and its mask if it has one.
@@ -114,7 +114,7 @@ class _Folders:
     """Names of folders by label."""
 
     def __init__(self, taken: list[str]) -> None:
-        self._names = Names(taken)
+        self._names = UniqueNames(taken)
         self._known: dict[str, str] = {}
 
     def of(self, label: str) -> str:

@@ -26,7 +26,7 @@ from ..registry.samples import check_collection, check_numbers, job_images, name
 from ..scoring.thresholds import Thresholds
 from ..segments.boxes import Proposer
 from ..storage.bank_file import BankFile, bank_copies, bank_images, file_state
-from ..utils.file_names import Names
+from ..utils.file_names import UniqueNames
 from ..utils.threads import usable_cores
 from ..utils.timing import StageTimer
 from .features import load_embedder
@@ -156,9 +156,9 @@ def save_bank(samples: Samples, key: str, path: str | Path, overwrite: bool = Fa
         levels = job.levels()
         rows = list(bank_rows(job, levels, run.store.bank))
     paths = run.store.bank.paths()
-    taken, known = Names(), bank_images(run.store)
+    taken, known = UniqueNames(), bank_images(run.store)
     marked = list(run.store.marked)
-    of_marks = Names()
+    of_marks = UniqueNames()
     names = {path: taken.take(Path(path).stem) + Path(path).suffix for path in paths}
     bank = BankFile(
         embedder=run.embedder,

@@ -14,7 +14,7 @@ def safe_name(name: str) -> str:
     return _UNSAFE.sub("_", name).strip(" .")[:_LONGEST].rstrip(" .") or "_"
 
 
-class Names:
+class UniqueNames:
     """Names within one folder. Upper and lower case are one, as on many file systems.
 
     Args:

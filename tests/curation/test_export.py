@@ -19,7 +19,7 @@ from PIL import Image
 
 import fiftyone_segad as segad
 from conftest import needs_fastdup, shared
-from fiftyone_segad.utils.file_names import Names, safe_name
+from fiftyone_segad.utils.file_names import UniqueNames, safe_name
 
 OPERATOR = "@segad/anomaly/export_curated"
 
@@ -160,7 +160,7 @@ def test_safe_names(name: str, safe: str) -> None:
 
 
 def test_names_are_unlike_each_other_in_any_case() -> None:
-    names = Names(["good"])
+    names = UniqueNames(["good"])
     assert [names.take(name) for name in ("a", "A", "a", "a_2", "Good")] == ["a", "A_2", "a_3", "a_2_2", "Good_2"]
 
 
