@@ -94,7 +94,7 @@ class Duplicates:
     def __str__(self) -> str:
         images = sum(map(len, self.groups))
         counts = [f"{self.kinds.count(kind)} {kind}" for kind in KINDS if kind in self.kinds]
-        found = f"{counted(len(self.groups), 'group')} of {counted(images, 'image')}"
+        found = f"{pluralize(len(self.groups), 'group')} of {pluralize(images, 'image')}"
         lines = [found + (f" ({', '.join(counts)})" if counts else "")]
         if self.leaks:
             leaks = pluralize(len(self.leaks), "group is", "groups are")

@@ -59,10 +59,12 @@ class CuratedExport:
     skipped: list[dict[str, str]]
 
     def __str__(self) -> str:
-        lines = [f"{counted(self.images, 'image')} exported to '{self.folder}'"]
+        lines = [f"{pluralize(self.images, 'image')} exported to '{self.folder}'"]
         lines += [f"  {name}: {count}" for name, count in sorted(self.counts.items())]
         if self.without_mask:
-            lines.append(f"  {counted(len(self.without_mask), 'anomalous image has', 'anomalous images have')} no mask")
+            lines.append(
+                f"  {pluralize(len(self.without_mask), 'anomalous image has', 'anomalous images have')} no mask"
+            )
         lines += [f"  left out: {entry['filepath']}: {entry['reason']}" for entry in self.skipped[:5]]
         if len(self.skipped) > 5:
             lines.append(f"  ... {len(self.skipped)} left out")

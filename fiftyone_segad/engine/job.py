@@ -233,30 +233,30 @@ class Job:
             images: the images
             ordered (False): whether the results must come in the images' order
         """
-        yield from self._collect(self.run_by.map(task, images, ordered), self.advance, False)
+        yield from self._collect(self.run_by.map(task, images, ordered), self.advance, True)
 
     def embed(
-        self, images: list[JobImage], advance: Advance | None = None, met_again: bool = False, angle: float = 0
+        self, images: list[JobImage], advance: Advance | None = None, report_skipped: bool = True, angle: float = 0
     ) -> Iterator[Embedded]:
         """Yields the images that can be used with their features, in order and embedded by this machine.
 
         Args:
             images: the images; those that cannot be used are noted in ``skipped``
             advance: what to call instead of ``advance``
-            met_again: whether another pass meets the same images, and notes those that cannot be used
+            report_skipped: False if a later pass over the same images reports those that cannot be used
             angle: degrees by which they are turned before
         """
         task = _Embed(self.reader, [angle])
-        yield from self._collect(self._local.map(task, images), advance or self.advance, met_again)
+        yield from self._collect(self._local.map(task, images), advance or self.advance, report_skipped)
 
     def _collect(
-        self, results: Results[JobImage, Result | Skipped], advance: Advance, met_again: bool
+        self, results: Results[JobImage, Result | Skipped], advance: Advance, report_skipped: bool
     ) -> Iterator[Result]:
         with closing(results):
             for image, result in results:
                 if not isinstance(result, Skipped):
                     yield result
-                elif not met_again:
+                elif report_skipped:
                     self.skip(image, result.reason)
                 advance(1)
 

@@ -50,7 +50,7 @@ def fitted_levels(job: Job, images: list[JobImage]) -> LevelScorer:
     if levels.needs_fit:
         sample = choose(images, FIT_IMAGES, job.seed)
         job.stage("fitting the components of the features")
-        fitted = [embedded.patches for embedded in job.embed(sample, advance=lambda count: None, met_again=True)]
+        fitted = [embedded.patches for embedded in job.embed(sample, advance=lambda count: None, report_skipped=False)]
         if not fitted:
             fitted = [embedded.patches for embedded in job.embed(images, advance=lambda count: None)]
         if not fitted:

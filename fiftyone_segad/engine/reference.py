@@ -192,7 +192,7 @@ def _advise_rotations(job: Job, levels: LevelScorer, images: list[JobImage], sco
     upright = {record.id: record.image_score for record in job.store.normals}
     turned = []
     sample = choose(images, _TURNED, job.seed + 1)
-    for embedded in job.embed(sample, advance=lambda count: None, met_again=True, angle=90):
+    for embedded in job.embed(sample, advance=lambda count: None, report_skipped=False, angle=90):
         segments = [level.segments for level in embedded.patches]
         _, scores = levels.fuse(score(levels.rows(embedded.patches), segments, embedded.image.path))
         turned.append(float(scores.max()))

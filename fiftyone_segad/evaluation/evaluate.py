@@ -243,19 +243,19 @@ def _warnings(results: AnomalyResults, truths: dict[str, Truth]) -> list[str]:
     unmarked = [image.id for image in images if not image.defective and truths[image.id].defect not in (None, GOOD)]
     if unmarked:
         warnings.append(
-            f"{counted(len(unmarked), 'sample has', 'samples have')} a defect type but no or an empty mask: taken as "
+            f"{pluralize(len(unmarked), 'sample has', 'samples have')} a defect type but no or an empty mask: taken as "
             f"normal; the first is {unmarked[0]}"
         )
     marked = [image.id for image in images if image.defective and truths[image.id].defect == GOOD]
     if marked:
         warnings.append(
-            f"{counted(len(marked), 'sample is', 'samples are')} called '{GOOD}' but the ground truth marks a defect: "
+            f"{pluralize(len(marked), 'sample is', 'samples are')} called '{GOOD}' but the ground truth marks a defect: "
             f"taken as anomalous; the first is {marked[0]}"
         )
     whole = [image.id for image in images if image.pixels.fp + image.pixels.tn == 0]
     if whole:
         warnings.append(
-            f"{counted(len(whole), 'sample is', 'samples are')} defective in every pixel by '{results.gt_field}'; if a "
+            f"{pluralize(len(whole), 'sample is', 'samples are')} defective in every pixel by '{results.gt_field}'; if a "
             f"value other than 0 is normal there, name it: dataset.mask_targets['{results.gt_field}'] = "
             "{1: 'background', 2: 'defect'}; "
             f"dataset.save(). The first is {whole[0]}"
@@ -263,7 +263,7 @@ def _warnings(results: AnomalyResults, truths: dict[str, Truth]) -> list[str]:
     if results.excluded:
         first = results.excluded[0]
         warnings.append(
-            f"{counted(len(results.excluded), 'sample was', 'samples were')} not evaluated (results.excluded); "
+            f"{pluralize(len(results.excluded), 'sample was', 'samples were')} not evaluated (results.excluded); "
             f"the first is {first['id']}: {first['reason']}"
         )
     coarse = resolution_warning(results)

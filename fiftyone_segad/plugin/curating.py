@@ -30,7 +30,7 @@ def has_images(ctx: foo.ExecutionContext, inputs: types.Object, time: Callable[[
     if images == 0:
         forms.stop(inputs, "empty", "There are no samples in the view", "Clear its filters")
         return False
-    inputs.view("count", types.Notice(label=f"{counted(images, 'image')} will be read{time(samples)}"))
+    inputs.view("count", types.Notice(label=f"{pluralize(images, 'image')} will be read{time(samples)}"))
     return True
 
 

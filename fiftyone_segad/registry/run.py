@@ -91,14 +91,14 @@ class Run:
 
     def __str__(self) -> str:
         lines = [
-            f"Run '{self.key}': {counted(self.scored, 'image')} scored by {self.method} with {self.embedder}"
-            + (f", {counted(self.normals, 'normal')}" if self.normals else ""),
+            f"Run '{self.key}': {pluralize(self.scored, 'image')} scored by {self.method} with {self.embedder}"
+            + (f", {pluralize(self.normals, 'normal')}" if self.normals else ""),
             f"  anomalous above {threshold_text(self.thresholds.image, self.thresholds.rule)}",
         ]
         lines += [f"  warning: {warning}" for warning in self.warnings]
         if self.skipped:
             lines.append(
-                f"  {counted(len(self.skipped), 'image')} skipped, tagged '{self.skipped_tag}' where in the dataset:"
+                f"  {pluralize(len(self.skipped), 'image')} skipped, tagged '{self.skipped_tag}' where in the dataset:"
             )
             lines += [f"    {entry['filepath']}: {entry['reason']}" for entry in self.skipped[:5]]
             if len(self.skipped) > 5:

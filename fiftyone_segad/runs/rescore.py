@@ -55,7 +55,7 @@ class ReviewReport:
 
     def __str__(self) -> str:
         lines = [
-            f"Run '{self.run.key}' has {counted(self.marked, 'mark')} in its bank; alarms gone: {len(self.cleared)}, "
+            f"Run '{self.run.key}' has {pluralize(self.marked, 'mark')} in its bank; alarms gone: {len(self.cleared)}, "
             f"new: {len(self.raised)}"
         ]
         if self.lost:

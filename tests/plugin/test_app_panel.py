@@ -21,7 +21,7 @@ import fiftyone_segad as segad
 from app_page import MINUTE, app_page, close, needs_chromium, open_dataset, select_first
 from conftest import ROOT
 from fiftyone_segad.plugin import execution
-from fiftyone_segad.review.triage import Triage, read_score_table
+from fiftyone_segad.review.triage import ScoreTable, read_score_table
 
 pytestmark = needs_chromium
 
@@ -52,7 +52,7 @@ def picture(page: Any, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def triage(page: Any, dataset: fo.Dataset) -> Triage:
+def triage(page: Any, dataset: fo.Dataset) -> ScoreTable:
     """A run that the panel shows after a reload."""
     page.get_by_text("No run yet").wait_for()
     page.get_by_role("button", name="Compute anomalies").click()
@@ -96,7 +96,7 @@ def wait_for_counts(page: Any, expected: dict[str, int]) -> None:
     assert counts(page) == expected
 
 
-def expected(triage: Triage, threshold: float) -> dict[str, int]:
+def expected(triage: ScoreTable, threshold: float) -> dict[str, int]:
     matrix = triage.confusion(threshold)
     return {
         "flagged": triage.flagged(threshold),
@@ -120,14 +120,16 @@ def slide(page: Any, share: float) -> float:
     return float(slider.locator("input").input_value())
 
 
-def test_counts_are_those_of_the_run(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+def test_counts_are_those_of_the_run(page: Any, dataset: fo.Dataset, triage: ScoreTable) -> None:
     threshold = segad.load_run(dataset, "segad").thresholds.image
     wait_for_counts(page, expected(triage, threshold))
     assert counts(page)["flagged"] == 5
 
 
 @pytest.mark.parametrize("words", COUNTS)
-def test_each_count_sets_the_grid_to_what_it_counts(page: Any, dataset: fo.Dataset, triage: Triage, words: str) -> None:
+def test_each_count_sets_the_grid_to_what_it_counts(
+    page: Any, dataset: fo.Dataset, triage: ScoreTable, words: str
+) -> None:
     count = counts(page)[words]
     page.get_by_role("button", name=f"1 {SINGULAR[words]}" if count == 1 else f"{count} {words}", exact=True).click()
     if count:
@@ -138,7 +140,7 @@ def test_each_count_sets_the_grid_to_what_it_counts(page: Any, dataset: fo.Datas
         page.get_by_text("There are none").first.wait_for()
 
 
-def test_a_bar_of_the_histogram_sets_the_grid(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+def test_a_bar_of_the_histogram_sets_the_grid(page: Any, dataset: fo.Dataset, triage: ScoreTable) -> None:
     _, bars = triage.histogram()
     totals = sum(bars.values())
     highest = int(np.flatnonzero(totals)[-1])
@@ -151,7 +153,7 @@ def test_a_bar_of_the_histogram_sets_the_grid(page: Any, dataset: fo.Dataset, tr
     wait_for_all(page, dataset)
 
 
-def test_uncertain_begins_at_the_threshold(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+def test_uncertain_begins_at_the_threshold(page: Any, dataset: fo.Dataset, triage: ScoreTable) -> None:
     page.get_by_role("button", name="Uncertain").click()
     threshold = segad.load_run(dataset, "segad").thresholds.image
     page.wait_for_function(  # the view bar names the first samples of the view
@@ -163,7 +165,7 @@ def test_uncertain_begins_at_the_threshold(page: Any, dataset: fo.Dataset, triag
     wait_for_all(page, dataset)
 
 
-def test_a_filter_of_the_sidebar_leaves_the_counts(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+def test_a_filter_of_the_sidebar_leaves_the_counts(page: Any, dataset: fo.Dataset, triage: ScoreTable) -> None:
     """They are of the run; a button clears the filter, which would hide some of what it has counted."""
     before = counts(page)
     page.locator('[data-cy="sidebar-field-arrow-enabled-split"]').click()
@@ -178,7 +180,7 @@ def test_a_filter_of_the_sidebar_leaves_the_counts(page: Any, dataset: fo.Datase
     wait_for_all(page, dataset)
 
 
-def test_the_slider_counts_without_writing(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+def test_the_slider_counts_without_writing(page: Any, dataset: fo.Dataset, triage: ScoreTable) -> None:
     before = segad.load_run(dataset, "segad").thresholds.image
     moved = slide(page, 0.3)
     assert moved < before
@@ -191,7 +193,7 @@ def test_the_slider_counts_without_writing(page: Any, dataset: fo.Dataset, triag
     page.get_by_role("button", name="5 flagged").wait_for()
 
 
-def test_why_shows_crops_of_the_sample_and_of_normal_images(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+def test_why_shows_crops_of_the_sample_and_of_normal_images(page: Any, dataset: fo.Dataset, triage: ScoreTable) -> None:
     page.get_by_role("button", name="Highest").click()
     page.get_by_text("Select", exact=True).first.wait_for(state="attached")  # the view has as many samples as before
     select_first(page)
@@ -207,7 +209,7 @@ def test_why_shows_crops_of_the_sample_and_of_normal_images(page: Any, dataset: 
     picture(page, "4-why")
 
 
-def test_a_crop_of_a_normal_image_opens_it(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+def test_a_crop_of_a_normal_image_opens_it(page: Any, dataset: fo.Dataset, triage: ScoreTable) -> None:
     highest = dataset[triage.choose("highest", 0)[0]]
     near = segad.explain_sample(dataset, "segad", highest.id, max_segments=1)[0].neighbours[0]
     page.locator('img[src^="data:image/jpeg"]').nth(1).click()
@@ -218,7 +220,7 @@ def test_a_crop_of_a_normal_image_opens_it(page: Any, dataset: fo.Dataset, triag
     page.locator('[data-cy="modal"]').wait_for(state="detached")
 
 
-def test_the_review_is_one_click_away(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+def test_the_review_is_one_click_away(page: Any, dataset: fo.Dataset, triage: ScoreTable) -> None:
     """The sample that the explanation was asked for is still selected."""
     page.get_by_role("button", name="Normal", exact=True).click()
     page.get_by_text("1 selected sample").wait_for()
@@ -236,7 +238,7 @@ def test_the_review_is_one_click_away(page: Any, dataset: fo.Dataset, triage: Tr
     assert segad.list_marks(dataset, "segad") == []
 
 
-def test_apply_writes_the_threshold(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+def test_apply_writes_the_threshold(page: Any, dataset: fo.Dataset, triage: ScoreTable) -> None:
     flagged = triage.flagged(slide(page, 0.5))
     assert flagged > 5
     page.get_by_role("button", name=f"{flagged} flagged").wait_for()
@@ -248,7 +250,7 @@ def test_apply_writes_the_threshold(page: Any, dataset: fo.Dataset, triage: Tria
     page.get_by_role("button", name=re.compile("^Apply")).wait_for(state="detached")
 
 
-def test_regions_and_groups_open_in_the_grid(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+def test_regions_and_groups_open_in_the_grid(page: Any, dataset: fo.Dataset, triage: ScoreTable) -> None:
     dataset.reload()
     page.get_by_role("button", name="Regions").click()
     page.get_by_text(f"{len(dataset.to_patches('segad_regions'))} patches").first.wait_for()
@@ -258,7 +260,7 @@ def test_regions_and_groups_open_in_the_grid(page: Any, dataset: fo.Dataset, tri
     wait_for_all(page, dataset)
 
 
-def test_a_kind_of_defect_opens_in_the_grid(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+def test_a_kind_of_defect_opens_in_the_grid(page: Any, dataset: fo.Dataset, triage: ScoreTable) -> None:
     row = page.get_by_role("row").filter(has_text="scratch")
     assert row.inner_text().split()[1] == str(len(dataset.match(F("defect.label") == "scratch")))
     row.get_by_role("button").last.click()
@@ -267,7 +269,7 @@ def test_a_kind_of_defect_opens_in_the_grid(page: Any, dataset: fo.Dataset, tria
     page.get_by_text(f"{len(dataset)} samples").first.wait_for()
 
 
-def test_a_point_of_a_curve_moves_the_threshold(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+def test_a_point_of_a_curve_moves_the_threshold(page: Any, dataset: fo.Dataset, triage: ScoreTable) -> None:
     page.get_by_text("Curves", exact=True).click()
     page.locator(".scatterlayer .point").first.wait_for()
     page.locator(".scatterlayer .trace").first.locator(".point").nth(2).click(force=True)
@@ -279,7 +281,7 @@ def test_a_point_of_a_curve_moves_the_threshold(page: Any, dataset: fo.Dataset, 
     page.get_by_role("button", name="Apply").wait_for(state="detached")
 
 
-def test_segments_are_plotted_and_open_as_patches(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+def test_segments_are_plotted_and_open_as_patches(page: Any, dataset: fo.Dataset, triage: ScoreTable) -> None:
     page.get_by_text("Segments", exact=True).click()
     page.get_by_role("button", name="Plot the segments").click()
     page.get_by_text("Key of the plot").first.wait_for(timeout=5 * MINUTE)
@@ -295,14 +297,14 @@ def test_segments_are_plotted_and_open_as_patches(page: Any, dataset: fo.Dataset
     page.get_by_role("button", name="All").click()
 
 
-def test_a_reload_keeps_the_tab_and_the_run(page: Any, triage: Triage) -> None:
+def test_a_reload_keeps_the_tab_and_the_run(page: Any, triage: ScoreTable) -> None:
     page.reload()
     page.get_by_text("draw around several").wait_for()
     page.get_by_text("Scores", exact=True).click()
     page.get_by_text("Threshold", exact=True).wait_for()
 
 
-def test_what_runs_and_what_failed_is_shown_in_every_tab(page: Any, dataset: fo.Dataset, triage: Triage) -> None:
+def test_what_runs_and_what_failed_is_shown_in_every_tab(page: Any, dataset: fo.Dataset, triage: ScoreTable) -> None:
     """Another process works on the dataset; two pages look on, and one of them cancels."""
     other = open_dataset(page.context.new_page(), NAME)
     ended = threading.Event()

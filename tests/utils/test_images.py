@@ -320,7 +320,7 @@ def test_large_images_are_not_all_decoded_ahead(
         Image.new("RGB", (40, 25)).save(path)
     seen: list[str] = []
     monkeypatch.setattr(images, "PIXELS_AHEAD", budget)
-    monkeypatch.setattr(images, "try_image", lambda path: seen.append(path) or read_image(path))
+    monkeypatch.setattr(images, "read_image_or_error", lambda path: seen.append(path) or read_image(path))
     following = read_ahead(paths, workers=2)
     next(following)
     time.sleep(0.2)  # what the threads were given they have begun now

@@ -216,7 +216,7 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object, images: int) ->
         for name in EXECUTORS:
             executors.add_choice(name, label=EXECUTOR_LABELS[name])
         inputs.enum("executor", executors.values(), default="local", label="Runs on", view=executors)
-    inputs.view("count", types.Notice(label=f"{counted(images, 'image')} will be scored{_estimate(ctx)}"))
+    inputs.view("count", types.Notice(label=f"{pluralize(images, 'image')} will be scored{_estimate(ctx)}"))
 
 
 def _estimate(ctx: foo.ExecutionContext) -> str:

@@ -75,7 +75,7 @@ class EvaluateAnomalies(foo.Operator):
 def _extent(ctx: foo.ExecutionContext, key: str) -> str:
     """How many samples are evaluated, and how long it takes."""
     samples = ctx.target_view()
-    label = f"{counted(len(samples), 'sample')}; those that the run did not score are left out"
+    label = f"{pluralize(len(samples), 'sample')}; those that the run did not score are left out"
     fields = forms.truth_choices(ctx.dataset)
     if not fields:
         return label

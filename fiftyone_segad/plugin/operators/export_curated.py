@@ -151,7 +151,7 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
 def _extent(ctx: foo.ExecutionContext, usual: str) -> str:
     """How many samples are exported, how long it takes, and how large the folder will be."""
     samples, params = ctx.target_view(), ctx.params
-    label = f"Their files stay as they are. {counted(len(samples), 'sample')} will be exported"
+    label = f"Their files stay as they are. {pluralize(len(samples), 'sample')} will be exported"
     key = forms.text(params, "key", usual)
     try:
         run = None if key in (None, _NONE) else load_run(ctx.dataset, key)

@@ -81,7 +81,7 @@ def _add_marks(ctx: foo.ExecutionContext, inputs: types.Object, key: str) -> Non
     count = len(list_marks(ctx.dataset, key, NORMAL))
     marks = pluralize(count, "mark says", "marks say")
     label = f"{marks} 'normal'; the run will know these, and no others"
-    extent = f"{counted(run.scored, 'image')} will be scored again{times.rescoring(ctx.dataset, run)}"
+    extent = f"{pluralize(run.scored, 'image')} will be scored again{times.rescoring(ctx.dataset, run)}"
     inputs.view("marks", types.Notice(label=f"{label}. {extent}"))
 
 
@@ -90,7 +90,7 @@ def _listed(dataset: fo.Dataset, report: ReviewReport) -> str:
     chosen = dataset.select(report.lost_ids[:_SHOWN], ordered=True)
     lost = Counter(defect.sample_id for defect in report.lost)
     pairs = zip(*chosen.values(["id", "filepath"]), strict=True)
-    return "\n\n".join(f"{path}: {counted(lost[id], 'defect')}" for id, path in pairs)
+    return "\n\n".join(f"{path}: {pluralize(lost[id], 'defect')}" for id, path in pairs)
 
 
 def _outputs(result: dict[str, Any]) -> types.Property:

@@ -47,13 +47,13 @@ class SelectCoreset(foo.Operator):
         if tag and (tagged := len(ctx.dataset.match_tags(tag))):
             inputs.view(
                 "tagged",
-                types.Warning(label=f"{counted(tagged, 'sample has', 'samples have')} the tag '{tag}' already"),
+                types.Warning(label=f"{pluralize(tagged, 'sample has', 'samples have')} the tag '{tag}' already"),
             )
         forms.choose_embedder(ctx, inputs, description="As of the run to come")
         if count:
             paths = normals.select(ctx.dataset, ctx.params)
             time = forms.reading_time(lambda: paths.values("filepath"), ctx.params, "reference", work=2.0)
-            inputs.view("count", types.Notice(label=f"{counted(count, 'image')} will be read{time}"))
+            inputs.view("count", types.Notice(label=f"{pluralize(count, 'image')} will be read{time}"))
         return types.Property(inputs, view=types.View(label="Choose the normals that cover a set best"))
 
     def resolve_execution_options(self, ctx: foo.ExecutionContext) -> foo.ExecutionOptions:

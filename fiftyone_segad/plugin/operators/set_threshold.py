@@ -122,7 +122,7 @@ def _preview(dataset: fo.Dataset, run: Run, rule: str | float) -> tuple[str, lis
     flagged = int((scores > thresholds.image).sum())
     now = int((scores > run.thresholds.image).sum())
     label = f"{flagged:,} of {len(scores):,} images would be flagged, those above {thresholds.image:.4g} (now {now:,})"
-    return f"{label}. {counted(run.scored, 'image')} will be rewritten{times.threshold(run, flagged)}", notes
+    return f"{label}. {pluralize(run.scored, 'image')} will be rewritten{times.threshold(run, flagged)}", notes
 
 
 def _rule(params: dict[str, Any]) -> str | float | None:

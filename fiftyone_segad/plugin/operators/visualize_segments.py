@@ -74,7 +74,7 @@ def _add_time(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
     scored = ctx.dataset.exists(run.field("score")).limit(forms.whole(ctx.params, "max_images", MAX_IMAGES, low=1))
     paths = scored.values("filepath")
     time = forms.reading_time(lambda: paths, ctx.params, run.method, run=run)
-    inputs.view("count", types.Notice(label=f"{counted(len(paths), 'image')} will be read{time}"))
+    inputs.view("count", types.Notice(label=f"{pluralize(len(paths), 'image')} will be read{time}"))
 
 
 def _outputs(result: dict[str, Any]) -> types.Property:

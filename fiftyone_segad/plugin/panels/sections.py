@@ -103,7 +103,7 @@ def add_head(panel: types.Object, shown: Shown, choose_run: Handler, choose_tab:
         runs.add_choice(key, label=key)
     panel.enum("run", runs.values(), label="Run", view=runs, on_change=choose_run)
     panel.md(
-        f"{counted(run.scored, 'image')} by **{run.method}** with **{run.embedder}**; threshold in force "
+        f"{pluralize(run.scored, 'image')} by **{run.method}** with **{run.embedder}**; threshold in force "
         f"{threshold_text(run.thresholds.image, run.thresholds.rule)}",
         name="about",
     )
