@@ -54,6 +54,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/check_house.py
 
 audit: $(VENV)/installed
 	$(PYTHON) -m venv .audit # apart, so that what audits is not audited

@@ -25,7 +25,7 @@ class Remembering(EfficientNetEmbedder):
 
 
 def remember() -> None:
-    """Puts it in the place of the default embedder, for this process."""
+    """Put it in the place of the default embedder, for this process."""
     factory.EMBEDDERS["efficientnet"] = Remembering
 
 

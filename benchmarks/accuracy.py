@@ -128,7 +128,7 @@ def measure_apart(folder: Path, name: str) -> dict[str, Any]:
 
 
 def measure(folder: Path, name: str) -> dict[str, Any]:
-    """Runs and evaluates one row."""
+    """Run and evaluates one row."""
     import fiftyone as fo
     from fiftyone import ViewField as F
 
@@ -182,7 +182,7 @@ def bank_rows(store: RunStore) -> int | None:
 
 
 def tables(figures: Figures) -> str:
-    """The Markdown file of all figures."""
+    """Return the Markdown file of all figures."""
     parts = ["# Accuracy and cost", "Made by `python benchmarks/accuracy.py`.", LEGEND]
     for folder, rows in figures.items():
         shown = [rows[name] for name in ROWS if name in rows]
@@ -191,7 +191,7 @@ def tables(figures: Figures) -> str:
 
 
 def heading(folder: str, row: dict[str, Any]) -> str:
-    """The title of a folder's table."""
+    """Return the title of a folder's table."""
     return (
         f"## {folder}\n\n{row['train_images']} images to train on; {row['n_normal']} good and {row['n_anomalous']} "
         "defective ones to test on."
@@ -199,22 +199,22 @@ def heading(folder: str, row: dict[str, Any]) -> str:
 
 
 def table_head() -> str:
-    """The first two lines of a table."""
+    """Return the first two lines of a table."""
     return f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}"
 
 
 def table_row(row: dict[str, Any]) -> str:
-    """A line of a table."""
+    """Return a line of a table."""
     return f"| {' | '.join(show(row) for show in COLUMNS.values())} |"
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A figure as the table shows it; one that does not exist is a dash."""
+    """Return a figure as the table shows it; one that does not exist is a dash."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def interval(row: dict[str, Any], name: str) -> str:
-    """A figure with its interval."""
+    """Return a figure with its interval."""
     bounds = row["intervals"].get(name)
     return number(row[name]) + (f" [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else "")
 

@@ -82,7 +82,7 @@ class Split:
 
 
 def main() -> None:
-    """Prints and writes the table."""
+    """Print and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="*", default=FOLDERS)
     parser.add_argument("--splits", type=int, default=200)
@@ -159,7 +159,7 @@ def split(levels: Sequence[Level], normals: Images, test: Images, seed: int) -> 
 
 
 def table_row(folder: str, asked: float, splits: Sequence[Split]) -> str:
-    """A line of the table."""
+    """Return a line of the table."""
     thresholds = [conformal_threshold(each.calibration_images, asked) for each in splits]
     pairs = list(zip(splits, thresholds, strict=True))
     shares = np.array([(each.unseen > threshold).mean() for each, threshold in pairs])
@@ -172,7 +172,7 @@ def table_row(folder: str, asked: float, splits: Sequence[Split]) -> str:
 
 
 def supported(normals: int, asked: float) -> float:
-    """The share that a conformal threshold from so many normal images stands for."""
+    """Return the share that a conformal threshold from so many normal images stands for."""
     return max(int(asked * (normals + 1) + 1e-9), 1) / (normals + 1)
 
 

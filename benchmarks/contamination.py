@@ -103,7 +103,7 @@ def rows_of(folder: Path) -> list[str]:
 
 
 def measure(folder: Path, name: str, draws: int) -> list[str]:
-    """A row of the table."""
+    """Return a row of the table."""
     dataset = segad.load_mvtec(folder)
     train = dataset.match(F("split") == "train").values("id")
     bad = dataset.match((F("split") == "test") & (F("defect.label") != GOOD)).values("id")

@@ -44,7 +44,7 @@ there is nothing to choose."""
 
 
 def main() -> None:
-    """Prints the table and writes it to the file."""
+    """Print the table and writes it to the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path, default=[DATA / name for name in COUNTS])
     parser.add_argument("--random", type=int, default=2, help="random choices of each number")
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def table(folder: Path, times: int) -> str:
-    """The table of one folder."""
+    """Return the table of one folder."""
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["FIFTYONE_SEGAD_DIR"] = scratch
         dataset = segad.load_mvtec(folder)
@@ -95,7 +95,7 @@ def sampled(ids: Sequence[str], k: int, times: int) -> list[list[str]]:
 
 
 def row(test: Any, options: dict[str, int], k: int, chosen: list[list[str]], drawn: list[list[str]]) -> str:
-    """A line of the table."""
+    """Return a line of the table."""
     figures = [measure(test, options, ids) for ids in [*chosen, *drawn]]
     ours, theirs = figures[: len(chosen)], figures[len(chosen) :]
     aurocs = [each["image_auroc"] for each in theirs]

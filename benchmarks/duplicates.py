@@ -75,12 +75,12 @@ def main() -> None:
 
 
 def number(file: Path) -> int:
-    """The number in a file's name."""
+    """Return the number in a file's name."""
     return int(file.stem.split("_")[-1])
 
 
 def named_groups(files: Sequence[Path]) -> list[list[str]]:
-    """The pictures of one part by the names of the files, which are in the order of their numbers."""
+    """Return the pictures of one part by the names of the files, which are in the order of their numbers."""
     groups = [[files[0].name]]
     for before, file in itertools.pairwise(files):
         sizes = [np.array(read_header(str(each)).size) for each in (before, file)]

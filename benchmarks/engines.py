@@ -37,7 +37,7 @@ PAUSE = 0.3
 
 
 def main() -> None:
-    """Prints the tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
@@ -117,7 +117,7 @@ def compare_torch(rounds: int) -> None:
 
 
 def stage_ends(network: Any) -> dict[int, int]:
-    """The stage whose last block a block is, by the block's number: widths change from stage to stage."""
+    """Return the stage whose last block a block is, by the block's number: widths change from stage to stage."""
     widths = [block._project_conv.out_channels for block in network._blocks]
     last = [number for number, width in enumerate(widths) if widths[number + 1 : number + 2] != [width]]
     return {number: stage for stage, number in enumerate(last)}
@@ -135,7 +135,7 @@ def in_turns(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[
 
 
 def ratio(seconds: list[float], base: list[float]) -> str:
-    """How many times as fast ``base`` is."""
+    """Return how many times as fast ``base`` is."""
     return f"{statistics.median(a / b for a, b in zip(seconds, base, strict=True)):.2f}"
 
 

@@ -95,7 +95,7 @@ def metrics_at_hand(dataset: fo.Dataset, subset: int) -> int:
 
 
 def stored(dataset: fo.Dataset, subset: int) -> int:
-    """The same, with fields, error maps and FiftyOne's evaluation of the images on the dataset."""
+    """Return the same, with fields, error maps and FiftyOne's evaluation of the images on the dataset."""
     return len(segad.evaluate_anomalies(dataset, key=KEY, eval_key="ours", overwrite=True, progress=False).images)
 
 
@@ -185,7 +185,7 @@ def main() -> None:
 
 
 def write(figures: Row) -> None:
-    """Writes both files."""
+    """Write both files."""
     FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
     parts = ["# Evaluation", "Made by `python benchmarks/evaluation.py`."]
     if "speed" in figures:
@@ -199,7 +199,7 @@ def write(figures: Row) -> None:
 
 
 def speed(images: int, subset: int, rounds: int) -> Row:
-    """Times all rows in turns on a dataset that is made for it."""
+    """Time all rows in turns on a dataset that is made for it."""
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch, stores_in(Path(scratch) / "runs"):
         dataset = make_dataset(Path(scratch), images)
@@ -228,7 +228,7 @@ def stores_in(folder: Path) -> Iterator[None]:
 
 
 def make_dataset(folder: Path, images: int) -> fo.Dataset:
-    """Makes a dataset of normal and defective images in turn, with a run. All share one picture, which nobody reads."""
+    """Make a dataset of normal and defective images in turn, with a run. All share one picture, which nobody reads."""
     picture = folder / "picture.png"
     Image.new("L", (SIZE, SIZE), 128).save(picture)
     dataset = fo.Dataset()
@@ -284,7 +284,7 @@ def make_scores(id: str, mask: NDArray[np.uint8] | None, random: np.random.Gener
 
 
 def measure_apart(name: str, dataset: str, subset: int) -> Row:
-    """Times a row in a process of its own."""
+    """Time a row in a process of its own."""
     command = [sys.executable, __file__, "--measure", name, dataset, str(subset)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     row: Row = json.loads(done.stdout.splitlines()[-1])
@@ -293,7 +293,7 @@ def measure_apart(name: str, dataset: str, subset: int) -> Row:
 
 
 def measure(name: str, dataset_name: str, subset: str) -> Row:
-    """Times a row here."""
+    """Time a row here."""
     dataset = fo.load_dataset(dataset_name)
     imported = peak_mib()
     all_before, own_before, start = machine_cpu(), time.process_time(), time.perf_counter()
@@ -321,7 +321,7 @@ def peak_mib() -> float:
 
 
 def speed_section(figures: Row) -> list[str]:
-    """The part of the Markdown file about speed."""
+    """Return the part of the Markdown file about speed."""
     measured: Rounds = figures["rounds"]
     legend = SPEED.format(
         **{name: figures[name] for name in ("images", "subset", "load", "cores")},
@@ -343,7 +343,7 @@ def speed_section(figures: Row) -> list[str]:
 
 
 def speed_cells(rounds: list[Row]) -> list[str]:
-    """A line of the table, without its name."""
+    """Return a line of the table, without its name."""
     middle = {name: statistics.median(row[name] for row in rounds) for name in rounds[0]}
     return [
         str(rounds[0]["images"]),
@@ -366,7 +366,7 @@ def per_image(row: Row) -> float:
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
-    """The median, with the lowest and highest value if there are several."""
+    """Return the median, with the lowest and highest value if there are several."""
     shown = f"{statistics.median(values):.{digits}f}"
     return f"{shown} [{min(values):.{digits}f}, {max(values):.{digits}f}]" if len(values) > 1 else shown
 
@@ -375,7 +375,7 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
 
 
 def agreement(folder: Path, python: str) -> Row:
-    """Evaluates a folder here, and its maps and masks with anomalib."""
+    """Evaluate a folder here, and its maps and masks with anomalib."""
     versions = subprocess.run([python, "-c", VERSIONS], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     with tempfile.TemporaryDirectory() as scratch, stores_in(Path(scratch) / "runs"):
         dataset = segad.load_mvtec(of_one_size(folder, Path(scratch) / "resized"))
@@ -392,7 +392,7 @@ def agreement(folder: Path, python: str) -> Row:
 
 
 def of_one_size(folder: Path, copies: Path) -> Path:
-    """The folder, or a copy of it with images and masks resized, if they have several sizes."""
+    """Return the folder, or a copy of it with images and masks resized, if they have several sizes."""
     files = [file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES]
     if len({read_header(str(file)).size for file in files}) == 1:
         return folder
@@ -409,7 +409,7 @@ def of_one_size(folder: Path, copies: Path) -> Path:
 
 
 def evaluate(test: fo.DatasetView, run: Run, folder: Path) -> Row:
-    """Evaluates a run, and writes its maps, masks and image scores to a folder for anomalib."""
+    """Evaluate a run, and writes its maps, masks and image scores to a folder for anomalib."""
     start = time.perf_counter()
     results = segad.evaluate_anomalies(test, key=KEY)
     figures: Row = results.metrics()
@@ -431,7 +431,7 @@ def evaluate(test: fo.DatasetView, run: Run, folder: Path) -> Row:
 
 
 def agreement_section(figures: dict[str, Row]) -> list[str]:
-    """The part of the Markdown file about agreement."""
+    """Return the part of the Markdown file about agreement."""
     versions = " and ".join(sorted({row["versions"] for row in figures.values()}))
     parts = ["## Agreement with anomalib", AGREEMENT.format(common=COMMON_SIZE, versions=versions)]
     for folder, row in figures.items():
@@ -448,7 +448,7 @@ def agreement_section(figures: dict[str, Row]) -> list[str]:
 
 
 def agreement_rows(ours: Row, theirs: Row) -> list[list[str]]:
-    """The lines of a table."""
+    """Return the lines of a table."""
     rows = [[title, *compared(ours[name], theirs[name])] for name, title in METRICS.items()]
     pairs = zip(ours["aupimo_images"], theirs["aupimo_images"], strict=True)
     largest = max((pair for pair in pairs if None not in pair), key=lambda pair: abs(pair[0] - pair[1]))
@@ -464,7 +464,7 @@ def compared(ours: float, theirs: float) -> list[str]:
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
+    """Return a table."""
     return "\n".join([f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *(f"| {' | '.join(r)} |" for r in rows)])
 
 

@@ -26,7 +26,7 @@ FIELDS = ("anomaly", "truth")
 
 
 def main() -> None:
-    """Computes the metrics and prints them."""
+    """Compute the metrics and prints them."""
     folder = Path(sys.argv[1])
     anomalib = importlib.import_module("anomalib.metrics")
     maps, masks, scores = (np.load(folder / f"{name}.npy") for name in ("maps", "masks", "scores"))
@@ -67,13 +67,13 @@ def batch(anomaly: NDArray[np.floating], truth: NDArray[np.bool_]) -> SimpleName
 
 
 def value(metric: Any, items: SimpleNamespace) -> float:
-    """What a metric is of all items."""
+    """Return what a metric is of all items."""
     metric.update(items)
     return float(metric.compute())
 
 
 def aupimo(metric: Any, pixels: SimpleNamespace) -> list[float | None]:
-    """The AUPIMO of each image; None of normal ones."""
+    """Return the AUPIMO of each image; None of normal ones."""
     metric.update(pixels)
     _, result = metric.compute()
     return [None if np.isnan(each) else float(each) for each in result.aupimos.tolist()]

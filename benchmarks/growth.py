@@ -24,7 +24,7 @@ NORMALS = 50
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, nargs="+", default=[500, 10_000])
     parser.add_argument("--input-size", type=int, default=128)
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def make_images(folder: Path, count: int, side: int) -> None:
-    """Writes textures that all differ; one in twenty has a bright spot."""
+    """Write textures that all differ; one in twenty has a bright spot."""
     random = np.random.default_rng(0)
     for number in range(count):
         coarse = Image.fromarray(random.integers(80, 170, (24, 24, 3), dtype=np.uint8))

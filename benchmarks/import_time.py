@@ -26,7 +26,7 @@ _TIMED = "import time; start = time.perf_counter(); {}; print(time.perf_counter(
 
 
 def seconds(code: str) -> float:
-    """How long a statement takes in a new process."""
+    """Return how long a statement takes in a new process."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _TIMED.format(code)],
         capture_output=True,

@@ -190,7 +190,7 @@ def probe(python: str | None) -> str:
 
 
 def task_of(folder: Path, normals: int, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Truth]]:
-    """What both sides are to do with a folder, and the ground truth of its test images by path.
+    """Return what both sides are to do with a folder, and the ground truth of its test images by path.
 
     Raises:
         ValueError: if it has fewer normal images than asked for
@@ -232,7 +232,7 @@ def compare(python: str, task: dict[str, Any], truths: dict[str, Truth], count: 
 
 
 def measure_apart(command: Sequence[str], task: dict[str, Any], scratch: str) -> dict[str, Any]:
-    """Gives a task to a process of its own."""
+    """Give a task to a process of its own."""
     file = Path(scratch) / "task.json"
     file.write_text(json.dumps(task))
     with tempfile.TemporaryDirectory(dir=scratch) as runs:
@@ -263,7 +263,7 @@ def log(name: str, row: dict[str, Any]) -> None:
 
 
 def measure(task: dict[str, Any]) -> dict[str, Any]:
-    """Runs the reference method on a new dataset, through the public function, and evaluates it."""
+    """Run the reference method on a new dataset, through the public function, and evaluates it."""
     stages = Stages()
     with loaded(Path(task["folder"])) as dataset:
         normals = dataset.select_by("filepath", task["normals"])
@@ -318,7 +318,7 @@ class Stages(logging.Handler):
 
 @contextmanager
 def loaded(folder: Path) -> Iterator[fo.Dataset]:
-    """A dataset of a folder, which is deleted afterwards."""
+    """Return a dataset of a folder, which is deleted afterwards."""
     dataset = segad.load_mvtec(folder)
     try:
         yield dataset
@@ -380,7 +380,7 @@ def peak_mib() -> float:
 
 
 def title(versions: str, task: dict[str, Any], rounds: Rounds) -> str:
-    """What comes before the tables."""
+    """Return what comes before the tables."""
     legend = LEGEND.format(
         anomalib=versions,
         coreset=task["coreset"],
@@ -396,7 +396,7 @@ def title(versions: str, task: dict[str, Any], rounds: Rounds) -> str:
 
 
 def section(folder: str, task: dict[str, Any], rounds: Rounds) -> str:
-    """The tables of one folder."""
+    """Return the tables of one folder."""
     rows = [[name, *(show(middle(each)) for show in COLUMNS.values())] for name, each in rounds.items()]
     ratios = [
         [name, *(spread(list(map(ratio, rounds[name], rounds[ANOMALIB]))) for ratio in RATIOS.values())]
@@ -414,7 +414,7 @@ def section(folder: str, task: dict[str, Any], rounds: Rounds) -> str:
 
 
 def middle(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The medians of what was measured in several rounds."""
+    """Return the medians of what was measured in several rounds."""
     first = rounds[0]
     return {
         name: statistics.median(each[name] for each in rounds) if isinstance(value, float) else value
@@ -423,13 +423,13 @@ def middle(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def spread(values: Sequence[float]) -> str:
-    """The median, with the lowest and highest value if there are several."""
+    """Return the median, with the lowest and highest value if there are several."""
     shown = f"{statistics.median(values):.2f}"
     return f"{shown} [{min(values):.2f}, {max(values):.2f}]" if len(values) > 1 else shown
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
+    """Return a table."""
     return "\n".join([f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *(f"| {' | '.join(r)} |" for r in rows)])
 
 
@@ -444,7 +444,7 @@ def rate(images: int, seconds: float | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """A metric; one that does not exist is a dash."""
+    """Return a metric; one that does not exist is a dash."""
     return "-" if value is None else f"{value:.3f}"
 
 

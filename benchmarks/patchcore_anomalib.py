@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def copy_weights(network: torch.nn.Module, file: str) -> int:
-    """Copies the weights tensor by tensor, in order: the names differ, order and shapes do not.
+    """Copy the weights tensor by tensor, in order: the names differ, order and shapes do not.
 
     Returns:
         how many tensors were copied: all of the network's
@@ -93,7 +93,7 @@ def copy_weights(network: torch.nn.Module, file: str) -> int:
 
 
 def batches(paths: Sequence[str], size: int, threads: int) -> Iterator[torch.Tensor]:
-    """Yields the images as the network takes them; threads decode ahead."""
+    """Yield the images as the network takes them; threads decode ahead."""
     with ThreadPoolExecutor(threads) as pool:
         decoded = pool.map(lambda path: read(path, size), paths)
         for start in range(0, len(paths), BATCH):
@@ -102,7 +102,7 @@ def batches(paths: Sequence[str], size: int, threads: int) -> Iterator[torch.Ten
 
 
 def read(path: str, size: int) -> NDArray[np.uint8]:
-    """Decodes an image and resizes it as the embedder `efficientnet` does: to means of areas where it shrinks."""
+    """Decode an image and resizes it as the embedder `efficientnet` does: to means of areas where it shrinks."""
     with Image.open(path) as file:
         image = file.convert("RGB")
     shrinks = size <= min(image.size)

@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def add_copies(dataset: fo.Dataset, images: int, folder: Path) -> None:
-    """Adds changed copies of the test images until there is a number of these."""
+    """Add changed copies of the test images until there is a number of these."""
     originals = list(dataset.match(F("split") == "test"))
     if images > WAYS * len(originals):
         raise SystemExit(f"--images {images}: there are {WAYS * len(originals)} different ones at most")
@@ -71,7 +71,7 @@ def add_copies(dataset: fo.Dataset, images: int, folder: Path) -> None:
 
 
 def measure(dataset: fo.Dataset, regions: int, whole: int | None) -> None:
-    """Runs, marks, rescores and runs again."""
+    """Run, marks, rescores and runs again."""
     normals = dataset.match(F("split") == "train")
     test = dataset.match(F("split") == "test")
     segad.compute_segment_anomalies(test, reference=normals, progress=False)
@@ -96,7 +96,7 @@ def timed(work: Callable[[], Any]) -> tuple[float, float]:
 
 
 def state(test: fo.DatasetView) -> Any:
-    """What must be the same."""
+    """Return what must be the same."""
     return segad.load_run(test, "segad").thresholds, test.values("segad_score"), test.values("segad_pred.label")
 
 

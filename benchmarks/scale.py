@@ -34,7 +34,7 @@ WORK = ("decode", "embed", "search", "map")
 
 
 def main() -> None:
-    """Prints the costs."""
+    """Print the costs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--normals", type=int, default=100)
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def make_images(folder: Path, count: int, side: int) -> list[str]:
-    """Writes images that differ from each other: mirrored and turned bricks, each with noise of its own."""
+    """Write images that differ from each other: mirrored and turned bricks, each with noise of its own."""
     make_category(folder / "brick", "brick")
     cells = [np.asarray(Image.open(file).convert("L")) for file in sorted(folder.glob("brick/train/good/*"))]
     random = np.random.default_rng(0)
@@ -71,7 +71,7 @@ def make_images(folder: Path, count: int, side: int) -> list[str]:
 
 
 def report(run: segad.Run, processor: float, paths: list[str], options: argparse.Namespace) -> None:
-    """Prints what one image cost, and what the target would.
+    """Print what one image cost, and what the target would.
 
     Processor time, which other work on the machine hardly changes, is that of the whole run: index, maps and fields are
     in it, so that it is too high rather than too low.

@@ -29,7 +29,7 @@ SIZES = (8192, 25_600, 65_536, BANK_ROWS)
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=SCREW)
     parser.add_argument("--normals", type=int, default=100)
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def stacked(levels: LevelScorer, images: list[list[Patches]], number: int) -> NDArray[np.float32]:
-    """The rows of one level of several images."""
+    """Return the rows of one level of several images."""
     return np.concatenate([levels.rows(image)[number] for image in images])
 
 

@@ -51,7 +51,7 @@ print(segments.outliers()["filename_outlier"].tolist())
 
 
 def main() -> None:
-    """Prints the ratios."""
+    """Print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("image", type=Path, nargs="?", default=IMAGE)
     parser.add_argument("--grid", type=int, default=7)
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def compare(name: str, ours: Callable[[], None], theirs: Callable[[], None], rounds: int) -> None:
-    """Times two functions in turns after one turn that does not count, and prints a row."""
+    """Time two functions in turns after one turn that does not count, and prints a row."""
     times = [(timed(ours), timed(theirs)) for _ in range(rounds + 1)][1:]
     ratio = statistics.median(b / a for a, b in times)
     middle = [statistics.median(column) for column in zip(*times, strict=True)]
@@ -99,7 +99,7 @@ def timed(work: Callable[[], None]) -> float:
 
 
 def run(command: list[str]) -> None:
-    """Runs a process to its end, its output thrown away."""
+    """Run a process to its end, its output thrown away."""
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

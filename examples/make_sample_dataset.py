@@ -21,7 +21,7 @@ from fiftyone_segad.data.sample_data import CATEGORIES, make_category
 
 
 def main() -> None:
-    """Makes the categories that the command line names."""
+    """Make the categories that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--categories", nargs="+", choices=CATEGORIES, default=list(CATEGORIES))

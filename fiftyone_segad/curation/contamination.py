@@ -63,7 +63,7 @@ def find_contamination(
     progress: Progress = None,
     seed: int = 0,
 ) -> fo.DatasetView:
-    """Looks for images among supposed normals that do not belong there, each compared with all others.
+    """Look for images among supposed normals that do not belong there, each compared with all others.
 
     Three fields replace those of the call before; ``delete_curation`` removes them:
 

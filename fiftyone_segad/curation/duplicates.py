@@ -114,7 +114,7 @@ def find_duplicates(
     num_workers: int | None = None,
     progress: Progress = None,
 ) -> Duplicates:
-    """Finds images that show the same, and those that are both in train and test.
+    """Find images that show the same, and those that are both in train and test.
 
     Nothing is written without a ``key``. With one, the fields ``<key>_group``, ``_kind`` and ``_leak`` replace those of
     the call before; ``delete_curation`` removes them.
@@ -186,7 +186,7 @@ class ImageReader:
         self._parts: list[Part] = []
 
     def read(self, id: str, pixels: NDArray[np.uint8]) -> None:
-        """Takes an image.
+        """Take an image.
 
         Raises:
             ValueError: if it is too small
@@ -220,7 +220,7 @@ class ImageReader:
 
 
 def check_parameters(kind: str, threshold: float | None) -> None:
-    """Checks what is asked for.
+    """Check what is asked for.
 
     Raises:
         ValueError: if the kind is not known, or the threshold is out of range or not for this kind

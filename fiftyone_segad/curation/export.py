@@ -84,7 +84,7 @@ def export_curated(
     progress: bool | Callable[[Any], None] | None = None,
     **kwargs: Any,
 ) -> CuratedExport:
-    """Exports images with what was decided on them, as an MVTec folder or in any format of FiftyOne.
+    """Export images with what was decided on them, as an MVTec folder or in any format of FiftyOne.
 
     Whether an image is normal is decided by its review (``decision_field``, else the marks of the run), else by its
     ground truth (a mask with a defect, or the defect type in ``defect``), else by the run's prediction. Its mask is the
@@ -213,7 +213,7 @@ def _files(samples: Samples, gt_field: str | None) -> list[str]:
 def _converted(
     folder: Path, decisions: Decisions, entries: list[dict[str, Any]], kind: type[fot.Dataset], options: dict[str, Any]
 ) -> Path:
-    """Exports an MVTec folder in a format of FiftyOne; returns the folder that takes its place."""
+    """Export an MVTec folder in a format of FiftyOne; returns the folder that takes its place."""
     converted = folder.with_name(folder.name + "-converted")
     dataset = load_mvtec(folder)
     try:
@@ -264,7 +264,7 @@ def _regions(truth: Truth, path: str, label: str) -> fo.Detections:
 
 
 def _put_in_place(partial: Path, target: Path) -> None:
-    """Moves a folder to its place; the one that was there goes when this has worked."""
+    """Move a folder to its place; the one that was there goes when this has worked."""
     old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}-old")
     if target.exists():
         os.replace(target, old)

@@ -46,7 +46,7 @@ class MvtecFolder:
         self._stems: defaultdict[Path, UniqueNames] = defaultdict(UniqueNames)
 
     def add(self, decision: Decision) -> None:
-        """Writes one image, and its mask if it has one.
+        """Write one image, and its mask if it has one.
 
         Raises:
             OSError: if that fails

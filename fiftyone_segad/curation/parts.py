@@ -62,7 +62,7 @@ class Part:
 
 
 def describe(pixels: NDArray[np.uint8]) -> Part:
-    """Takes the texture of an RGB image ``[height, width, 3]``."""
+    """Take the texture of an RGB image ``[height, width, 3]``."""
     grey = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     light = np.log(grey.astype(np.float32) + _FLOOR)
     window = np.hanning(SIDE).astype(np.float32)

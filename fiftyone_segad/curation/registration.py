@@ -45,7 +45,7 @@ class Curation:
 def read_samples(
     samples: Samples, num_workers: int | None, progress: Progress
 ) -> Iterator[tuple[str, str, NDArray[np.uint8] | ImageError]]:
-    """Decodes images in threads, with a progress bar.
+    """Decode images in threads, with a progress bar.
 
     Yields:
         id, file, and the pixels ``[height, width, 3]`` or the error that says why there are none
@@ -58,7 +58,7 @@ def read_samples(
 
 
 def check_curation(dataset: fo.Dataset, curation: Curation) -> None:
-    """Checks that a curation may be written; one of the same key and kind would be replaced.
+    """Check that a curation may be written; one of the same key and kind would be replaced.
 
     Raises:
         ValueError: if the key is not an identifier, or it, a field or the tag belongs to something else
@@ -85,7 +85,7 @@ def write_curation(
     values: Values,
     tagged: Sequence[str] = (),
 ) -> None:
-    """Writes fields and tags in place of those of the curation before it.
+    """Write fields and tags in place of those of the curation before it.
 
     Args:
         dataset: the dataset
@@ -110,13 +110,13 @@ def write_curation(
 
 
 def list_curations(samples: Samples) -> list[str]:
-    """Returns the keys of what ``find_duplicates``, ``image_quality`` and ``find_contamination`` wrote to a dataset."""
+    """Return the keys of what ``find_duplicates``, ``image_quality`` and ``find_contamination`` wrote to a dataset."""
     root = samples._root_dataset
     return [key for key in root.list_runs() if _is_curation(root.get_run_info(key).config)]
 
 
 def load_curation(samples: Samples, key: str) -> Curation:
-    """Loads what is known of a curation.
+    """Load what is known of a curation.
 
     Raises:
         ValueError: if there is none of this key
@@ -128,7 +128,7 @@ def load_curation(samples: Samples, key: str) -> Curation:
 
 
 def delete_curation(samples: Samples, key: str) -> None:
-    """Removes the fields, tags and registration of a curation. Images and ground truth stay.
+    """Remove the fields, tags and registration of a curation. Images and ground truth stay.
 
     Args:
         samples: the dataset, or a view of it

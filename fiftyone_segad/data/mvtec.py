@@ -50,7 +50,7 @@ def load_mvtec(
     categories: Sequence[str] | str | None = None,
     persistent: bool = False,
 ) -> fo.Dataset:
-    """Loads one category, or a folder of categories, in the layout of MVTec AD, MVTec LOCO AD or MVTec AD 2.
+    """Load one category, or a folder of categories, in the layout of MVTec AD, MVTec LOCO AD or MVTec AD 2.
 
     A category holds
 
@@ -153,7 +153,7 @@ class _Entry:
     problems: list[str] = field(default_factory=list)
 
     def check(self) -> None:
-        """Reads the headers of image and masks and notes what does not fit."""
+        """Read the headers of image and masks and notes what does not fit."""
         try:
             header = read_header(str(self.path))
             self.size = header.size
@@ -181,7 +181,7 @@ class _Entry:
                 break
 
     def merge(self, folder: Path) -> None:
-        """Makes one mask of several, in a file below ``folder``."""
+        """Make one mask of several, in a file below ``folder``."""
         if len(self.masks) < 2:
             return
         if self.size is None:  # nothing to compare the masks' sizes with, and an image that cannot be used

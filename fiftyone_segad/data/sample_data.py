@@ -25,7 +25,7 @@ VISIBLE = 0.1  # opacity from which on a pixel belongs to the defect
 
 
 def make_category(folder: Path, category: str, seed: int = 0) -> None:
-    """Writes one category; the same seed gives the same files.
+    """Write one category; the same seed gives the same files.
 
     Args:
         folder: gets ``train/good``, ``test/good``, ``test/<defect>`` and ``ground_truth/<defect>``
@@ -147,6 +147,6 @@ def blend(image: Array, above: Array, opacity: Array) -> tuple[Array, Array]:
 
 
 def save(image: Array | NDArray[np.bool_], path: Path) -> None:
-    """Writes values in [0, 1] as an 8-bit PNG."""
+    """Write values in [0, 1] as an 8-bit PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray((np.clip(image, 0, 1) * 255).astype(np.uint8)).save(path)

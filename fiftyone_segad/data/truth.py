@@ -43,7 +43,7 @@ class Truth:
     resized: bool = field(default=False, init=False)
 
     def read(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
-        """Reads the mask ``[height, width]``, True on defects; None if there is none or it is empty.
+        """Read the mask ``[height, width]``, True on defects; None if there is none or it is empty.
 
         A mask of another size but of the image's aspect ratio is resized, and ``resized`` is set.
 
@@ -60,7 +60,7 @@ class Truth:
 
 
 def read_truth(samples: Samples, gt_field: str) -> dict[str, Truth]:
-    """Reads where the ground truth of each sample is, without decoding masks.
+    """Read where the ground truth of each sample is, without decoding masks.
 
     A sample without ground truth is normal, unless the others have a defect type and it has none: then its truth
     is not known.

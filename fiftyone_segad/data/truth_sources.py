@@ -30,7 +30,7 @@ class Source(Protocol):
         """The file, or the field and the sample, as errors name it."""
 
     def read(self, size: tuple[int, int]) -> NDArray[np.bool_]:
-        """Reads the defective pixels, for an image of ``size`` but maybe of another size."""
+        """Read the defective pixels, for an image of ``size`` but maybe of another size."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def _nearest(mask: NDArray[np.bool_], size: tuple[int, int], name: str) -> NDArr
 
 
 def _fill(mask: NDArray[np.bool_], shapes: list[NDArray[np.float64]]) -> None:
-    """Sets the pixels whose centres are inside of an odd number of polygons, ``[n, 2]`` points (x, y) in pixels.
+    """Set the pixels whose centres are inside of an odd number of polygons, ``[n, 2]`` points (x, y) in pixels.
 
     A shape in another one is a hole. cv2.fillPoly sets the pixels of the border too, which makes small defects
     larger; here it draws, as a border, only what is too thin to hold the centre of a pixel.

@@ -41,7 +41,7 @@ class Aligned:
 
 
 def align(pixels: NDArray[np.uint8]) -> Aligned:
-    """Turns the part on an image.
+    """Turn the part on an image.
 
     The part is the largest connected region that differs from the median colour. Its principal axis is laid across, the
     end with more of it (the head of a screw) to the left.

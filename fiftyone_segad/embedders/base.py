@@ -70,7 +70,7 @@ class Embedder(ABC):
 
     @abstractmethod
     def embed(self, image: NDArray[np.uint8], segments: Segments) -> NDArray[np.float32]:
-        """Computes one feature vector for each of the given segments of an image.
+        """Compute one feature vector for each of the given segments of an image.
 
         Args:
             image: uint8 RGB array ``[height, width, 3]``
@@ -82,7 +82,7 @@ class Embedder(ABC):
 
     @abstractmethod
     def patches(self, image: NDArray[np.uint8]) -> list[Patches]:
-        """Computes the features of an image on segments of the embedder's own choice, one entry a level.
+        """Compute the features of an image on segments of the embedder's own choice, one entry a level.
 
         Args:
             image: uint8 RGB array ``[height, width, 3]``

@@ -147,7 +147,7 @@ def weights_file(variant: int = VARIANT) -> Path:
 
 
 def build_network(weights: dict[str, NDArray[Any]], stages: Mapping[int, int]) -> bytes:
-    """Builds the network as an ONNX model, batch norms folded into the convolutions.
+    """Build the network as an ONNX model, batch norms folded into the convolutions.
 
     The input ``image`` is uint8 RGB ``[n, height, width, 3]``, sides multiples of 32; the outputs are the float32
     maps ``[n, rows, columns, d]`` of the given stages (0 to 6), each averaged over a square of patches.
@@ -190,7 +190,7 @@ class _Network:
         return model
 
     def _stages(self, highest: int) -> dict[int, str]:
-        """Adds the blocks up to a stage; returns the output of each stage's last block."""
+        """Add the blocks up to a stage; returns the output of each stage's last block."""
         from onnx import TensorProto
 
         x = self._node("Cast", ["image"], to=TensorProto.FLOAT)

@@ -36,7 +36,7 @@ _FOCUS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def resolve_name(name: str, method: str = "reference") -> str:
-    """Returns the embedder that a name stands for.
+    """Return the embedder that a name stands for.
 
     ``auto`` is fastdup for ``within_image``, which is fastdup's method, and else EfficientNet, which is more accurate
     and quicker; if only one of them is installed, that one. Fusing both gains too little to cost twice the time by
@@ -67,7 +67,7 @@ def get_embedder(
     options: Mapping[str, Any] | None = None,
     method: str = "reference",
 ) -> Embedder:
-    """Loads an embedder by name.
+    """Load an embedder by name.
 
     Args:
         name: a key of ``EMBEDDERS``, the name of a PyTorch network, several joined by ``+``, or ``auto``
@@ -108,7 +108,7 @@ def get_embedder(
 def _load_alike(
     name: str, batch_size: int | None, defects: str, options: Mapping[str, Any] | None, identity: str
 ) -> Embedder:
-    """Loads an embedder that another machine has loaded, too.
+    """Load an embedder that another machine has loaded, too.
 
     Raises:
         SegadError: if it is another one here
@@ -138,7 +138,7 @@ def _load(name: str, batch_size: int | None, defects: str, options: Mapping[str,
 
 
 def check_installed(name: str, method: str = "reference") -> None:
-    """Checks, without loading anything, that what an embedder needs is there.
+    """Check, without loading anything, that what an embedder needs is there.
 
     Raises:
         ValueError: if there is no such embedder

@@ -33,7 +33,7 @@ _MODEL_FILE = "UndisclosedFastdupModel.ort"
 
 
 def fastdup_folder() -> Path:
-    """Returns the folder of the installed fastdup package, without importing it.
+    """Return the folder of the installed fastdup package, without importing it.
 
     Raises:
         MissingDependencyError: if fastdup is not installed

@@ -14,7 +14,7 @@ Maps = list[NDArray[np.float32]]
 
 
 def join_maps(maps: Maps) -> NDArray[np.float32]:
-    """Joins maps along their features, all resized (bilinearly) to the finest, which comes first."""
+    """Join maps along their features, all resized (bilinearly) to the finest, which comes first."""
     rows, columns = maps[0].shape[:2]
     return np.concatenate([maps[0], *(_resize(each, columns, rows) for each in maps[1:])], axis=2)
 

@@ -37,7 +37,7 @@ def is_torch_name(name: str) -> bool:
 
 
 def load_network(name: str, weights: str | None) -> Loaded:
-    """Builds a network with its published weights, or with those of a file in their stead.
+    """Build a network with its published weights, or with those of a file in their stead.
 
     Args:
         name: see ``SOURCES``
@@ -157,7 +157,7 @@ def _read_weights(path: Path) -> Mapping[str, torch.Tensor]:
 
 
 def _fill(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], complaint: str) -> None:
-    """Puts tensors into a network; raises a ValueError if they fit it nowhere but in its head."""
+    """Put tensors into a network; raises a ValueError if they fit it nowhere but in its head."""
     own = network.state_dict()
     needed = [key for key in own if not _is_head(key)]
     fitting = {key: tensors[key] for key in own if key in tensors and tensors[key].shape == own[key].shape}
@@ -185,7 +185,7 @@ def digest_of(loaded: Loaded) -> str:
 
 
 def import_or_explain(name: str, command: str) -> Any:
-    """Imports a module; the error where that fails says how to install it."""
+    """Import a module; the error where that fails says how to install it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -159,7 +159,7 @@ class TorchEmbedder(Embedder):
             raise ValueError(f"{self.name} takes no images of {side}; try another input_size ({error})") from None
 
     def _run(self, batch: torch.Tensor, modules: Iterable[str], take: Callable[[str, Any, Any], Any]) -> dict[str, Any]:
-        """Runs the network on images ``[n, 3, side, side]`` and takes something of what modules get and give."""
+        """Run the network on images ``[n, 3, side, side]`` and takes something of what modules get and give."""
         import torch
 
         found: dict[str, Any] = {}

@@ -29,7 +29,7 @@ _VALUES = {"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNIC
 
 
 def read_weights(path: Path) -> dict[str, NDArray[Any]]:
-    """Reads a weights file.
+    """Read a weights file.
 
     Args:
         path: file that ``torch.save`` of a version before 1.6 made of a state dictionary

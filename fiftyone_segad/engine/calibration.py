@@ -49,7 +49,7 @@ def calibrate(
     present: set[str],
     truth: Callable[[], tuple[float, float]] | None,
 ) -> Calibration:
-    """Finds the thresholds of a run and the range of its heatmaps.
+    """Find the thresholds of a run and the range of its heatmaps.
 
     Args:
         store: the run's store, its images scored

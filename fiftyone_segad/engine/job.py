@@ -133,7 +133,7 @@ class ImageTask(Task[JobImage, Result | Skipped]):
         return count_pixels(item.path)
 
     def read(self, item: JobImage) -> NDArray[np.uint8] | ImageError:
-        """Decodes the image."""
+        """Decode the image."""
         return read_image_or_error(item.path)
 
     def __call__(self, item: JobImage, content: NDArray[np.uint8] | ImageError) -> Embedded | Skipped:
@@ -151,7 +151,7 @@ class ImageTask(Task[JobImage, Result | Skipped]):
 
     @abstractmethod
     def work(self, embedded: Embedded) -> Result:
-        """Does the work on an image and its features."""
+        """Do the work on an image and its features."""
 
 
 class _Embed(ImageTask[Embedded]):
@@ -226,7 +226,7 @@ class Job:
         return Reader(self.embedder, self.segments, self.clock)
 
     def map(self, task: ImageTask[Result], images: list[JobImage], ordered: bool = False) -> Iterator[Result]:
-        """Yields what a task makes of the images that can be used; the others are noted in ``skipped``.
+        """Yield what a task makes of the images that can be used; the others are noted in ``skipped``.
 
         Args:
             task: the task
@@ -238,7 +238,7 @@ class Job:
     def embed(
         self, images: list[JobImage], advance: Advance | None = None, report_skipped: bool = True, angle: float = 0
     ) -> Iterator[Embedded]:
-        """Yields the images that can be used with their features, in order and embedded by this machine.
+        """Yield the images that can be used with their features, in order and embedded by this machine.
 
         Args:
             images: the images; those that cannot be used are noted in ``skipped``
@@ -274,7 +274,7 @@ class Job:
         return self.copies.get(path, path)
 
     def copy(self, images: list[JobImage], source: ScoreParts) -> None:
-        """Keeps scores that are known already under the ids of these images; source ids are paths."""
+        """Keep scores that are known already under the ids of these images; source ids are paths."""
         by_path: dict[str, list[JobImage]] = {}
         for image in images:
             by_path.setdefault(self.original(image.path), []).append(image)
@@ -283,7 +283,7 @@ class Job:
                 self.store.scores.add(replace(record, id=image.id))
 
     def skip(self, image: JobImage, reason: str) -> None:
-        """Notes an image that cannot be used."""
+        """Note an image that cannot be used."""
         self.skipped.append({"id": image.id, "filepath": image.path, "reason": reason})
 
     def first_reason(self) -> str:

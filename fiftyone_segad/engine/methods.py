@@ -28,7 +28,7 @@ def steps(job: Job) -> int:
 
 
 def run_job(job: Job) -> None:
-    """Does all of a job that is left to do.
+    """Do all of a job that is left to do.
 
     Raises:
         SegadError: if none of the normal images, or none of the images, can be used

@@ -74,7 +74,7 @@ def calibration_images(job: Job, levels: LevelScorer) -> list[JobImage]:
 
 
 def embed_bank(job: Job, levels: LevelScorer, images: list[JobImage], whole: set[str], rotations: int) -> None:
-    """Puts the features of the images that are not there yet into the store's bank."""
+    """Put the features of the images that are not there yet into the store's bank."""
     job.stage("reading the images to compare with")
     known = set(job.store.bank.paths())
     pending: list[ImageFeatures] = []
@@ -277,7 +277,7 @@ def _record(id: str, scored: LevelScores) -> ImageScores:
 
 @contextmanager
 def flushed(*targets: ScoreParts) -> Iterator[None]:
-    """Writes what is pending when the block is left, also by an error."""
+    """Write what is pending when the block is left, also by an error."""
     try:
         yield
     finally:

@@ -38,7 +38,7 @@ _TURNED = 8
 
 
 def score_by_reference(job: Job) -> None:
-    """Builds the bank, scores the normal images without themselves, and then the images."""
+    """Build the bank, scores the normal images without themselves, and then the images."""
     levels = fitted_levels(job, job.normals)
     held_out = calibration_images(job, levels)
     embed_bank(job, levels, job.normals, {image.path for image in held_out}, job.rotations)
@@ -119,7 +119,7 @@ def score_by_bank(job: Job, levels: LevelScorer, score: Score, marked: Marked) -
 
 
 def _embed_marked(job: Job, levels: LevelScorer) -> None:
-    """Puts the features of what is marked as normal into the store, where they are not there yet."""
+    """Put the features of what is marked as normal into the store, where they are not there yet."""
     if not job.marks or job.store.marked.paths():
         return
     job.stage("reading what is marked as normal")
@@ -161,7 +161,7 @@ def _build_banks(job: Job, levels: LevelScorer, images: FeatureParts) -> list[Ne
 
 
 def bank_rows(job: Job, levels: LevelScorer, images: FeatureParts) -> Iterator[list[NDArray[np.floating]]]:
-    """Yields the rows of each level's bank, image by image; a coreset of them if it has more than it may have."""
+    """Yield the rows of each level's bank, image by image; a coreset of them if it has more than it may have."""
     segments = next(iter(images)).segments
     for level, limit in enumerate(row_limits(job.bank_size, levels, segments)):
         rows = [image.rows[level] for image in images]

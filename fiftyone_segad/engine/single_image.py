@@ -39,7 +39,7 @@ class ImageOutliers:
     nearest_similarities: NDArray[np.float32]
 
     def draw(self) -> Image.Image:
-        """Returns the picture with the outlier segments in red boxes."""
+        """Return the picture with the outlier segments in red boxes."""
         picture = Image.fromarray(self.image)
         pen = ImageDraw.Draw(picture)
         width = max(2, min(self.segments.size) // 150)
@@ -49,7 +49,7 @@ class ImageOutliers:
 
 
 def find_outlier_segments(image: str | Path, segments: str = "grid:7", embedder: str = "auto") -> ImageOutliers:
-    """Finds the segments of one picture that fastdup calls outliers among its segments.
+    """Find the segments of one picture that fastdup calls outliers among its segments.
 
     Args:
         image: image file

@@ -168,7 +168,7 @@ def compare_runs(
     gt_field: str = GT_FIELD,
     progress: bool | Callable[[Any], None] | None = None,
 ) -> RunComparison:
-    """Compares runs on the images that all of them scored.
+    """Compare runs on the images that all of them scored.
 
     Args:
         samples: the samples to evaluate

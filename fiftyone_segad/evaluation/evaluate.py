@@ -43,7 +43,7 @@ def evaluate_anomalies(
     overwrite: bool = False,
     progress: bool | Callable[[Any], None] | None = None,
 ) -> AnomalyResults:
-    """Compares a run with ground truth, from full-precision maps at image size.
+    """Compare a run with ground truth, from full-precision maps at image size.
 
     Args:
         samples: the samples to evaluate, e.g. the test split; those that the run did not score are excluded
@@ -134,7 +134,7 @@ class _Comparison:
                 self._exclude(id, NO_TRUTH)
 
     def images(self, defective: bool, advance: Callable[[int], None]) -> Iterator[_Compared]:
-        """Yields those that are normal, or those that are defective. The normal ones come first."""
+        """Yield those that are normal, or those that are defective. The normal ones come first."""
 
         def compare(record: ImageScores) -> _Compared | ImageError | None:
             try:
@@ -156,7 +156,7 @@ class _Comparison:
                 advance(1)
 
     def exclude_unscored(self) -> None:
-        """Notes what no score was found of."""
+        """Note what no score was found of."""
         for id in sorted(self._left):
             self._exclude(id, f"Run '{self.run.key}' has no score for it")
 
@@ -194,7 +194,7 @@ class _Comparison:
 def _masks(
     record: ImageScores, anomaly: NDArray[np.float32], mask: NDArray[np.bool_] | None, thresholds: Thresholds
 ) -> tuple[list[tuple[Region, bool]], list[Region], NDArray[np.uint8], dict[str, RegionCounts]]:
-    """Compares predicted mask and ground truth: predicted regions, missed ones, errors and regions by size."""
+    """Compare predicted mask and ground truth: predicted regions, missed ones, errors and regions by size."""
     flags = predicted_mask(record, anomaly, thresholds) != 0
     errors = flags.view(np.uint8)
     if mask is not None:

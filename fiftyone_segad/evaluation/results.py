@@ -62,7 +62,7 @@ class AnomalyResults:
     run: Run | None = field(default=None, repr=False, compare=False)
 
     def add(self, image: ImageResult, counts: PixelCounts) -> None:
-        """Adds an image. Defective ones get their AUPIMO from the normal ones of their category added before."""
+        """Add an image. Defective ones get their AUPIMO from the normal ones of their category added before."""
         if image.defective and counts.defective is not None:
             weights = self._pimo_weights(image.category)
             if weights is not None:
@@ -86,7 +86,7 @@ class AnomalyResults:
         return sorted({defect for _, defect in self.groups if defect != GOOD})
 
     def metrics(self, defect: str | None = None, category: str | None = None) -> dict[str, float | int | None]:
-        """Computes the metrics.
+        """Compute the metrics.
 
         Args:
             defect (None): one of ``defects`` against all normal images, instead of all kinds
@@ -164,7 +164,7 @@ class AnomalyResults:
         return bootstrap.draw_figures([self.images[id] for id in sorted(self.images)], draws, seed)
 
     def regions(self) -> list[dict[str, Any]]:
-        """Compares regions of the run's masks with those of the ground truth, by size.
+        """Compare regions of the run's masks with those of the ground truth, by size.
 
         Returns:
             a row for each of ``SIZES`` and for ``all``, with ``size``; numbers of
@@ -300,7 +300,7 @@ class AnomalyResults:
         return gallery(self, outcome, max_images)
 
     def save_report(self, path: str | Path, max_images: int = 12) -> Path:
-        """Saves all of this as one HTML file for people without FiftyOne; it needs no network and no other file.
+        """Save all of this as one HTML file for people without FiftyOne; it needs no network and no other file.
 
         Args:
             path: the file, e.g. ``"report.html"``; one that exists is replaced

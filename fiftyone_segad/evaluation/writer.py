@@ -107,7 +107,7 @@ class EvaluationWriter:
         missed: list[Region],
         errors: NDArray[np.uint8],
     ) -> None:
-        """Adds an image: what was measured, its predicted regions and whether they are true, missed ones, errors."""
+        """Add an image: what was measured, its predicted regions and whether they are true, missed ones, errors."""
         size = (errors.shape[1], errors.shape[0])
         regions = [_region(region, "hit" if true else "false alarm", size) for region, true in predicted]
         regions += [_region(region, "miss", size) for region in missed]
@@ -123,7 +123,7 @@ class EvaluationWriter:
             self._flush()
 
     def finish(self, samples: Samples, results: AnomalyResults) -> None:
-        """Puts the evaluation in force, in place of one of the same key."""
+        """Put the evaluation in force, in place of one of the same key."""
         self._flush()
         dataset, eval_key = self.dataset, self.eval_key
         dataset.add_dynamic_sample_fields(fields=evaluation_field(eval_key, "regions", pending=True))
@@ -154,14 +154,14 @@ class EvaluationWriter:
             self.discard()
 
     def discard(self) -> None:
-        """Removes what was written, for an evaluation that came to nothing."""
+        """Remove what was written, for an evaluation that came to nothing."""
         delete_evaluation_fields(self.dataset, self.eval_key, pending=True)
         if self._in_force:
             delete_evaluation(self.dataset, self.eval_key)
         delete_files(self._files)
 
     def _register(self, results: AnomalyResults, figures: dict[str, float | int | None]) -> None:
-        """Registers the evaluation as this package knows it, from when on it can be removed."""
+        """Register the evaluation as this package knows it, from when on it can be removed."""
         config = self.dataset.init_run(
             plugin=PLUGIN,
             evaluated=self.run.key,
@@ -184,7 +184,7 @@ class EvaluationWriter:
         return samples if len(found) == len(ids) else samples.select(ids)
 
     def _show(self, samples: Samples, figures: dict[str, float | int | None]) -> None:
-        """Makes it an evaluation that FiftyOne itself knows."""
+        """Make it an evaluation that FiftyOne itself knows."""
         groups = self.dataset.app_config.sidebar_groups
         known = samples.evaluate_classifications(
             self.run.field("pred"),

@@ -58,7 +58,7 @@ def draw_figures(images: Sequence[ImageResult], draws: int = DRAWS, seed: int = 
 
 
 def draw_weights(defective: NDArray[np.bool_], draws: int = DRAWS, seed: int = 0) -> Iterator[NDArray[np.float64]]:
-    """Yields how often each image was drawn, in blocks ``[b, n]`` that add up to ``draws`` rows.
+    """Yield how often each image was drawn, in blocks ``[b, n]`` that add up to ``draws`` rows.
 
     Args:
         defective: bool array ``[n]``

@@ -43,7 +43,7 @@ class ScoreCounts:
 
 
 def count_scores(scores: ArrayLike, defective: ArrayLike) -> ScoreCounts:
-    """Counts exact scores.
+    """Count exact scores.
 
     Args:
         scores: float array ``[n]``
@@ -168,7 +168,7 @@ class Confusion:
 
 
 def confusion(flagged: ArrayLike, defective: ArrayLike) -> Confusion:
-    """Counts bool arrays of one shape."""
+    """Count bool arrays of one shape."""
     predicted, truth = np.asarray(flagged, bool), np.asarray(defective, bool)
     tp = int(np.count_nonzero(predicted & truth))
     fp, fn = int(np.count_nonzero(predicted)) - tp, int(np.count_nonzero(truth)) - tp

@@ -72,7 +72,7 @@ class PixelCounts:
 
     @classmethod
     def of(cls, bins: Bins, anomaly: NDArray[np.floating], mask: NDArray[np.bool_] | None) -> PixelCounts:
-        """Counts one image.
+        """Count one image.
 
         Args:
             bins: the bins
@@ -99,7 +99,7 @@ class PixelCounts:
         return counts
 
     def add(self, other: PixelCounts) -> None:
-        """Adds the counts of other images in the same bins."""
+        """Add the counts of other images in the same bins."""
         self.normal += other.normal
         self.regions += other.regions
         if other.defective is not None and other.overlap is not None:
@@ -110,18 +110,18 @@ class PixelCounts:
 
     @classmethod
     def merge(cls, bins: Bins, parts: Iterable[PixelCounts]) -> PixelCounts:
-        """Adds up several."""
+        """Add up several."""
         merged = cls(bins)
         for part in parts:
             merged.add(part)
         return merged
 
     def pixels(self) -> ScoreCounts:
-        """Counts of pixels, for pixel AUROC, AP and F1."""
+        """Count of pixels, for pixel AUROC, AP and F1."""
         return self._counts(self.defective)
 
     def by_region(self) -> ScoreCounts:
-        """Counts in which every ground-truth region weighs 1, spread over its pixels, for AUPRO."""
+        """Count in which every ground-truth region weighs 1, spread over its pixels, for AUPRO."""
         return self._counts(self.overlap)
 
     def _counts(self, defective: NDArray[np.float64] | None) -> ScoreCounts:

@@ -37,7 +37,7 @@ def has_images(ctx: foo.ExecutionContext, inputs: types.Object, time: Callable[[
 def add_outputs(
     ctx: foo.ExecutionContext, inputs: types.Object, kind: str, key: str, fields: Iterable[str], tagged: str
 ) -> None:
-    """Adds what is written.
+    """Add what is written.
 
     Args:
         ctx: the context

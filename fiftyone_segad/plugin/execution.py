@@ -58,7 +58,7 @@ def execute(
     outputs: Callable[[Result], types.Property],
     after: Callable[[Result], Iterator[Any]],
 ) -> Any:
-    """Executes a long function in the way that suits where it was called from.
+    """Execute a long function in the way that suits where it was called from.
 
     Args:
         ctx: the context

@@ -17,7 +17,7 @@ from .estimate import TRIED, Estimate, estimate_reading
 
 
 def invalid(prop: types.Property, check: Callable[[], Any]) -> bool:
-    """Marks a field with the message of the ValueError that a check raises; says whether it did."""
+    """Mark a field with the message of the ValueError that a check raises; says whether it did."""
     try:
         check()
     except ValueError as error:
@@ -28,7 +28,7 @@ def invalid(prop: types.Property, check: Callable[[], Any]) -> bool:
 
 
 def stop(inputs: types.Object, name: str, label: str, description: str = "") -> None:
-    """Adds a warning that keeps the form from being executed."""
+    """Add a warning that keeps the form from being executed."""
     prop = inputs.view(name, types.Warning(label=label, description=description))
     prop.invalid = True
 
@@ -41,7 +41,7 @@ def has_dataset(ctx: foo.ExecutionContext, inputs: types.Object) -> bool:
 
 
 def with_next_step(form: types.Object, text: str) -> types.Property:
-    """Ends the form of a result with what to do next, where it is seen: the App shows no title above the result of an
+    """End the form of a result with what to do next, where it is seen: the App shows no title above the result of an
     operator that has shown its progress."""
     form.view("next", types.Notice(label=text))
     return types.Property(form, view=types.View(label="Done"))
@@ -50,7 +50,7 @@ def with_next_step(form: types.Object, text: str) -> types.Property:
 def choose(
     inputs: types.Object, name: str, values: list[str], label: str, description: str, default: str | None = None
 ) -> None:
-    """Adds a drop-down list; without a default something must be chosen."""
+    """Add a drop-down list; without a default something must be chosen."""
     choices = types.DropdownView()
     for value in values:
         choices.add_choice(value, label=value)
@@ -71,7 +71,7 @@ def choose_embedder(
     method: str = "reference",
     description: str = "What turns a segment into features; 'auto' is the best single one that is installed",
 ) -> None:
-    """Adds a list of the embedders, and says how to install one that is not there."""
+    """Add a list of the embedders, and says how to install one that is not there."""
     prop = inputs.enum("embedder", CHOICES, default="auto", label="Embedder", description=description)
     try:
         check_installed(text(ctx.params, "embedder", "auto") or "auto", method)
@@ -119,7 +119,7 @@ def embedder_name(params: dict[str, Any]) -> str:
 
 
 def choose_run(ctx: foo.ExecutionContext, inputs: types.Object, default: bool = True) -> str | None:
-    """Adds a list of the dataset's runs; returns the chosen one, or None after saying that there are none."""
+    """Add a list of the dataset's runs; returns the chosen one, or None after saying that there are none."""
     if not has_dataset(ctx, inputs):
         return None
     runs = list_runs(ctx.dataset)
@@ -145,7 +145,7 @@ def run_key(ctx: foo.ExecutionContext) -> str:
 
 
 def choose_truth(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
-    """Adds a list of the fields that can be ground truth, or says that there are none."""
+    """Add a list of the fields that can be ground truth, or says that there are none."""
     fields = truth_choices(ctx.dataset)
     if not fields:
         stop(inputs, "no_truth", "The dataset has no ground truth: no Segmentation, Detections or Polylines field")

@@ -32,7 +32,7 @@ _MOST_VALUES = 200
 
 
 def add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
-    """Adds the choice of normal images to a form, with what the dataset offers."""
+    """Add the choice of normal images to a form, with what the dataset offers."""
     dataset = ctx.dataset
     offers = _offers(dataset)
     if not offers:

@@ -56,7 +56,7 @@ class TriedImage:
 
 
 def try_upload(pixels: NDArray[np.uint8], grid: int) -> TriedImage:
-    """Finds the outlier segments of an uploaded picture, which becomes a file and a sample of the dataset.
+    """Find the outlier segments of an uploaded picture, which becomes a file and a sample of the dataset.
 
     Args:
         pixels: uint8 RGB array ``[height, width, 3]``
@@ -75,7 +75,7 @@ def try_upload(pixels: NDArray[np.uint8], grid: int) -> TriedImage:
 
 
 def try_file(filepath: str, grid: int) -> TriedImage:
-    """Finds the outlier segments of the picture of a sample of another dataset, which stays as it is.
+    """Find the outlier segments of the picture of a sample of another dataset, which stays as it is.
 
     The new sample of the dataset of trials shares its file. A second trial takes the place of the first one.
 
@@ -92,7 +92,7 @@ def try_file(filepath: str, grid: int) -> TriedImage:
 
 
 def set_pending(sample_id: str) -> None:
-    """Notes the sample that is to be shown as soon as the App has opened the dataset of trials."""
+    """Note the sample that is to be shown as soon as the App has opened the dataset of trials."""
     foo.ExecutionStore.create(_STORE).set(_PENDING, sample_id, ttl=_TTL)
 
 
@@ -200,7 +200,7 @@ def _uploads(dataset: fo.Dataset) -> Path:
 
 
 def _replace_folder(dataset: fo.Dataset) -> None:
-    """Removes the uploads of the dataset before this one, which FiftyOne has removed without them."""
+    """Remove the uploads of the dataset before this one, which FiftyOne has removed without them."""
     store = foo.ExecutionStore.create(_STORE)
     old, new = store.get(_FOLDER), _uploads(dataset)
     if isinstance(old, str) and Path(old) != new and Path(old).parts[-1:] == new.parts[-1:]:

@@ -74,7 +74,7 @@ def drawn_again(thresholds: Thresholds) -> Callable[[ImageScores], int]:
 
 
 def evaluated(thresholds: Thresholds, truths: dict[str, Truth], kept: bool) -> Callable[[ImageScores], int]:
-    """Compares the map of an image with its ground truth; if it is kept, draws the map of errors."""
+    """Compare the map of an image with its ground truth; if it is kept, draws the map of errors."""
 
     def compare(record: ImageScores) -> int:
         truth = truths[record.id].read(record.segments.size)

@@ -26,7 +26,7 @@ _WATCH = 5.0
 
 
 def holds_run_lock(write: Callable[P, T]) -> Callable[P, T]:
-    """Makes a function of ``samples`` and ``key`` hold the lock of the run while it works.
+    """Make a function of ``samples`` and ``key`` hold the lock of the run while it works.
 
     What a process that ended early left half done is finished, or taken back, first. Where the dataset is deleted in
     the meantime, the files of its runs of this key are removed.

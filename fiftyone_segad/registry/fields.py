@@ -65,7 +65,7 @@ def write_fields(
     advance: Callable[[int], None] = lambda count: None,
     obsolete: Sequence[str] = (),
 ) -> None:
-    """Writes fields of a run for all its images, then registers it and puts them in force together.
+    """Write fields of a run for all its images, then registers it and puts them in force together.
 
     Args:
         dataset: the dataset
@@ -98,7 +98,7 @@ def add_fields(
     calibration: NDArray[np.float64],
     advance: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Writes the fields of a run for further images; those of its other images stay.
+    """Write the fields of a run for further images; those of its other images stay.
 
     Args and errors are those of ``write_fields``. The score is written last: what has one has the other fields
     too, so that what an interruption left out can be told.
@@ -115,7 +115,7 @@ def _write(
     paths: dict[str, str],
     advance: Callable[[int], None],
 ) -> None:
-    """Writes labels to fields, which ``paths`` gives by name and in order."""
+    """Write labels to fields, which ``paths`` gives by name and in order."""
     with ThreadPoolExecutor(usable_cores(), thread_name_prefix="segad-fields") as threads:
         writer = _Writer(run, calibration, tuple(paths))
         for batch in batches(records, _BATCH):
@@ -200,7 +200,7 @@ def predicted_mask(record: ImageScores, anomaly: NDArray[np.floating], threshold
 
 
 def zero_mask(folder: Path, width: int, height: int) -> Path:
-    """Returns an all-zero mask file of a size, one for all images of that size."""
+    """Return an all-zero mask file of a size, one for all images of that size."""
     file = folder / f"zero_{width}x{height}.png"
     if not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -254,7 +254,7 @@ def _declare(dataset: fo.Dataset, key: str, names: tuple[str, ...]) -> None:
 
 @retry_on_reconnect
 def _colour(dataset: fo.Dataset, key: str) -> None:
-    """Shows what is anomalous in red."""
+    """Show what is anomalous in red."""
     dataset.mask_targets = {**dataset.mask_targets, field_name(key, "mask"): {255: ANOMALOUS}}
     by_label = [{"value": ANOMALOUS, "color": _RED}, {"value": NORMAL, "color": _GREY}]
     ours: list[dict[str, Any]] = [
@@ -272,7 +272,7 @@ def _colour(dataset: fo.Dataset, key: str) -> None:
 
 
 def set_colours(dataset: fo.Dataset, ours: list[dict[str, Any]]) -> None:
-    """Sets the colours of some fields in the App; those of other fields stay as they are."""
+    """Set the colours of some fields in the App; those of other fields stay as they are."""
     scheme = dataset.app_config.color_scheme or fo.ColorScheme(color_by="value")
     paths = {entry["path"] for entry in ours}
     scheme.fields = [entry for entry in scheme.fields or [] if entry.get("path") not in paths] + ours

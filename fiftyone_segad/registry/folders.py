@@ -35,7 +35,7 @@ def evaluations_folder(dataset: fo.Dataset) -> Path:
 
 
 def delete_interrupted(dataset: fo.Dataset, key: str) -> None:
-    """Removes the folders of the runs of a key; that of a run that is registered must be gone already."""
+    """Remove the folders of the runs of a key; that of a run that is registered must be gone already."""
     for store in stores(dataset, key):
         store.delete()
 
@@ -47,14 +47,14 @@ def stores(dataset: fo.Dataset, key: str) -> list[RunStore]:
 
 
 def delete_folder(dataset: fo.Dataset, key: str, folder: str) -> None:
-    """Removes a run's folder, if it is one that this dataset made (a clone shares that of its source)."""
+    """Remove a run's folder, if it is one that this dataset made (a clone shares that of its source)."""
     path = Path(folder).resolve()
     if path.parts[-3:-1] == (str(dataset._doc.id), key) and (path / "settings.json").is_file():
         RunStore(path).delete()
 
 
 def check_links(folder: Path) -> None:
-    """Checks that what is written to a run's folder stays in it.
+    """Check that what is written to a run's folder stays in it.
 
     Raises:
         RunError: if the folder is a symbolic link, or holds one to a folder

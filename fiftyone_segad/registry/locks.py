@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def run_lock(dataset: fo.Dataset, key: str) -> Iterator[None]:
-    """Holds the lock of the runs of a key.
+    """Hold the lock of the runs of a key.
 
     Raises:
         RunBusyError: at once, if another holds it; the message says which process

@@ -31,7 +31,7 @@ from .run import (
 
 
 def delete_run(dataset: Samples, key: str) -> None:
-    """Removes a run: fields, tags, colours, files, marks, evaluations and registration. Images and ground truth stay.
+    """Remove a run: fields, tags, colours, files, marks, evaluations and registration. Images and ground truth stay.
 
     What an interrupted run of the key has left is removed, too, and so it can be if there is no other.
 
@@ -68,7 +68,7 @@ def _delete_run(root: fo.Dataset, key: str) -> None:
 
 
 def delete_evaluation(dataset: Samples, eval_key: str, keep_pending: bool = False) -> None:
-    """Removes an evaluation: its fields, colours, files and registration; one that is absent is passed over.
+    """Remove an evaluation: its fields, colours, files and registration; one that is absent is passed over.
 
     ``keep_pending`` spares the fields of the one that is about to replace it.
     """
@@ -91,7 +91,7 @@ def delete_evaluation(dataset: Samples, eval_key: str, keep_pending: bool = Fals
 
 
 def delete_evaluation_fields(dataset: fo.Dataset, eval_key: str, pending: bool = False) -> None:
-    """Removes the fields of an evaluation with their mask targets, or the pending ones; absent ones are passed over."""
+    """Remove the fields of an evaluation with their mask targets, or the pending ones; absent ones are passed over."""
     names = [evaluation_field(eval_key, name, pending) for name in EVALUATION_FIELDS]
     if not pending:
         names.append(eval_key)
@@ -101,7 +101,7 @@ def delete_evaluation_fields(dataset: fo.Dataset, eval_key: str, pending: bool =
 
 
 def delete_review(dataset: Samples, key: str) -> None:
-    """Removes all marks of a run, and what could be undone; images and ground truth stay."""
+    """Remove all marks of a run, and what could be undone; images and ground truth stay."""
     root = dataset._root_dataset
     if root.has_sample_field(review_field(key)):
         root.delete_sample_field(review_field(key))

@@ -17,7 +17,7 @@ PATIENCE = 120
 
 
 def retry_on_reconnect(work: Callable[P, T]) -> Callable[P, T]:
-    """Makes a function that can be done twice without harm wait for a database that has gone.
+    """Make a function that can be done twice without harm wait for a database that has gone.
 
     Raises:
         pymongo.errors.AutoReconnect: if it does not come back in ``PATIENCE`` seconds

@@ -132,13 +132,13 @@ def review_log(dataset: fo.Dataset) -> foo.ExecutionStore:
 
 
 def delete_plot(dataset: fo.Dataset, key: str) -> None:
-    """Removes the plot of a run's segments; one that is absent is passed over."""
+    """Remove the plot of a run's segments; one that is absent is passed over."""
     if dataset.has_brain_run(plot_key(key)):
         dataset.delete_brain_run(plot_key(key))
 
 
 def check_name(parameter: str, name: Any) -> None:
-    """Checks that fields can begin with a name.
+    """Check that fields can begin with a name.
 
     Raises:
         ValueError: if it is not an identifier; the message names the parameter
@@ -148,7 +148,7 @@ def check_name(parameter: str, name: Any) -> None:
 
 
 def check_key(dataset: fo.Dataset, key: str, overwrite: bool) -> None:
-    """Checks that a run may be stored under a key.
+    """Check that a run may be stored under a key.
 
     Raises:
         ValueError: if the key is not an identifier, belongs to a run and ``overwrite`` is False, or one of
@@ -170,7 +170,7 @@ def check_key(dataset: fo.Dataset, key: str, overwrite: bool) -> None:
 
 
 def check_eval_key(dataset: fo.Dataset, eval_key: str, overwrite: bool) -> None:
-    """Checks that an evaluation may be stored under a key, which also names its field.
+    """Check that an evaluation may be stored under a key, which also names its field.
 
     Raises:
         ValueError: if the key is not an identifier, is taken and ``overwrite`` is False, or belongs to something
@@ -188,13 +188,13 @@ def check_eval_key(dataset: fo.Dataset, eval_key: str, overwrite: bool) -> None:
 
 
 def list_runs(dataset: Samples) -> list[str]:
-    """Returns the keys of this package's runs on a dataset."""
+    """Return the keys of this package's runs on a dataset."""
     root = dataset._root_dataset
     return [key for key in root.list_runs() if _is_anomaly_run(root.get_run_info(key).config)]
 
 
 def list_evaluations(dataset: Samples) -> list[str]:
-    """Returns the keys of this package's evaluations on a dataset."""
+    """Return the keys of this package's evaluations on a dataset."""
     root = dataset._root_dataset
     return [key for key in root.list_runs() if _is_evaluation(root.get_run_info(key).config)]
 
@@ -209,7 +209,7 @@ def written_fields(dataset: Samples) -> dict[str, str]:
 
 
 def load_run(dataset: Samples, key: str) -> Run:
-    """Loads a run; first finishes what a process that ended early left half in force.
+    """Load a run; first finishes what a process that ended early left half in force.
 
     Raises:
         ValueError: if there is no such run
@@ -251,7 +251,7 @@ def _checked_values(dataset: fo.Dataset, key: str) -> dict[str, Any]:
 
 
 def save_run(dataset: fo.Dataset, run: Run) -> None:
-    """Registers a run, or updates the one that is registered under its key."""
+    """Register a run, or updates the one that is registered under its key."""
     config = dataset.init_run(plugin=PLUGIN, run=asdict(run))
     if run.key in list_runs(dataset):
         dataset.update_run_config(run.key, config)
@@ -266,14 +266,14 @@ def exists(dataset: fo.Dataset) -> bool:
 
 
 def check_exists(dataset: fo.Dataset) -> None:
-    """Raises RunError if a dataset is not in the database any more."""
+    """Raise RunError if a dataset is not in the database any more."""
     if not exists(dataset):
         raise RunError(f"Dataset '{dataset.name}' was deleted")
 
 
 @retry_on_reconnect
 def commit_run(dataset: fo.Dataset, run: Run, names: Sequence[str], obsolete: Sequence[str] = ()) -> None:
-    """Puts pending fields of a run in force, in place of those of the run that it replaces.
+    """Put pending fields of a run in force, in place of those of the run that it replaces.
 
     One write to the database decides: before it all is as it was; after it what is missing is done by whoever loads the
     run next, should this process end.
@@ -319,7 +319,7 @@ def _tag_skipped(dataset: fo.Dataset, key: str, skipped: list[dict[str, str]]) -
 
 
 def delete_fields(dataset: fo.Dataset, key: str, pending_only: bool = False) -> None:
-    """Removes the fields of a run with their mask targets; absent ones are passed over."""
+    """Remove the fields of a run with their mask targets; absent ones are passed over."""
     names = [field_name(key, name, pending=True) for name in FIELD_NAMES]
     if not pending_only:
         names += [field_name(key, name) for name in FIELD_NAMES]
@@ -330,7 +330,7 @@ def delete_fields(dataset: fo.Dataset, key: str, pending_only: bool = False) -> 
 
 
 def delete_targets(dataset: fo.Dataset, path: str) -> None:
-    """Removes the mask targets of a field; absent ones are passed over."""
+    """Remove the mask targets of a field; absent ones are passed over."""
     targets = dict(dataset.mask_targets)
     if targets.pop(path, None) is not None:
         dataset.mask_targets = targets
@@ -343,7 +343,7 @@ def owns_color_scheme(dataset: fo.Dataset) -> bool:
 
 
 def delete_colours(dataset: fo.Dataset, paths: set[str]) -> None:
-    """Removes the colours of some fields from the dataset's colour scheme."""
+    """Remove the colours of some fields from the dataset's colour scheme."""
     scheme = dataset.app_config.color_scheme
     if scheme is not None:
         scheme.fields = [entry for entry in scheme.fields or [] if entry.get("path") not in paths]

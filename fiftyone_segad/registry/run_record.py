@@ -32,7 +32,7 @@ _SETTINGS = ("method", "embedder", "segments", "defects", "embedder_kwargs", "ba
 
 
 def check_record(record: Any, key: str) -> None:
-    """Checks what is stored of a run.
+    """Check what is stored of a run.
 
     Args:
         record: JSON values

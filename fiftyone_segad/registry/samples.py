@@ -51,7 +51,7 @@ MAX_ROTATIONS = 36
 
 
 def check_numbers(num_workers: int | None, bank_size: int | None = None, rotations: int = 1) -> None:
-    """Checks numbers that several functions take.
+    """Check numbers that several functions take.
 
     Raises:
         ValueError: if one is wrong

@@ -38,7 +38,7 @@ class LostDefect:
 
 
 def found_regions(store: RunStore, thresholds: Thresholds, truths: Mapping[str, Truth], ids: Collection[str]) -> Found:
-    """Finds which regions of the ground truth are matched (``match_regions``).
+    """Find which regions of the ground truth are matched (``match_regions``).
 
     Args:
         store: the scores of the images

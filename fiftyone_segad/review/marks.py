@@ -157,7 +157,7 @@ def marks_on_defects(samples: Samples, marks: Iterable[Mark], gt_field: str = GT
 
 
 def unmark(samples: Samples, key: str) -> list[Mark]:
-    """Takes marks back: all of some samples, or those that have the boxes of some patches.
+    """Take marks back: all of some samples, or those that have the boxes of some patches.
 
     Args:
         samples: samples, patches as for ``mark_normal``, or patches of the field ``<key>_review`` itself
@@ -190,7 +190,7 @@ def unmark(samples: Samples, key: str) -> list[Mark]:
 
 
 def undo_review(samples: Samples, key: str) -> bool:
-    """Takes back the last action of ``mark_normal``, ``mark_anomalous`` or ``unmark``.
+    """Take back the last action of ``mark_normal``, ``mark_anomalous`` or ``unmark``.
 
     Args:
         samples: the dataset, or a view of it

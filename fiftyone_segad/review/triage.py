@@ -187,7 +187,7 @@ def read_overlap(samples: Samples, run: Run) -> Overlap | None:
 
 
 def read_score_table(samples: Samples, run: Run) -> ScoreTable:
-    """Reads scores and truth of the samples that a run scored.
+    """Read scores and truth of the samples that a run scored.
 
     The truth is that of the run's latest evaluation, else the field ``defect`` (``good`` is normal), else unknown.
 

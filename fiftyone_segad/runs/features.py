@@ -62,7 +62,7 @@ class RunFeatures:
 
 
 def load_embedder(run: Run, batch_size: int | None = None) -> Embedder:
-    """Loads the embedder of a run as it was.
+    """Load the embedder of a run as it was.
 
     Raises:
         RunError: if it gives other features than then

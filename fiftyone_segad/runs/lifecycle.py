@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_store(dataset: fo.Dataset, key: str, settings: dict[str, Any], resume: bool) -> RunStore:
-    """Finds the folder of an interrupted run with the same settings, or makes a new one.
+    """Find the folder of an interrupted run with the same settings, or makes a new one.
 
     Raises:
         OSError: if it cannot be written
@@ -39,7 +39,7 @@ def open_store(dataset: fo.Dataset, key: str, settings: dict[str, Any], resume: 
 def put_in_place(
     dataset: fo.Dataset, run: Run, calibration: Calibration, present: set[str], advance: Callable[[int], None]
 ) -> None:
-    """Writes the fields, registers the run, and removes the run that it replaces."""
+    """Write the fields, registers the run, and removes the run that it replaces."""
     old = current_folder(dataset, run.key)
     obsolete = [old] if old not in (None, run.folder) else []
     write_fields(dataset, run, records_of(run.store, present), calibration.scores, advance=advance, obsolete=obsolete)

@@ -121,7 +121,7 @@ def score_new(
 
 
 def save_bank(samples: Samples, key: str, path: str | Path, overwrite: bool = False) -> Path:
-    """Saves what a run compares images with as one file, for ``score_new`` on any machine and dataset.
+    """Save what a run compares images with as one file, for ``score_new`` on any machine and dataset.
 
     It holds the features of the normal images and of what reviews marked as normal, what was fitted to them, the
     thresholds with the scores that they rest on, and which embedder is needed. Of the normal images it has their names

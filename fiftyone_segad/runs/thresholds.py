@@ -37,7 +37,7 @@ def set_threshold(
     gt_field: str = GT_FIELD,
     progress: bool | Callable[[Any], None] | None = None,
 ) -> Run:
-    """Changes the thresholds of a run and rewrites its predictions, masks, segments and regions.
+    """Change the thresholds of a run and rewrites its predictions, masks, segments and regions.
 
     Args:
         samples: the dataset, or a view of it; the whole run changes

@@ -49,7 +49,7 @@ def nearest_segments(features: NDArray[np.floating]) -> tuple[NDArray[np.int64],
 
 
 def find_outliers(features: NDArray[np.floating]) -> Outliers:
-    """Applies fastdup's outlier rule (``fastdup.create(...).run(); outliers()`` with its defaults).
+    """Apply fastdup's outlier rule (``fastdup.create(...).run(); outliers()`` with its defaults).
 
     All pairs of a segment and one of its two nearest others are sorted by cosine similarity, and the lowest
     ``max(1, floor(0.05 * pairs))`` are kept; the segments from which they start are the outliers. Of equal

@@ -52,7 +52,7 @@ class ScoreNormalizer:
 
 
 def fit_scale(level: Level, scored: Sequence[LevelScores]) -> ScoreNormalizer:
-    """Finds the scale of a level from images that were scored without themselves.
+    """Find the scale of a level from images that were scored without themselves.
 
     Where the images' scores are usually higher than elsewhere, as at the borders of a network's maps or of parts, they
     are divided by the square root of the excess, if the level is ``positional``. Medians over the images let a few

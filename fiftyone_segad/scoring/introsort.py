@@ -15,7 +15,7 @@ SHORT_RUN = 16
 
 
 def descending_order(values: Sequence[float]) -> list[int]:
-    """Returns the positions of the values from highest to lowest, equal ones as ``std::sort`` leaves them.
+    """Return the positions of the values from highest to lowest, equal ones as ``std::sort`` leaves them.
 
     The library turns to heapsort when its partitions are extremely uneven; this does not.
     """

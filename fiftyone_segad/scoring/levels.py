@@ -67,7 +67,7 @@ class LevelScorer:
                 self._projections[i] = fit_projection(rows, level.components, level.whiten)
 
     def rows(self, patches: Sequence[Patches]) -> Rows:
-        """Makes the features of one image comparable.
+        """Make the features of one image comparable.
 
         Raises:
             ValueError: if a feature is not finite

@@ -195,7 +195,7 @@ class NeighborIndex:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Searches within the block take the calling thread alone, which several threads may do at once."""
+    """Search within the block take the calling thread alone, which several threads may do at once."""
     import faiss
 
     threads = faiss.omp_get_max_threads()

@@ -39,7 +39,7 @@ class ThresholdRule:
 
 
 def parse_threshold(threshold: str | float) -> ThresholdRule:
-    """Parses ``"fpr:0.01"``, ``"quantile:0.95"``, ``"f1"`` or a number.
+    """Parse ``"fpr:0.01"``, ``"quantile:0.95"``, ``"f1"`` or a number.
 
     Raises:
         ValueError: if it is none of these, not finite, or a share outside (0, 1)
@@ -147,7 +147,7 @@ def choose_thresholds(
     normal_pixels: NDArray[np.floating],
     f1: tuple[float, float] | None = None,
 ) -> tuple[Thresholds, list[str]]:
-    """Applies a rule.
+    """Apply a rule.
 
     Args:
         rule: the rule

@@ -151,7 +151,7 @@ def patch_grid(size: Size, rows: int, columns: int) -> Segments:
 
 
 def from_boxes(size: Size, boxes: ArrayLike) -> Segments:
-    """Checks pixel boxes ``[n, 4]`` (x0, y0, x1, y1) and clips them to the image.
+    """Check pixel boxes ``[n, 4]`` (x0, y0, x1, y1) and clips them to the image.
 
     Raises:
         ValueError: if the array has another shape or a box holds no pixel of the image
@@ -180,7 +180,7 @@ def from_relative(size: Size, boxes: ArrayLike) -> Segments:
 
 
 def parse_spec(spec: str) -> tuple[str, tuple[float, ...]]:
-    """Parses ``"grid:7"``, ``"tiles"`` or ``"tiles:0.125:0.0625"`` into a kind and its numbers.
+    """Parse ``"grid:7"``, ``"tiles"`` or ``"tiles:0.125:0.0625"`` into a kind and its numbers.
 
     Raises:
         ValueError: if the text is none of these, or a number is out of range
@@ -207,7 +207,7 @@ def parse_spec(spec: str) -> tuple[str, tuple[float, ...]]:
 
 
 def get_proposer(spec: str | Proposer) -> Callable[[Size], Segments]:
-    """Returns the function from an image size to its ``Segments`` that a specification stands for."""
+    """Return the function from an image size to its ``Segments`` that a specification stands for."""
     if callable(spec):
         propose: Proposer = spec
 

@@ -72,7 +72,7 @@ def heatmap_size(size: tuple[int, int]) -> tuple[int, int]:
 def interpolate(
     segments: Segments, scores: NDArray[np.floating], x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """Samples the surface of ``anomaly_map`` at given points of the image.
+    """Sample the surface of ``anomaly_map`` at given points of the image.
 
     Args:
         segments: the segments of one image
@@ -128,7 +128,7 @@ def _above(anomaly: NDArray[np.floating], threshold: float) -> NDArray[np.bool_]
 
 
 def segments_mask(segments: Segments, chosen: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Returns a mask ``[height, width]`` at image size of 255 inside the chosen segments, else 0."""
+    """Return a mask ``[height, width]`` at image size of 255 inside the chosen segments, else 0."""
     mask = np.zeros(segments.size[::-1], np.uint8)
     for x0, y0, x1, y1 in segments.boxes[chosen]:
         mask[y0:y1, x0:x1] = 255
@@ -152,7 +152,7 @@ def label_regions(mask: NDArray[np.generic]) -> tuple[NDArray[np.int32], int]:
 
 
 def connected_regions(mask: NDArray[np.uint8], anomaly: NDArray[np.floating]) -> list[Region]:
-    """Finds the 8-connected regions of a mask, highest peak first.
+    """Find the 8-connected regions of a mask, highest peak first.
 
     Args:
         mask: array ``[height, width]``, nonzero on predicted pixels

@@ -68,7 +68,7 @@ def size_of(area: int) -> str:
 def match_regions(
     predicted: NDArray[np.int32], truth: NDArray[np.int32], counts: tuple[int, int]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Finds which regions match. One may match several: a broken prediction of a scratch is no false alarm.
+    """Find which regions match. One may match several: a broken prediction of a scratch is no false alarm.
 
     Args:
         predicted: labels ``[height, width]`` of predicted regions, 1 to p; 0 elsewhere

@@ -92,7 +92,7 @@ class BankFile:
     checksum: str = ""
 
     def write(self, file: Path) -> None:
-        """Writes the file, whole or not at all.
+        """Write the file, whole or not at all.
 
         Raises:
             OSError: if it cannot be written
@@ -122,7 +122,7 @@ class BankFile:
 
     @classmethod
     def read(cls, file: Path) -> BankFile:
-        """Reads a file; the features stay on disk until they are used.
+        """Read a file; the features stay on disk until they are used.
 
         Raises:
             FileNotFoundError: if there is no such file
@@ -143,7 +143,7 @@ class BankFile:
             raise BankError(f"'{file}' holds no bank that can be used: {error}") from error
 
     def check_levels(self, levels: Sequence[Level]) -> None:
-        """Checks that an embedder gives what the bank holds.
+        """Check that an embedder gives what the bank holds.
 
         Raises:
             BankError: if it does not
@@ -156,7 +156,7 @@ class BankFile:
             raise BankError(f"The bank has features of {self.levels}, the embedder gives {names}; save the bank again")
 
     def unpack(self, store: RunStore) -> None:
-        """Puts the bank into the store of a new run; does nothing where that was done before."""
+        """Put the bank into the store of a new run; does nothing where that was done before."""
         if store.bank.paths():
             return
         write_json(
@@ -181,7 +181,7 @@ def _features(names: list[str], rows: list[NDArray[np.floating]], ends: list[NDA
 
 
 def bank_copies(store: RunStore, paths: Iterable[str]) -> dict[str, str]:
-    """Finds the files that are images of a bank that was unpacked into a store.
+    """Find the files that are images of a bank that was unpacked into a store.
 
     Returns:
         names in the bank, by path
@@ -211,7 +211,7 @@ def bank_images(store: RunStore) -> dict[str, FileState]:
 
 
 def file_state(path: str, name: str) -> FileState:
-    """Reads what tells a file apart."""
+    """Read what tells a file apart."""
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as source:

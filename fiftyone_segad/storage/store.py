@@ -50,7 +50,7 @@ class Parts:
         self._next = 0
 
     def append(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Adds a part; it appears whole or not at all."""
+        """Add a part; it appears whole or not at all."""
         # To list the folder for each part would take longer than all else from some 100,000 parts on
         while (file := self.folder / f"part-{self._next:06d}.npz").exists():
             self._next += 1
@@ -76,7 +76,7 @@ class Parts:
         return [str(value) for file in self._files() for value in read_arrays(file, [name])[name]]
 
     def check(self) -> None:
-        """Reads everything.
+        """Read everything.
 
         Raises:
             RunError: if something is damaged
@@ -100,13 +100,13 @@ class ScoreParts:
         self._pending: list[ImageScores] = []
 
     def add(self, record: ImageScores) -> None:
-        """Adds an image; it is on disk after ``PART_SIZE`` more, or after ``flush``."""
+        """Add an image; it is on disk after ``PART_SIZE`` more, or after ``flush``."""
         self._pending.append(record)
         if len(self._pending) >= PART_SIZE:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what is not yet on disk."""
+        """Write what is not yet on disk."""
         if self._pending:
             self._parts.append(pack_scores(self._pending))
             self._pending = []
@@ -116,7 +116,7 @@ class ScoreParts:
         return set(self._parts.values("ids"))
 
     def check(self) -> None:
-        """Reads everything.
+        """Read everything.
 
         Raises:
             RunError: if something is damaged
@@ -134,7 +134,7 @@ class FeatureParts:
         self._parts = Parts(folder, mapped=True)
 
     def append(self, images: list[ImageFeatures]) -> None:
-        """Adds images as one part."""
+        """Add images as one part."""
         if not images:
             return
         self._parts.append(pack_features(images))
@@ -164,7 +164,7 @@ class RunStore:
 
     @classmethod
     def create(cls, folder: Path, settings: dict[str, Any]) -> RunStore:
-        """Makes the folder of a new run.
+        """Make the folder of a new run.
 
         Raises:
             OSError: if the folder cannot be written; the message names it
@@ -188,7 +188,7 @@ class RunStore:
         return ScoreParts(self.folder / "held_out" / str(level))
 
     def link_from(self, other: RunStore) -> None:
-        """Takes over what does not depend on marks from the store of the same run without them.
+        """Take over what does not depend on marks from the store of the same run without them.
 
         Files are shared where the disk can do that; they are never changed once they are written.
         """
@@ -205,7 +205,7 @@ class RunStore:
                 shutil.copyfile(file, target)
 
     def save_levels(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Keeps what was fitted to the levels."""
+        """Keep what was fitted to the levels."""
         write_arrays(self.folder / "levels.npz", arrays)
 
     def levels(self) -> dict[str, NDArray[Any]]:
@@ -225,7 +225,7 @@ class RunStore:
         return self.folder.is_dir()
 
     def delete(self) -> None:
-        """Removes the folder and, if they are empty then, the two above it (dataset and key)."""
+        """Remove the folder and, if they are empty then, the two above it (dataset and key)."""
         delete_files(self.folder)
 
 
@@ -247,7 +247,7 @@ def explain_write_errors(folder: Path) -> Iterator[None]:
 
 
 def delete_files(folder: Path) -> None:
-    """Removes a folder and, if they are empty then, the two above it."""
+    """Remove a folder and, if they are empty then, the two above it."""
     shutil.rmtree(folder, ignore_errors=True)
     for parent in list(folder.parents)[:2]:
         try:

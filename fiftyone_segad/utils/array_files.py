@@ -20,14 +20,14 @@ _LONGEST_HEADER = 2**16  # bytes, of an array in a file
 
 
 def write_arrays(file: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Writes a ``.npz`` file that appears whole or not at all."""
+    """Write a ``.npz`` file that appears whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(file) as partial, open(partial, "wb") as target:
         np.savez(target, **arrays)  # type: ignore[arg-type]
 
 
 def read_arrays(file: Path, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
-    """Reads a file of ``write_arrays``, or some of its arrays; holds no more than the file does.
+    """Read a file of ``write_arrays``, or some of its arrays; holds no more than the file does.
 
     Raises:
         RunError: if it is damaged

@@ -60,7 +60,7 @@ class Header:
 
 
 def read_header(path: str) -> Header:
-    """Reads an image's header.
+    """Read an image's header.
 
     Raises:
         ImageError: if the file is missing, empty, not an image, or larger than ``MAX_PIXELS``
@@ -77,7 +77,7 @@ def read_header(path: str) -> Header:
 
 
 def read_image(path: str) -> NDArray[np.uint8]:
-    """Decodes an image as the App shows it.
+    """Decode an image as the App shows it.
 
     EXIF orientation is applied, 16-bit values keep their high byte, transparent pixels are laid over
     black, and grey, palette and CMYK images become RGB. Of several frames the first is taken.
@@ -100,7 +100,7 @@ def read_image(path: str) -> NDArray[np.uint8]:
 
 
 def read_mask(path: str) -> NDArray[np.bool_]:
-    """Decodes a mask file; nonzero pixels (in any channel but alpha) are defect.
+    """Decode a mask file; nonzero pixels (in any channel but alpha) are defect.
 
     Returns:
         a bool array of shape ``[height, width]``
@@ -113,7 +113,7 @@ def read_mask(path: str) -> NDArray[np.bool_]:
 
 
 def read_mask_values(path: str, palette: bool = True) -> NDArray[np.generic]:
-    """Decodes a mask file to what it says of each pixel.
+    """Decode a mask file to what it says of each pixel.
 
     Args:
         path: the file
@@ -140,7 +140,7 @@ def read_mask_values(path: str, palette: bool = True) -> NDArray[np.generic]:
 
 
 def read_image_or_error(path: str) -> NDArray[np.uint8] | ImageError:
-    """Decodes an image as ``read_image`` does, or gives the error that says why it cannot be used."""
+    """Decode an image as ``read_image`` does, or gives the error that says why it cannot be used."""
     try:
         return read_image(path)
     except ImageError as error:
@@ -159,7 +159,7 @@ def count_pixels(path: str) -> int:
 
 
 def read_ahead(paths: Sequence[str], workers: int) -> Iterator[NDArray[np.uint8] | ImageError]:
-    """Decodes images in threads, in order, at most two a worker and ``PIXELS_AHEAD`` ahead of the caller.
+    """Decode images in threads, in order, at most two a worker and ``PIXELS_AHEAD`` ahead of the caller.
 
     Yields:
         the image, or the error that says why it cannot be used

@@ -40,7 +40,7 @@ _CHUNK = 2**20
 
 
 def write_tensors(file: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
-    """Writes a file that appears whole or not at all.
+    """Write a file that appears whole or not at all.
 
     Args:
         file: the file, which is replaced if it exists
@@ -74,7 +74,7 @@ def write_tensors(file: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapp
 
 
 def read_tensors(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str], str]:
-    """Reads a file that ``write_tensors`` wrote.
+    """Read a file that ``write_tensors`` wrote.
 
     Returns:
         the arrays, mapped into memory and not to be changed; the metadata; and the checksum in hexadecimal
@@ -105,7 +105,7 @@ def read_tensors(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str], s
 
 
 def _checksum(source: BinaryIO, size: int) -> str:
-    """Compares the checksum at the end with the file."""
+    """Compare the checksum at the end with the file."""
     source.seek(0)
     digest = hashlib.sha256()
     left = size - _SEAL_BYTES

@@ -37,7 +37,7 @@ def prefetch_map(
     cost: Callable[[_Item], int] = lambda item: 0,
     budget: int = 0,
 ) -> Iterator[tuple[_Item, _Result]]:
-    """Yields each item, in order, with what threads made of it, at most two a worker ahead of the caller.
+    """Yield each item, in order, with what threads made of it, at most two a worker ahead of the caller.
 
     Args:
         work: what is done with an item
@@ -68,7 +68,7 @@ def prefetch_map(
 
 
 def batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    """Yields the items in lists of ``size``, the last one shorter; holds one list at a time."""
+    """Yield the items in lists of ``size``, the last one shorter; holds one list at a time."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

@@ -26,7 +26,7 @@ class StageTimer:
             self.add({stage: time.perf_counter() - start})
 
     def add(self, seconds: Mapping[str, float]) -> None:
-        """Adds the seconds of another clock."""
+        """Add the seconds of another clock."""
         with _ADDING:
             for stage, spent in seconds.items():
                 self.seconds[stage] = self.seconds.get(stage, 0.0) + spent

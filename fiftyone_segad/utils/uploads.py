@@ -27,7 +27,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 
 
 def decode_upload(content: str) -> NDArray[np.uint8]:
-    """Decodes a picture as ``read_image`` does.
+    """Decode a picture as ``read_image`` does.
 
     Args:
         content: the file in base64, with or without the head of a data URL

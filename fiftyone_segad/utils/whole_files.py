@@ -18,7 +18,7 @@ _WRITING = [threading.RLock() for _ in range(64)]
 
 @contextmanager
 def atomic_write(file: Path) -> Iterator[Path]:
-    """Gives the path of a file to write beside another one, whose place it takes at the end of the block.
+    """Give the path of a file to write beside another one, whose place it takes at the end of the block.
 
     After an error the other one is as before, and the new one is gone. Threads that write the same file take turns.
     """
@@ -33,19 +33,19 @@ def atomic_write(file: Path) -> Iterator[Path]:
 
 
 def write_png(file: Path, picture: Image.Image, compress_level: int = 6) -> None:
-    """Writes a PNG file that appears whole or not at all; a link in its place is replaced, not followed."""
+    """Write a PNG file that appears whole or not at all; a link in its place is replaced, not followed."""
     with atomic_write(file) as partial:
         picture.save(partial, "PNG", compress_level=compress_level)
 
 
 def write_json(file: Path, value: dict[str, Any]) -> None:
-    """Writes a JSON file that appears whole or not at all."""
+    """Write a JSON file that appears whole or not at all."""
     with atomic_write(file) as partial:
         partial.write_text(json.dumps(value, indent=1))
 
 
 def read_json(file: Path) -> dict[str, Any] | None:
-    """Reads a JSON object; None if the file is absent or damaged."""
+    """Read a JSON object; None if the file is absent or damaged."""
     try:
         value = json.loads(file.read_text())
     except (OSError, ValueError, RecursionError):

@@ -61,7 +61,7 @@ class ExplainedSegment:
 def explain_sample(
     samples: Samples, key: str, sample_id: str, max_segments: int = 3, max_neighbours: int = 3
 ) -> list[ExplainedSegment]:
-    """Shows what makes a sample anomalous: its highest segments, and what they were found to differ from.
+    """Show what makes a sample anomalous: its highest segments, and what they were found to differ from.
 
     The image goes through the embedder once more; the bank is searched exhaustively.
 
@@ -102,7 +102,7 @@ def explain_sample(
 
 
 def _spread(record: ImageScores, count: int) -> list[int]:
-    """Indices of the highest segments that are not close to each other."""
+    """Return indices of the highest segments that are not close to each other."""
     boxes = record.segments.boxes
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     apart = _APART * min(record.segments.size)

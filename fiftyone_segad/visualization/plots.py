@@ -255,7 +255,7 @@ def _mark_before(figure: go.Figure, name: str, totals: dict[str, float | int | N
 
 
 def _mark_threshold(figure: go.Figure, name: str, totals: dict[str, float | int | None], place: dict[str, int]) -> None:
-    """Marks where the run's own threshold is on a curve of images."""
+    """Mark where the run's own threshold is on a curve of images."""
     x, y = {"roc": (totals["fpr"], totals["recall"]), "pr": (totals["recall"], totals["precision"])}.get(
         name, (None, None)
     )
@@ -330,7 +330,7 @@ def _bar_text(name: str, row: dict[str, Any]) -> str:
 
 
 def _say(figure: go.Figure, text: str, column: int | None = None) -> None:
-    """Writes into an empty plot why it is empty."""
+    """Write into an empty plot why it is empty."""
     axis = "" if column in (None, 1) else str(column)
     figure.add_annotation(
         text=text, x=0.5, y=0.5, xref=f"x{axis} domain", yref=f"y{axis} domain", showarrow=False, font={"size": 13}

@@ -18,7 +18,7 @@ def ray_installed() -> bool:
 
 
 def get_executor(name: str, workers: int) -> Executor:
-    """Makes an executor ready.
+    """Make an executor ready.
 
     Args:
         name: one of ``EXECUTORS``
@@ -38,7 +38,7 @@ def get_executor(name: str, workers: int) -> Executor:
 
 
 def check_executor(name: str) -> None:
-    """Checks, without loading anything, that an executor is there.
+    """Check, without loading anything, that an executor is there.
 
     Raises:
         ValueError: if there is no such executor

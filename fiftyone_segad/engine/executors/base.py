@@ -30,11 +30,11 @@ class Task(ABC, Generic[Item, Result]):
         return 0
 
     def read(self, item: Item) -> Any:
-        """Reads what belongs to an item; in threads, a few items ahead."""
+        """Read what belongs to an item; in threads, a few items ahead."""
 
     @abstractmethod
     def __call__(self, item: Item, content: Any) -> Any:
-        """Does the work that needs most of the machine, one item at a time and always in the same thread.
+        """Do the work that needs most of the machine, one item at a time and always in the same thread.
 
         Args:
             item: the item
@@ -42,7 +42,7 @@ class Task(ABC, Generic[Item, Result]):
         """
 
     def finish(self, item: Item, done: Any) -> Result:
-        """Does the rest in another thread, one item at a time, while the next item is worked on.
+        """Do the rest in another thread, one item at a time, while the next item is worked on.
 
         Args:
             item: the item
@@ -57,7 +57,7 @@ class Executor(ABC):
 
     @abstractmethod
     def map(self, task: Task[Item, Result], items: Iterable[Item], ordered: bool = False) -> Results[Item, Result]:
-        """Yields each item with what the task made of it.
+        """Yield each item with what the task made of it.
 
         What was begun is given up when the generator is closed. Errors of the task are passed on.
 

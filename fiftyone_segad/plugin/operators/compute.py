@@ -73,7 +73,7 @@ class ComputeSegmentAnomalies(foo.Operator):
         return execution.options(long)
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
-        """Runs, and shows the samples by score."""
+        """Run, and shows the samples by score."""
         samples, dataset = ctx.target_view(), ctx.dataset
         request = _Request.parse(_shown(ctx))
         reference = normals.select(dataset, ctx.params) if request.method == "reference" else None
@@ -141,7 +141,7 @@ class _Request:
 
     @classmethod
     def parse(cls, params: dict[str, Any]) -> _Request:
-        """Reads the parameters, whether they come from the form or from Python.
+        """Read the parameters, whether they come from the form or from Python.
 
         Raises:
             ValueError: if one is wrong

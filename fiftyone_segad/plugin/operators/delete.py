@@ -42,11 +42,11 @@ class _Delete(foo.Operator):
         return types.Property(inputs, view=types.View(label=f"Delete a {self.what}"))
 
     def choose(self, ctx: foo.ExecutionContext, inputs: types.Object) -> str | None:
-        """Adds the choice; returns what will be removed, or None if nothing is chosen."""
+        """Add the choice; returns what will be removed, or None if nothing is chosen."""
         raise NotImplementedError
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        """Deletes."""
+        """Delete."""
         key = forms.text(ctx.params, "key")
         if key is None:
             raise ValueError(f"key is missing: name the {self.what} to delete")

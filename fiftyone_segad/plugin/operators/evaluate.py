@@ -47,7 +47,7 @@ class EvaluateAnomalies(foo.Operator):
         return types.Property(inputs, view=types.View(label="Evaluate a run"))
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
-        """Evaluates."""
+        """Evaluate."""
         samples, params = ctx.target_view(), ctx.params
 
         def work(progress: execution.Progress) -> dict[str, Any]:

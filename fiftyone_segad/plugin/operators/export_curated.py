@@ -52,7 +52,7 @@ class ExportCurated(foo.Operator):
         return foo.ExecutionOptions(allow_immediate_execution=True, allow_delegated_execution=True)
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
-        """Exports."""
+        """Export."""
         samples, params = ctx.target_view(), ctx.params
         folder = forms.text(params, "folder")
         if folder is None:

@@ -39,7 +39,7 @@ class FindContamination(foo.Operator):
         return curating.execution_options(ctx)
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
-        """Examines the images, and shows the most suspect first."""
+        """Examine the images, and shows the most suspect first."""
         reference, params = normals.select(ctx.dataset, ctx.params), ctx.params
         key = forms.text(params, "key", CONTAMINATION_KEY) or CONTAMINATION_KEY
         embedder = forms.embedder_name(params)

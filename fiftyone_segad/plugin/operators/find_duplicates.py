@@ -54,7 +54,7 @@ class FindDuplicates(foo.Operator):
         return curating.execution_options(ctx)
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
-        """Finds them, and shows each group as one tile."""
+        """Find them, and shows each group as one tile."""
         samples, params = ctx.target_view(), ctx.params
         kind = forms.text(params, "kind", "near") or "near"
         key = forms.text(params, "key", KEY)

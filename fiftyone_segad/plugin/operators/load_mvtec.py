@@ -63,7 +63,7 @@ class LoadMvtec(foo.Operator):
         return types.Property(inputs, view=types.View(label="Load images"))
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        """Loads, and opens the dataset."""
+        """Load, and opens the dataset."""
         folder = forms.text(ctx.params, "dataset_dir")
         if _source(ctx.params) == SAMPLE:
             folder = str(_sample_folder())

@@ -57,7 +57,7 @@ class _Review(foo.Operator):
         return result
 
     def act(self, ctx: foo.ExecutionContext, key: str) -> int:
-        """Does it; returns how many marks have changed."""
+        """Do it; returns how many marks have changed."""
         raise NotImplementedError
 
     def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -82,7 +82,7 @@ class _Mark(_Review):
         inputs.str("why", label="Why", description="Optional; kept with the mark")
 
     def act(self, ctx: foo.ExecutionContext, key: str) -> int:
-        """Marks."""
+        """Mark."""
         samples, _ = chosen(ctx)
         return len(type(self).mark(samples, key, forms.text(ctx.params, "why", "") or "", _user(ctx)))
 
@@ -125,7 +125,7 @@ class Unmark(_Review):
         return _config("unmark", "take marks back", "Remove the marks of the selected samples or patches", "backspace")
 
     def act(self, ctx: foo.ExecutionContext, key: str) -> int:
-        """Removes them."""
+        """Remove them."""
         return len(unmark(chosen(ctx)[0], key))
 
 

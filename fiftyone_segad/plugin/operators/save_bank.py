@@ -62,7 +62,7 @@ class SaveBank(foo.Operator):
         return types.Property(inputs, view=types.View(label="Save the bank of a run"))
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        """Saves."""
+        """Save."""
         path = forms.text(ctx.params, "path")
         if path is None:
             raise ValueError("path is missing: name the file to save to")

@@ -42,7 +42,7 @@ class SecondOpinions(foo.Operator):
         return types.Property(inputs, view=types.View(label="Second opinions"))
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        """Sets the grid."""
+        """Set the grid."""
         key, other = forms.run_key(ctx), forms.text(ctx.params, "other", _NONE)
         second = None if other in (_NONE, key) else other  # the form may still hold the one that is looked at now
         view = second_opinions(ctx.dataset, key, second, forms.whole(ctx.params, "max_images", SHOWN, low=1))

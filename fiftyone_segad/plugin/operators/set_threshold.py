@@ -56,7 +56,7 @@ class SetThreshold(foo.Operator):
         )
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
-        """Changes the run."""
+        """Change the run."""
         dataset, view, key = ctx.dataset, ctx.view, forms.run_key(ctx)
         rule = _rule(ctx.params)
         if rule is None:

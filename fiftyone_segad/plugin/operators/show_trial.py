@@ -33,7 +33,7 @@ class ShowTrial(foo.Operator):
         )
 
     async def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        """Opens it, if one is waiting."""
+        """Open it, if one is waiting."""
         sample_id = take_pending() if ctx.dataset_name == DATASET else None
         if sample_id is not None:
             await dispatch_event(None, SetSample(sample_id=sample_id))

@@ -70,7 +70,7 @@ class TryImage(foo.Operator):
         return types.Property(inputs, view=types.View(label="Try one image"))
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        """Finds the outliers, and opens the picture with them."""
+        """Find the outliers, and opens the picture with them."""
         grid = forms.whole(ctx.params, "grid", DEFAULT_GRID, low=1)
         sample = _shown_sample(ctx)
         if _source(ctx, sample) == UPLOAD:

@@ -47,7 +47,7 @@ class VisualizeSegments(foo.Operator):
         return types.Property(inputs, view=types.View(label="Plot the segments of a run"))
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
-        """Computes the plot."""
+        """Compute the plot."""
         dataset, key = ctx.dataset, forms.run_key(ctx)
         count = forms.whole(ctx.params, "max_images", MAX_IMAGES, low=1)
 

@@ -30,7 +30,7 @@ def state(ctx: foo.ExecutionContext) -> dict[str, Any]:
 def add(
     panel: types.Object, ctx: foo.ExecutionContext, on_poll: Handler, on_cancel: Handler, on_dismiss: Handler
 ) -> None:
-    """Adds what runs, with its progress and a way to stop it, and what failed, with its error."""
+    """Add what runs, with its progress and a way to stop it, and what failed, with its error."""
     dataset_id = execution.dataset_id(ctx)
     for i, activity in enumerate(execution.activities(dataset_id)):
         label = f"Running '{activity.name}': {activity.label}"

@@ -36,7 +36,7 @@ class AnomalyTriage(foo.Panel):
         )
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
-        """Handles an event, and draws only if what is shown has changed.
+        """Handle an event, and draws only if what is shown has changed.
 
         Most events change the grid, or nothing (a poll, a change of the view). Drawn all the same, their answers would
         now and then arrive after that of a later event, and show again what was shown before it.
@@ -56,7 +56,7 @@ class AnomalyTriage(foo.Panel):
         return None
 
     def on_load(self, ctx: foo.ExecutionContext) -> None:
-        """Shows the run that was shown last, or the newest."""
+        """Show the run that was shown last, or the newest."""
         state = ctx.panel.state
         if ctx.dataset is not None and state.run is None:
             for name, value in (_memory(ctx).get(_NAME) or {}).items():
@@ -80,7 +80,7 @@ class AnomalyTriage(foo.Panel):
             ctx.panel.state.why = None
 
     def poll(self, ctx: foo.ExecutionContext) -> None:
-        """Shows what has begun, gone on or ended since."""
+        """Show what has begun, gone on or ended since."""
         now, before = activity.state(ctx), ctx.panel.state.active or activity.NOTHING
         if now == before:
             return
@@ -92,7 +92,7 @@ class AnomalyTriage(foo.Panel):
                 page_state.change(ctx.panel.state, "run", runs[-1])
 
     def cancel(self, ctx: foo.ExecutionContext) -> None:
-        """Stops what runs; it keeps what it has finished."""
+        """Stop what runs; it keeps what it has finished."""
         execution.cancel(execution.dataset_id(ctx), str(ctx.params.get("name")))
         ctx.ops.notify("It stops within seconds", variant="info")
 
@@ -102,14 +102,14 @@ class AnomalyTriage(foo.Panel):
         self.poll(ctx)
 
     def choose_run(self, ctx: foo.ExecutionContext) -> None:
-        """Shows another run: the App has set the state."""
+        """Show another run: the App has set the state."""
         ctx.panel.state.why = None
 
     def choose_tab(self, ctx: foo.ExecutionContext) -> None:
-        """Shows scores, curves or segments: the App has set the state."""
+        """Show scores, curves or segments: the App has set the state."""
 
     def move_threshold(self, ctx: foo.ExecutionContext) -> None:
-        """Counts at another threshold, and writes nothing: the App has set the state."""
+        """Count at another threshold, and writes nothing: the App has set the state."""
 
     def reset_threshold(self, ctx: foo.ExecutionContext) -> None:
         """Goes back to the run's own threshold."""
@@ -124,7 +124,7 @@ class AnomalyTriage(foo.Panel):
             ctx.trigger(f"{rows.URI}set_threshold", {"key": shown.run.key, "threshold": str(shown.threshold)})
 
     def take_point(self, ctx: foo.ExecutionContext) -> None:
-        """Moves the threshold to a point of a curve, and shows what it flags."""
+        """Move the threshold to a point of a curve, and shows what it flags."""
         shown = self._shown(ctx)
         try:
             threshold = float(ctx.params["id"])
@@ -135,13 +135,13 @@ class AnomalyTriage(foo.Panel):
             _set_grid(ctx, shown.triage.choose("flagged", threshold))
 
     def show(self, ctx: foo.ExecutionContext) -> None:
-        """Sets the grid to a choice of images."""
+        """Set the grid to a choice of images."""
         shown, choice = self._shown(ctx), ctx.params.get("choice")
         if shown is not None and isinstance(choice, str):
             _set_grid(ctx, shown.triage.choose(choice, shown.threshold))
 
     def show_bar(self, ctx: foo.ExecutionContext) -> None:
-        """Sets the grid to the images of a bar of the histogram."""
+        """Set the grid to the images of a bar of the histogram."""
         shown, x = self._shown(ctx), ctx.params.get("x")
         if shown is not None and isinstance(x, (int, float)):
             edges, _ = shown.triage.histogram()
@@ -149,7 +149,7 @@ class AnomalyTriage(foo.Panel):
             _set_grid(ctx, shown.triage.between(x - half * 1.001, x + half * 1.001))
 
     def show_defect(self, ctx: foo.ExecutionContext) -> None:
-        """Sets the grid to the images of one kind of defect."""
+        """Set the grid to the images of one kind of defect."""
         shown, row = self._shown(ctx), ctx.params.get("row")
         if shown is not None and isinstance(row, int):
             defects = shown.triage.by_defect(shown.threshold)
@@ -157,13 +157,13 @@ class AnomalyTriage(foo.Panel):
                 _set_grid(ctx, shown.triage.of_defect(defects[row]["defect"]))
 
     def show_kind(self, ctx: foo.ExecutionContext) -> None:
-        """Sets the grid to the images of the kind of defect whose bar was clicked."""
+        """Set the grid to the images of the kind of defect whose bar was clicked."""
         shown, defect = self._shown(ctx), ctx.params.get("id")
         if shown is not None and isinstance(defect, str):
             _set_grid(ctx, shown.triage.of_defect(defect))
 
     def show_regions(self, ctx: foo.ExecutionContext) -> None:
-        """Sets the grid to the predicted regions as patches, highest first."""
+        """Set the grid to the predicted regions as patches, highest first."""
         shown = self._shown(ctx)
         if shown is not None:
             field = shown.run.field("regions")
@@ -173,14 +173,14 @@ class AnomalyTriage(foo.Panel):
                 ctx.ops.notify("No image has a region at the threshold in force", variant="info")
 
     def show_groups(self, ctx: foo.ExecutionContext) -> None:
-        """Sets the grid to one group of images a kind of defect, highest first."""
+        """Set the grid to one group of images a kind of defect, highest first."""
         shown = self._shown(ctx)
         if shown is not None:
             score = shown.run.field("score")
             _set_view(ctx, ctx.dataset.exists(score).group_by("defect.label", order_by=score, reverse=True))
 
     def show_segments(self, ctx: foo.ExecutionContext) -> None:
-        """Sets the grid to the patches of the segments that were clicked or encircled in the plot."""
+        """Set the grid to the patches of the segments that were clicked or encircled in the plot."""
         shown, data = self._shown(ctx), ctx.params.get("data")
         chosen = [point.get("id") for point in data] if isinstance(data, list) else [ctx.params.get("id")]
         ids = [id for id in chosen if isinstance(id, str)]
@@ -189,15 +189,15 @@ class AnomalyTriage(foo.Panel):
             _set_view(ctx, patches.select(ids, ordered=True))
 
     def plot_segments(self, ctx: foo.ExecutionContext) -> None:
-        """Computes the plot of the segments."""
+        """Compute the plot of the segments."""
         ctx.trigger(f"{rows.URI}visualize_segments", {"key": ctx.panel.state.run})
 
     def show_all(self, ctx: foo.ExecutionContext) -> None:
-        """Clears the grid's view."""
+        """Clear the grid's view."""
         _set_view(ctx, ctx.dataset.view())
 
     def explain(self, ctx: foo.ExecutionContext) -> None:
-        """Shows the worst segments of the open or selected sample beside what they differ from."""
+        """Show the worst segments of the open or selected sample beside what they differ from."""
         shown, sample_id = self._shown(ctx), sources.chosen_sample(ctx)
         if shown is None or sample_id is None:
             ctx.ops.notify("Open a sample, or select one in the grid, first", variant="info")
@@ -210,7 +210,7 @@ class AnomalyTriage(foo.Panel):
             ctx.panel.data.set(pictures)
 
     def open_normal(self, ctx: foo.ExecutionContext) -> None:
-        """Opens the normal image of a crop."""
+        """Open the normal image of a crop."""
         path = ctx.params.get("filepath")
         sample = sources.sample_of(ctx.dataset, path)
         if sample is None:
@@ -321,6 +321,6 @@ def _set_grid(ctx: foo.ExecutionContext, ids: Sequence[str]) -> None:
 
 
 def _set_view(ctx: foo.ExecutionContext, view: Any) -> None:
-    """Sets the grid; filters of the sidebar would hide some of what a button has counted."""
+    """Set the grid; filters of the sidebar would hide some of what a button has counted."""
     ctx.ops.clear_sidebar_filters()
     ctx.ops.set_view(view)

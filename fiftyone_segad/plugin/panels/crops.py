@@ -52,7 +52,7 @@ def explained(dataset: fo.Dataset, key: str, sample_id: str) -> tuple[dict[str, 
 
 
 def add(panel: types.Object, why: dict[str, Any], on_click: Callable[[foo.ExecutionContext], None]) -> None:
-    """Adds an explanation to a panel; a click on a crop hands on the file of its image."""
+    """Add an explanation to a panel; a click on a crop hands on the file of its image."""
     title = f"**{why['name']}**: its worst segments, and the most similar ones it was compared with"
     panel.md(title, name="why_title")
     for i, crops in enumerate(why["segments"]):

@@ -17,7 +17,7 @@ _newest: OrderedDict[str, dict[str, Any]] = OrderedDict()
 
 
 def arrived(state: Any, names: list[str]) -> None:
-    """Notes what a page shows, as its newest event says; the first event of a page gives it its name."""
+    """Note what a page shows, as its newest event says; the first event of a page gives it its name."""
     if state.page is None:
         state.page = uuid4().hex
     _newest[state.page] = {name: state.get(name) for name in names}
@@ -27,13 +27,13 @@ def arrived(state: Any, names: list[str]) -> None:
 
 
 def change(state: Any, name: str, value: Any) -> None:
-    """Changes what a page shows."""
+    """Change what a page shows."""
     state.set(name, value)
     _newest.setdefault(state.page, {})[name] = value
 
 
 def renew(state: Any, known: dict[str, Any]) -> None:
-    """Puts what has come from the page since into the state of an older event, for drawing.
+    """Put what has come from the page since into the state of an older event, for drawing.
 
     Args:
         state: the panel's state

@@ -21,7 +21,7 @@ _OUTCOMES = {
 
 
 def add_counts(panel: types.Object, triage: ScoreTable, threshold: float, show: Handler) -> None:
-    """Adds the counts at a threshold, each a button that shows its images; with truth, the rates as well."""
+    """Add the counts at a threshold, each a button that shows its images; with truth, the rates as well."""
     row = panel.h_stack("counts", gap=1)
     flagged = triage.flagged(threshold)
     row.btn("flagged", label=f"{flagged:,} flagged", on_click=show, params={"choice": "flagged"})
@@ -45,7 +45,7 @@ def add_views(
     show_groups: Handler,
     show_all: Handler,
 ) -> None:
-    """Adds what is one click away."""
+    """Add what is one click away."""
     row = panel.h_stack("views", gap=1)
     row.btn("highest", label="Highest", icon="arrow_upward", on_click=show, params={"choice": "highest"})
     row.btn("uncertain", label="Uncertain", icon="help", on_click=show, params={"choice": "uncertain"})
@@ -60,7 +60,7 @@ def add_views(
 
 
 def add_review(panel: types.Object) -> None:
-    """Adds what one does with what is selected."""
+    """Add what one does with what is selected."""
     row = panel.h_stack("review", gap=1)
     for name, label, icon in (
         ("mark_normal", "Normal", "thumb_up"),

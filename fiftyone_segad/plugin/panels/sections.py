@@ -96,7 +96,7 @@ def data(shown: Shown, points: Points | None, overlap: Overlap | None) -> dict[s
 
 
 def add_head(panel: types.Object, shown: Shown, choose_run: Handler, choose_tab: Handler) -> None:
-    """Adds the choice of a run, what it is, and the tabs."""
+    """Add the choice of a run, what it is, and the tabs."""
     run = shown.run
     runs = types.DropdownView()
     for key in shown.runs:
@@ -114,7 +114,7 @@ def add_head(panel: types.Object, shown: Shown, choose_run: Handler, choose_tab:
 
 
 def add_scores(panel: types.Object, shown: Shown, on_bar: Handler, on_slider: Handler) -> None:
-    """Adds the histogram and the slider.
+    """Add the histogram and the slider.
 
     The slider has no default: the App would announce it as a move, and so undo one that a person makes meanwhile.
     """
@@ -133,7 +133,7 @@ def add_scores(panel: types.Object, shown: Shown, on_bar: Handler, on_slider: Ha
 def add_curves(
     panel: types.Object, shown: Shown, overlap: Overlap | None, on_point: Handler, on_defect: Handler
 ) -> None:
-    """Adds recall over false alarms, precision over recall, overlap of regions and recall of each kind of defect.
+    """Add recall over false alarms, precision over recall, overlap of regions and recall of each kind of defect.
 
     What cannot be shown says what it needs.
     """
@@ -158,7 +158,7 @@ def add_curves(
 
 
 def add_segments(panel: types.Object, points: Points | None, on_compute: Handler, on_point: Handler) -> None:
-    """Adds the plot of segments, or the button that computes it."""
+    """Add the plot of segments, or the button that computes it."""
     if points is None:
         panel.md(
             "Segments that look alike beside each other: groups of high scores are kinds of defects, or one kind "
@@ -179,7 +179,7 @@ def add_segments(panel: types.Object, points: Points | None, on_compute: Handler
 
 
 def add_apply(panel: types.Object, shown: Shown, apply: Handler, back: Handler) -> None:
-    """Adds what writes a threshold that was moved to, or goes back."""
+    """Add what writes a threshold that was moved to, or goes back."""
     if shown.moved:
         row = panel.h_stack("apply_row", gap=1)
         label = f"Apply {shown.threshold:.4g}"
@@ -188,7 +188,7 @@ def add_apply(panel: types.Object, shown: Shown, apply: Handler, back: Handler) 
 
 
 def add_defects(panel: types.Object, shown: Shown, on_show: Handler) -> None:
-    """Adds the table of kinds of defects."""
+    """Add the table of kinds of defects."""
     if not shown.triage.by_defect(shown.threshold):
         return
     narrow = {"minWidth": 0, "& td, & th": {"paddingLeft": "8px", "paddingRight": "8px"}}
@@ -200,7 +200,7 @@ def add_defects(panel: types.Object, shown: Shown, on_show: Handler) -> None:
 
 
 def add_empty(panel: types.Object, uri: str) -> None:
-    """Adds what to do first."""
+    """Add what to do first."""
     panel.md(
         "### No run yet\n"
         "A run compares the segments of your images with those of normal ones: **choose what is normal**, by a split, "

@@ -27,7 +27,7 @@ def triage_of(dataset: fo.Dataset, run: Run) -> ScoreTable:
 
 
 def forget() -> None:
-    """Drops what was read, after something has been written."""
+    """Drop what was read, after something has been written."""
     _cache.clear()
 
 
