@@ -13,11 +13,8 @@ from numpy.typing import NDArray
 from ..embedders.base import Level, Patches
 from ..embedders.factory import Embedder
 from ..errors import ImageError
-from ..scoring.fusion import LevelScores
 from ..scoring.levels import LevelScorer
 from ..segments.boxes import Proposer, Segments, Size, from_relative, get_proposer
-from ..segments.maps import anomaly_map
-from ..storage.records import ImageScores
 from ..storage.store import RunStore, ScoreParts
 from ..utils.images import PIXELS_AHEAD, count_pixels, read_image_or_error, rotate
 from ..utils.timing import StageTimer
@@ -289,20 +286,3 @@ class Job:
     def first_reason(self) -> str:
         """Why the first image was skipped, as a sentence."""
         return f"The first: {self.skipped[0]['filepath']}: {self.skipped[0]['reason']}" if self.skipped else ""
-
-
-def image_scores(
-    id: str, scored: LevelScores, clock: StageTimer, outliers: NDArray[np.bool_] | None = None
-) -> ImageScores:
-    """What is kept of an image whose segments are scored.
-
-    Args:
-        id: name under which it is kept
-        scored: its segments and their scores
-        clock: counts the seconds of the map, whose peak is the image's score
-        outliers: segments that the method itself calls outliers; None if it has no such rule
-    """
-    segments, scores = scored
-    with clock("map"):
-        peak = float(anomaly_map(segments, scores).max())
-    return ImageScores(id, segments, scores, np.zeros(len(scores), bool) if outliers is None else outliers, peak)

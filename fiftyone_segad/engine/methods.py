@@ -11,8 +11,9 @@ from ..scoring.fastdup_rule import find_outliers
 from ..scoring.fastdup_rule import segment_scores as within_image_scores
 from ..scoring.mutual import POOL
 from ..storage.records import ImageScores
-from .job import Embedded, ImageTask, Job, image_scores
+from .job import Embedded, ImageTask, Job
 from .passes import calibration_images, flushed, score_images
+from .prediction import image_scores
 from .reference import against_bank, score_by_bank, score_by_reference
 from .unlabeled import against_pool, score_unlabeled
 

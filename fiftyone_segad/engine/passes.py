@@ -22,7 +22,8 @@ from ..storage.records import ImageFeatures, ImageScores
 from ..storage.store import PART_SIZE, ScoreParts
 from ..utils.threads import prefetch_map
 from .bank import CANDIDATES
-from .job import Embedded, ImageTask, Job, JobImage, Reader, image_scores
+from .job import Embedded, ImageTask, Job, JobImage, Reader
+from .prediction import image_scores
 
 CALIBRATION_IMAGES = 500
 """Normal images that are scored without themselves, for scales and thresholds, at most."""

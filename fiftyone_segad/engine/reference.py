@@ -18,7 +18,7 @@ from ..storage.records import ImageFeatures
 from ..storage.store import FeatureParts
 from ..utils.timing import StageTimer
 from .bank import bank_coreset
-from .job import Job, JobImage, image_scores
+from .job import Job, JobImage
 from .passes import (
     Marked,
     Score,
@@ -32,6 +32,7 @@ from .passes import (
     score_held_out,
     score_images,
 )
+from .prediction import image_scores
 
 _TURNED = 8
 """Images that are turned to see whether rotations would help."""

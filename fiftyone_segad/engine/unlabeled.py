@@ -15,8 +15,9 @@ from ..scoring.mutual import FEWEST, POOL, mutual_scores, thin
 from ..scoring.neighbors import NeighborIndex
 from ..segments.boxes import Segments
 from ..utils.timing import StageTimer
-from .job import Job, image_scores
+from .job import Job
 from .passes import Score, choose, embed_bank, fitted_levels, flushed, level_rows, score_held_out, score_images
+from .prediction import image_scores
 
 UNLIKE = 0.7
 """Mean distance to counterparts in other images, relative to that of any two segments, above which mutual scoring is

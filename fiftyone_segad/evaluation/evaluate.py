@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from ..data.truth import GOOD, GT_FIELD, NO_TRUTH, Truth, check_truth_field, read_truth, truth_warnings
 from ..engine.calibration import score_bins
+from ..engine.prediction import predicted_mask
 from ..errors import ImageError, RunError
 from ..metrics.curves import Confusion
 from ..metrics.image_result import ImageResult
 from ..metrics.pixels import Bins, PixelCounts
-from ..registry.fields import predicted_mask
 from ..registry.run import Run, check_eval_key, load_run
 from ..registry.samples import check_collection
 from ..scoring.thresholds import Thresholds

@@ -15,9 +15,9 @@ from ..curation.duplicates import ImageReader
 from ..curation.exposure import measure
 from ..curation.parts import CANDIDATES, correlations, describe
 from ..data.truth import Truth
+from ..engine.prediction import predicted_mask
 from ..errors import ImageError
 from ..metrics.pixels import Bins, PixelCounts
-from ..registry.fields import predicted_mask
 from ..scoring.thresholds import Thresholds
 from ..segments.maps import anomaly_map, connected_regions, heatmap_size, label_regions, regions_of
 from ..segments.region_matching import match_regions

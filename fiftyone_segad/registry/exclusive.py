@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from functools import wraps
 from inspect import signature
 from typing import ParamSpec, TypeVar
 
-import fiftyone as fo
-
 from ..errors import RunError
 from .folders import runs_folder
 from .locks import run_lock
-from .run import check_exists, check_name, exists, recover
+from .run import check_name, exists, recover
 from .samples import root_dataset
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-_WATCH = 5.0
-"""Seconds after which a dataset is looked for again."""
 
 
 def holds_run_lock(write: Callable[P, T]) -> Callable[P, T]:
@@ -59,17 +52,3 @@ def holds_run_lock(write: Callable[P, T]) -> Callable[P, T]:
                 ) from error
 
     return locked
-
-
-def watched(dataset: fo.Dataset, advance: Callable[[int], None]) -> Callable[[int], None]:
-    """``advance``, which also stops a job with RunError soon after its dataset was deleted."""
-    looked = time.monotonic()
-
-    def watch(count: int) -> None:
-        nonlocal looked
-        if time.monotonic() - looked > _WATCH:
-            check_exists(dataset)
-            looked = time.monotonic()
-        advance(count)
-
-    return watch

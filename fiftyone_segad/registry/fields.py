@@ -17,8 +17,9 @@ from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..engine.prediction import predicted_mask
 from ..scoring.thresholds import Thresholds, p_values
-from ..segments.maps import Region, anomaly_map, anomaly_mask, connected_regions, heatmap_size, segments_mask
+from ..segments.maps import Region, anomaly_map, connected_regions, heatmap_size
 from ..storage.records import ImageScores
 from ..utils.threads import batches, usable_cores
 from ..utils.whole_files import write_png
@@ -190,13 +191,6 @@ class _Writer:
         file = self.masks / f"{record.id}.png"
         write_png(file, Image.fromarray(mask))
         return fo.Segmentation(mask_path=str(file))
-
-
-def predicted_mask(record: ImageScores, anomaly: NDArray[np.floating], thresholds: Thresholds) -> NDArray[np.uint8]:
-    """The predicted mask ``[height, width]``, 0 or 255, of an image at the thresholds of its run."""
-    if thresholds.pixel is None:
-        return segments_mask(record.segments, record.outliers)
-    return anomaly_mask(anomaly, thresholds.pixel, thresholds.image)
 
 
 def zero_mask(folder: Path, width: int, height: int) -> Path:

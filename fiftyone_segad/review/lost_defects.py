@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ..data.truth import Truth
+from ..engine.prediction import predicted_mask
 from ..errors import SegadError
-from ..registry.fields import predicted_mask
 from ..scoring.thresholds import Thresholds
 from ..segments.maps import anomaly_map, label_regions, regions_of
 from ..segments.region_matching import match_regions

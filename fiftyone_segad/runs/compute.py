@@ -18,7 +18,7 @@ from ..embedders.factory import Embedder, get_embedder, resolve_name
 from ..engine.executors import check_executor, get_executor
 from ..engine.job import Job, JobImage
 from ..engine.methods import run_job, steps
-from ..registry.exclusive import holds_run_lock, watched
+from ..registry.exclusive import holds_run_lock
 from ..registry.run import Run, check_key, owns_color_scheme
 from ..registry.samples import check_collection, check_numbers, job_images, reference_images
 from ..review.marks import MARKS, marked_images
@@ -152,7 +152,7 @@ def compute_segment_anomalies(
             stage=lambda text: logger.info("%s: %s ...", key, text),
         )
         bar = fou.ProgressBar(total=steps(job) + len(images), progress=progress, iters_str="images")
-        job.advance = watched(dataset, bar.update)
+        job.advance = bar.update
         with bar, store.explain_write_errors():
             run_job(job)
             present = {image.id for image in images}

@@ -15,7 +15,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 from ..data.truth import GT_FIELD, Truth, read_truth, truth_fields
 from ..engine.job import Job, JobImage
 from ..engine.methods import run_job, steps
-from ..registry.exclusive import holds_run_lock, watched
+from ..registry.exclusive import holds_run_lock
 from ..registry.fields import ANOMALOUS, flagged
 from ..registry.run import Run, load_run
 from ..registry.samples import job_images, named_segments
@@ -139,7 +139,7 @@ def rescore(
             stage=lambda text: logger.info("%s: %s ...", key, text),
         )
         bar = fou.ProgressBar(total=steps(job) + len(images), progress=progress, iters_str="images")
-        job.advance = watched(dataset, bar.update)
+        job.advance = bar.update
         rule = parse_threshold(run.thresholds.rule)
         with bar, store.explain_write_errors():
             run_job(job)

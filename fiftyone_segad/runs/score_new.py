@@ -19,7 +19,7 @@ from ..engine.job import CUSTOM_SEGMENTS, Job, JobImage
 from ..engine.methods import score_against_run
 from ..engine.reference import bank_rows
 from ..errors import SegadError
-from ..registry.exclusive import holds_run_lock, watched
+from ..registry.exclusive import holds_run_lock
 from ..registry.fields import add_fields
 from ..registry.run import Run, check_key, list_runs, load_run, owns_color_scheme, save_run
 from ..registry.samples import check_collection, check_numbers, job_images, named_segments
@@ -103,7 +103,7 @@ def score_new(
                 opened.unpack(run.store)
         job = _job(run, model, images, segments, num_workers)
         bar = fou.ProgressBar(total=2 * len(images), progress=progress, iters_str="images")
-        job.advance = watched(dataset, bar.update)
+        job.advance = bar.update
         with bar, run.store.explain_write_errors():
             new = {image.id for image in images}
             score_against_run(job)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..data.truth import Truth, read_truth
+from ..engine.prediction import predicted_mask
 from ..errors import ImageError, RunError
-from ..registry.fields import predicted_mask
 from ..registry.run import Run
 from ..scoring.thresholds import p_values
 from ..segments.maps import anomaly_map

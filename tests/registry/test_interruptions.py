@@ -224,8 +224,7 @@ def test_a_lock_that_was_removed_while_it_was_waited_for(made: Callable[[], fo.D
     assert not dataset_folder(dataset).exists()
 
 
-def test_a_dataset_that_is_deleted_meanwhile(made: Callable[[], fo.Dataset], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fiftyone_segad.registry.exclusive._WATCH", 0.0)
+def test_a_dataset_that_is_deleted_meanwhile(made: Callable[[], fo.Dataset]) -> None:
     for moment in (6, 14):  # while images are scored, and while fields are written
         dataset = made()
         folder = runs_folder(dataset, "segad")
