@@ -249,14 +249,14 @@ def _warnings(results: AnomalyResults, truths: dict[str, Truth]) -> list[str]:
     marked = [image.id for image in images if image.defective and truths[image.id].defect == GOOD]
     if marked:
         warnings.append(
-            f"{pluralize(len(marked), 'sample is', 'samples are')} called '{GOOD}' but the ground truth marks a defect: "
-            f"taken as anomalous; the first is {marked[0]}"
+            f"{pluralize(len(marked), 'sample is', 'samples are')} called '{GOOD}' but the ground truth marks a defect"
+            f": taken as anomalous; the first is {marked[0]}"
         )
     whole = [image.id for image in images if image.pixels.fp + image.pixels.tn == 0]
     if whole:
         warnings.append(
-            f"{pluralize(len(whole), 'sample is', 'samples are')} defective in every pixel by '{results.gt_field}'; if a "
-            f"value other than 0 is normal there, name it: dataset.mask_targets['{results.gt_field}'] = "
+            f"{pluralize(len(whole), 'sample is', 'samples are')} defective in every pixel by '{results.gt_field}'; if "
+            f"a value other than 0 is normal there, name it: dataset.mask_targets['{results.gt_field}'] = "
             "{1: 'background', 2: 'defect'}; "
             f"dataset.save(). The first is {whole[0]}"
         )
