@@ -25,7 +25,7 @@ from ..registry.folders import dataset_folder
 from ..registry.run import list_runs, load_run
 from ..registry.samples import check_collection
 from ..review.marks import list_marks
-from ..segments.maps import connected_regions
+from ..segments.regions import connected_regions
 from ..utils.images import read_header
 from ..utils.text import pluralize
 from ..utils.whole_files import read_json, write_json

@@ -22,8 +22,8 @@ from ..metrics.pixels import Bins, PixelCounts
 from ..registry.run import Run, check_eval_key, load_run
 from ..registry.samples import check_collection
 from ..scoring.thresholds import Thresholds
-from ..segments.maps import Region, anomaly_map, label_regions, regions_of
-from ..segments.region_matching import RegionCounts, match_regions, size_of
+from ..segments.maps import anomaly_map
+from ..segments.regions import Region, RegionCounts, label_regions, match_regions, regions_of, size_of
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
 from ..utils.text import pluralize
@@ -249,8 +249,8 @@ def _warnings(results: AnomalyResults, truths: dict[str, Truth]) -> list[str]:
     marked = [image.id for image in images if image.defective and truths[image.id].defect == GOOD]
     if marked:
         warnings.append(
-            f"{pluralize(len(marked), 'sample is', 'samples are')} called '{GOOD}' but the ground truth marks a defect"
-            f": taken as anomalous; the first is {marked[0]}"
+            f"{pluralize(len(marked), 'sample is', 'samples are')} called '{GOOD}' but the ground truth marks a "
+            f"defect: taken as anomalous; the first is {marked[0]}"
         )
     whole = [image.id for image in images if image.pixels.fp + image.pixels.tn == 0]
     if whole:

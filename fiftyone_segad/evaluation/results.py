@@ -18,7 +18,7 @@ from ..metrics.image_result import ImageResult
 from ..metrics.names import METRIC_NAMES
 from ..metrics.pimo import BOUNDS, aupimo, pimo_weights
 from ..metrics.pixels import Bins, PixelCounts
-from ..segments.region_matching import SIZES, RegionCounts
+from ..segments.regions import SIZES, RegionCounts
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -105,7 +105,7 @@ class AnomalyResults:
             - ``precision``, ``recall``, ``fpr``, ``image_f1``: of images at the run's own threshold
             - ``pixel_f1``: of the pixels of the run's own masks
             - ``region_precision``, ``region_recall``, ``region_f1``: of the regions of the run's own masks, see
-              ``region_matching``
+              ``segments.regions``
             - ``n_normal``, ``n_anomalous``: numbers of images
 
             ``image_f1max`` and ``pixel_f1max`` are at their best thresholds, which have seen the truth

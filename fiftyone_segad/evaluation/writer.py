@@ -21,7 +21,7 @@ from ..registry.fields import ANOMALOUS, NORMAL, detection, set_colours, zero_ma
 from ..registry.folders import evaluations_folder
 from ..registry.removal import delete_evaluation, delete_evaluation_fields
 from ..registry.run import EVALUATION_FIELDS, PLUGIN, Run, evaluation_field
-from ..segments.maps import Region
+from ..segments.regions import Region
 from ..storage.store import delete_files
 from ..utils.whole_files import write_png
 from .results import AnomalyResults

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..segments.region_matching import RegionCounts
+from ..segments.regions import RegionCounts
 from .curves import Confusion
 
 

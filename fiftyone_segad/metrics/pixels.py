@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..segments.maps import label_regions
+from ..segments.regions import label_regions
 from .curves import ScoreCounts
 
 PIXEL_BINS = 1 << 18

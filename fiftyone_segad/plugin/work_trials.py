@@ -19,8 +19,8 @@ from ..engine.prediction import predicted_mask
 from ..errors import ImageError
 from ..metrics.pixels import Bins, PixelCounts
 from ..scoring.thresholds import Thresholds
-from ..segments.maps import anomaly_map, connected_regions, heatmap_size, label_regions, regions_of
-from ..segments.region_matching import match_regions
+from ..segments.maps import anomaly_map, heatmap_size
+from ..segments.regions import connected_regions, label_regions, match_regions, regions_of
 from ..storage.records import ImageScores
 from ..utils.images import read_image
 

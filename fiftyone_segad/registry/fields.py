@@ -19,7 +19,9 @@ from PIL import Image
 
 from ..engine.prediction import predicted_mask
 from ..scoring.thresholds import Thresholds, p_values
-from ..segments.maps import Region, anomaly_map, connected_regions, heatmap_size
+from ..segments.boxes import relative_box
+from ..segments.maps import anomaly_map, heatmap_size
+from ..segments.regions import Region, connected_regions
 from ..storage.records import ImageScores
 from ..utils.threads import batches, usable_cores
 from ..utils.whole_files import write_png
@@ -221,11 +223,9 @@ def _segments(record: ImageScores, thresholds: Thresholds) -> list[fo.Detection]
 
 def detection(region: Region, size: tuple[int, int], label: str = ANOMALOUS) -> fo.Detection:
     """A region as a Detection, for an image of ``size`` (width, height)."""
-    width, height = size
-    x0, y0, x1, y1 = region.box
     return fo.Detection(
         label=label,
-        bounding_box=[x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height],
+        bounding_box=list(relative_box(region.box, size)),
         mask=region.mask,
         anomaly_score=region.score,
         area=region.area,

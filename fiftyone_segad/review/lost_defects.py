@@ -9,16 +9,14 @@ from ..data.truth import Truth
 from ..engine.prediction import predicted_mask
 from ..errors import SegadError
 from ..scoring.thresholds import Thresholds
-from ..segments.maps import anomaly_map, label_regions, regions_of
-from ..segments.region_matching import match_regions
+from ..segments.boxes import RelativeBox, relative_box
+from ..segments.maps import anomaly_map
+from ..segments.regions import label_regions, match_regions, regions_of
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
 from ..utils.threads import prefetch_map
 
-Box = tuple[float, float, float, float]
-"""Relative ``x, y, width, height``."""
-
-Found = dict[str, dict[int, Box]]
+MatchedRegions = dict[str, dict[int, RelativeBox]]
 """Those regions of the ground truth that a predicted region matches, by sample id and number of the region. Images in
 which the ground truth shows a defect are there even if none is matched."""
 
@@ -34,10 +32,12 @@ class LostDefect:
     """
 
     sample_id: str
-    box: Box | None = None
+    box: RelativeBox | None = None
 
 
-def found_regions(store: RunStore, thresholds: Thresholds, truths: Mapping[str, Truth], ids: Collection[str]) -> Found:
+def found_regions(
+    store: RunStore, thresholds: Thresholds, truths: Mapping[str, Truth], ids: Collection[str]
+) -> MatchedRegions:
     """Find which regions of the ground truth are matched (``match_regions``).
 
     Args:
@@ -47,7 +47,7 @@ def found_regions(store: RunStore, thresholds: Thresholds, truths: Mapping[str, 
         ids: the samples to look at
     """
 
-    def found(record: ImageScores) -> dict[int, Box] | None:
+    def matched(record: ImageScores) -> dict[int, RelativeBox] | None:
         size = record.segments.size
         try:
             mask = truths[record.id].read(size)
@@ -57,25 +57,30 @@ def found_regions(store: RunStore, thresholds: Thresholds, truths: Mapping[str, 
             return None
         anomaly = anomaly_map(record.segments, record.scores)
         labels, count = label_regions(predicted_mask(record, anomaly, thresholds))
-        truth, truth_count = label_regions(mask)
-        _, hits = match_regions(labels, truth, (count, truth_count))
-        boxes = (region.box for region in regions_of(truth, truth_count, anomaly))
-        return {i: _relative(box, size) for i, (box, hit) in enumerate(zip(boxes, hits, strict=True)) if hit}
+        truth_labels, truth_count = label_regions(mask)
+        _, hits = match_regions(labels, truth_labels, (count, truth_count))
+        regions = regions_of(truth_labels, truth_count, anomaly)
+        return {
+            number: relative_box(region.box, size)
+            for number, (region, hit) in enumerate(zip(regions, hits, strict=True))
+            if hit
+        }
 
     records = (record for record in store.scores if record.id in ids and record.id in truths)
-    return {record.id: regions for record, regions in prefetch_map(found, records) if regions is not None}
+    return {record.id: boxes for record, boxes in prefetch_map(matched, records) if boxes is not None}
 
 
-def lost_regions(before: Found, after: Found) -> list[LostDefect]:
-    """The regions that were found before and are not after."""
+def lost_regions(before: MatchedRegions, after: MatchedRegions) -> list[LostDefect]:
+    """List the regions that were found before a change and are not after it.
+
+    Example:
+        >>> dent, scratch = (0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 0.1, 0.1)
+        >>> lost_regions({"sample": {0: dent, 1: scratch}}, {"sample": {1: scratch}})
+        [LostDefect(sample_id='sample', box=(0.0, 0.0, 0.5, 0.5))]
+    """
     return [
         LostDefect(id, box)
-        for id, regions in before.items()
-        for number, box in regions.items()
+        for id, boxes in before.items()
+        for number, box in boxes.items()
         if number not in after.get(id, {})
     ]
-
-
-def _relative(box: tuple[int, int, int, int], size: tuple[int, int]) -> Box:
-    (x0, y0, x1, y1), (width, height) = box, size
-    return x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height

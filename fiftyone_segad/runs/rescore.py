@@ -19,7 +19,7 @@ from ..registry.exclusive import holds_run_lock
 from ..registry.fields import ANOMALOUS, flagged
 from ..registry.run import Run, load_run
 from ..registry.samples import job_images, named_segments
-from ..review.lost_defects import Found, LostDefect, found_regions, lost_regions
+from ..review.lost_defects import LostDefect, MatchedRegions, found_regions, lost_regions
 from ..review.marks import MARKS, MarkedImages, marked_images
 from ..review.triage import read_score_table
 from ..scoring.thresholds import parse_threshold
@@ -173,7 +173,7 @@ def _truths(dataset: fo.Dataset, ids: set[str]) -> dict[str, Truth]:
 
 
 def _report(
-    dataset: fo.Dataset, run: Run, marked: int, before: set[str], truths: dict[str, Truth], found: Found
+    dataset: fo.Dataset, run: Run, marked: int, before: set[str], truths: dict[str, Truth], found: MatchedRegions
 ) -> ReviewReport:
     """What is other than before, when the samples ``before`` were flagged and ``found`` was found."""
     after = set(flagged(dataset, run).values("id"))

@@ -18,6 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 Size = tuple[int, int]
 """Image width and height in pixels."""
 
+PixelBox = tuple[int, int, int, int]
+"""``x0, y0, x1, y1`` in pixels, ends exclusive."""
+
+RelativeBox = tuple[float, float, float, float]
+"""``x, y, width, height`` as shares of the image's width and height, as FiftyOne has them."""
+
 DEFAULT_GRID = 7
 """Grid of the original method: 7 x 7 segments."""
 
@@ -29,8 +35,8 @@ the next by a third."""
 SMALLEST_TILE = 10
 """Pixels; fastdup itself takes no image with a shorter side."""
 
-MOST_TILES = 20_000
-"""Of one image; 144 are usual. An image a hundred times as long as it is wide has 14,000."""
+MAX_TILES = 20_000
+"""Tiles of one image at most; 144 are usual. An image a hundred times as long as it is wide has 14,000."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Segments:
         return len(self.boxes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What is sent to another process: of a grid its intervals, a hundredth of its boxes."""
+        """Pickle a grid as its intervals: they are a hundredth of its boxes."""
         if self.shape is None:
             return Segments, (self.size, self.boxes)
         return from_intervals, (self.size, self.columns, self.rows)
@@ -75,7 +81,7 @@ class Segments:
         return self.shape is not None and (intervals_overlap(self.rows) or intervals_overlap(self.columns))
 
     def relative(self) -> NDArray[np.float64]:
-        """The boxes as ``[n, 4]`` of ``x, y, width, height`` in [0, 1], FiftyOne's convention."""
+        """Return the boxes as ``[n, 4]`` of ``x, y, width, height`` in [0, 1], each a ``RelativeBox``."""
         width, height = self.size
         starts = self.boxes[:, :2]
         return np.hstack([starts, self.boxes[:, 2:] - starts]) / [width, height, width, height]
@@ -85,13 +91,20 @@ Proposer = Callable[[Size], "Segments | ArrayLike"]
 
 
 def grid(size: Size, n: int = DEFAULT_GRID) -> Segments:
-    """Cuts an image into ``n x n`` equal segments without overlap, as the original method does.
+    """Cut an image into ``n x n`` equal segments without overlap, as the original method does.
 
     Each segment is ``width // n`` by ``height // n`` pixels; the up to ``n - 1`` pixels that are left
     over at the right and lower border belong to no segment.
 
     Raises:
         ValueError: if ``n`` is below 1 or larger than a side of the image
+
+    Example:
+        >>> grid((100, 50), 2).boxes
+        array([[  0,   0,  50,  25],
+               [ 50,   0, 100,  25],
+               [  0,  25,  50,  50],
+               [ 50,  25, 100,  50]])
     """
     if n < 1:
         raise ValueError(f"The grid must have at least 1 segment a side, got {n}")
@@ -103,7 +116,7 @@ def grid(size: Size, n: int = DEFAULT_GRID) -> Segments:
 
 
 def tiles(size: Size, tile: float = DEFAULT_TILE, stride: float = DEFAULT_STRIDE) -> Segments:
-    """Covers an image with square tiles that overlap when ``stride < tile``.
+    """Cover an image with square tiles that overlap when ``stride < tile``.
 
     The tile's side is ``tile`` times the shorter side of the image. Along each axis the tiles are spread
     evenly from border to border, at most ``stride`` (times the shorter side) apart, so that every pixel is
@@ -111,7 +124,15 @@ def tiles(size: Size, tile: float = DEFAULT_TILE, stride: float = DEFAULT_STRIDE
 
     Raises:
         ValueError: if the image is smaller than ``SMALLEST_TILE`` pixels, a share is out of (0, 1], or there would
-            be more than ``MOST_TILES``
+            be more than ``MAX_TILES``
+
+    Example:
+        >>> segments = tiles((400, 200), tile=0.5, stride=0.25)
+        >>> segments.shape  # rows and columns of tiles of 100 px, 50 px apart
+        (3, 7)
+        >>> segments.boxes[:2]
+        array([[  0,   0, 100, 100],
+               [ 50,   0, 150, 100]])
     """
     _check_tiles(tile, stride)
     shorter = min(size)
@@ -121,40 +142,52 @@ def tiles(size: Size, tile: float = DEFAULT_TILE, stride: float = DEFAULT_STRIDE
     step = min(max(1.0, stride * shorter), side)  # rounding must not leave gaps
 
     columns, rows = (ceil(round((length - side) / step, 6)) + 1 for length in size)
-    if columns * rows > MOST_TILES:
+    if columns * rows > MAX_TILES:
         raise ValueError(
-            f"An image of {size[0]} x {size[1]} px would have {columns * rows:,} tiles, more than {MOST_TILES:,}; cut "
+            f"An image of {size[0]} x {size[1]} px would have {columns * rows:,} tiles, more than {MAX_TILES:,}; cut "
             "it into shorter ones, or use larger tiles"
         )
 
-    def spread(length: int, count: int) -> NDArray[np.int64]:
+    def starts(length: int, count: int) -> NDArray[np.int64]:
         return np.round(np.linspace(0, length - side, count)).astype(np.int64)
 
-    return _product(size, _intervals(spread(size[0], columns), side), _intervals(spread(size[1], rows), side))
+    return _product(size, _intervals(starts(size[0], columns), side), _intervals(starts(size[1], rows), side))
 
 
 @lru_cache(maxsize=64)
 def patch_grid(size: Size, rows: int, columns: int) -> Segments:
-    """The boxes of a network's feature map: ``rows x columns`` patches at even distances over an image.
+    """Cut an image into the boxes of a network's feature map: ``rows x columns`` patches at even distances.
 
     Each box is centred on its patch and twice as wide and high as patches are apart (but for the border), as
     neighbouring features look at overlapping parts of the image.
+
+    Example:
+        >>> patch_grid((40, 40), 2, 4).columns  # patches 10 px apart, boxes of 20 px but for the border
+        array([[ 0, 15],
+               [ 5, 25],
+               [15, 35],
+               [25, 40]])
     """
 
-    def spread(length: int, count: int) -> NDArray[np.int64]:
+    def intervals(length: int, count: int) -> NDArray[np.int64]:
         centres = (np.arange(count) + 0.5) * length / count
         half = max(length / count, 0.5)
         starts = np.clip(np.floor(centres - half), 0, length - 1)
         return np.stack([starts, np.clip(np.ceil(centres + half), starts + 1, length)], axis=1).astype(np.int64)
 
-    return _product(size, spread(size[0], columns), spread(size[1], rows))
+    return _product(size, intervals(size[0], columns), intervals(size[1], rows))
 
 
 def from_boxes(size: Size, boxes: ArrayLike) -> Segments:
-    """Check pixel boxes ``[n, 4]`` (x0, y0, x1, y1) and clips them to the image.
+    """Check pixel boxes ``[n, 4]`` (x0, y0, x1, y1) and clip them to the image.
 
     Raises:
         ValueError: if the array has another shape or a box holds no pixel of the image
+
+    Example:
+        >>> from_boxes((100, 50), [[-10, 0, 30, 20], [60, 10, 120, 50]]).boxes
+        array([[  0,   0,  30,  20],
+               [ 60,  10, 100,  50]])
     """
     array = np.asarray(boxes, dtype=np.float64)
     if array.size == 0:
@@ -173,10 +206,26 @@ def from_boxes(size: Size, boxes: ArrayLike) -> Segments:
 
 
 def from_relative(size: Size, boxes: ArrayLike) -> Segments:
-    """Like ``from_boxes`` for ``[n, 4]`` of ``x, y, width, height`` in [0, 1]."""
+    """Check relative boxes ``[n, 4]`` of ``x, y, width, height`` in [0, 1] as ``from_boxes`` does.
+
+    Example:
+        >>> from_relative((100, 50), [[0.25, 0, 0.5, 0.5]]).boxes
+        array([[25,  0, 75, 25]])
+    """
     array = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) * (size * 2)
     array[:, 2:] += array[:, :2]
     return from_boxes(size, array)
+
+
+def relative_box(box: PixelBox, size: Size) -> RelativeBox:
+    """Convert one box of pixels to shares of an image of ``size``.
+
+    Example:
+        >>> relative_box((25, 0, 75, 25), (100, 50))
+        (0.25, 0.0, 0.5, 0.5)
+    """
+    (x0, y0, x1, y1), (width, height) = box, size
+    return x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height
 
 
 def parse_spec(spec: str) -> tuple[str, tuple[float, ...]]:
@@ -184,6 +233,10 @@ def parse_spec(spec: str) -> tuple[str, tuple[float, ...]]:
 
     Raises:
         ValueError: if the text is none of these, or a number is out of range
+
+    Example:
+        >>> parse_spec("grid:7"), parse_spec("tiles:0.125:0.0625")
+        (('grid', (7.0,)), ('tiles', (0.125, 0.0625)))
     """
     kind, *texts = spec.split(":")
     try:
@@ -211,11 +264,11 @@ def get_proposer(spec: str | Proposer) -> Callable[[Size], Segments]:
     if callable(spec):
         propose: Proposer = spec
 
-        def proposed(size: Size) -> Segments:
-            result = propose(size)
-            return result if isinstance(result, Segments) else from_boxes(size, result)
+        def checked(size: Size) -> Segments:
+            proposed = propose(size)
+            return proposed if isinstance(proposed, Segments) else from_boxes(size, proposed)
 
-        return proposed
+        return checked
     kind, numbers = parse_spec(spec)
     if kind == "grid":
         return lru_cache(maxsize=64)(lambda size: grid(size, int(numbers[0])))
@@ -223,12 +276,12 @@ def get_proposer(spec: str | Proposer) -> Callable[[Size], Segments]:
 
 
 def from_intervals(size: Size, columns: NDArray[np.int64], rows: NDArray[np.int64]) -> Segments:
-    """Rebuilds the segments of a grid from its ``[columns, 2]`` and ``[rows, 2]`` intervals."""
+    """Rebuild the segments of a grid from its ``[columns, 2]`` and ``[rows, 2]`` intervals."""
     return _product(size, np.asarray(columns, np.int64), np.asarray(rows, np.int64))
 
 
 def intervals_overlap(intervals: NDArray[np.int64]) -> bool:
-    """Whether any of ``[n, 2]`` intervals along an axis, in order, begins before the one before it ends."""
+    """Return True if any of ``[n, 2]`` intervals along an axis, in order, begins before the one before it ends."""
     return bool((intervals[1:, 0] < intervals[:-1, 1]).any())
 
 
@@ -244,7 +297,8 @@ def _intervals(starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
 
 
 def _product(size: Size, columns: NDArray[np.int64], rows: NDArray[np.int64]) -> Segments:
-    x = np.tile(columns, (len(rows), 1))
-    y = np.repeat(rows, len(columns), axis=0)
-    boxes = np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1)
+    """Make the boxes of a grid, row by row, from its ``[c, 2]`` and ``[r, 2]`` intervals."""
+    x = np.tile(columns, (len(rows), 1))  # [r * c, 2]
+    y = np.repeat(rows, len(columns), axis=0)  # [r * c, 2]
+    boxes = np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1)  # [r * c, 4]
     return Segments(size, boxes, (len(rows), len(columns)))

@@ -14,12 +14,9 @@ from ..embedders.factory import Patches
 from ..registry.run import load_run
 from ..runs.features import RunFeatures, nearest_segments
 from ..scoring.levels import LevelScorer, Rows
-from ..segments.boxes import Segments
+from ..segments.boxes import PixelBox, Segments
 from ..storage.records import ImageFeatures, ImageScores
 from ..utils.images import read_image
-
-Box = tuple[int, int, int, int]
-"""``x0, y0, x1, y1`` in pixels, ends exclusive."""
 
 _APART = 0.08
 """Distance of the centres of two segments that are shown, at least, as a share of the shorter side."""
@@ -36,7 +33,7 @@ class Neighbour:
     """
 
     filepath: str
-    box: Box | None
+    box: PixelBox | None
     distance: float
 
 
@@ -52,7 +49,7 @@ class ExplainedSegment:
             an image
     """
 
-    box: Box
+    box: PixelBox
     score: float
     level: str
     neighbours: list[Neighbour]
@@ -157,6 +154,6 @@ def _decisive(levels: LevelScorer, patches: Sequence[Patches], places: list[int]
     return int(np.argmax(shares))
 
 
-def _box(segments: Segments, index: int) -> Box:
+def _box(segments: Segments, index: int) -> PixelBox:
     x0, y0, x1, y1 = segments.boxes[index].tolist()
     return x0, y0, x1, y1

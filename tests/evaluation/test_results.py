@@ -26,8 +26,7 @@ from fiftyone_segad.metrics.curves import confusion
 from fiftyone_segad.metrics.image_result import ImageResult
 from fiftyone_segad.metrics.names import METRIC_NAMES
 from fiftyone_segad.metrics.pixels import Bins, PixelCounts
-from fiftyone_segad.segments.maps import label_regions
-from fiftyone_segad.segments.region_matching import RegionCounts
+from fiftyone_segad.segments.regions import RegionCounts, label_regions
 from fiftyone_segad.visualization.text import format_metric
 
 BINS = Bins(0, 1, 65)

@@ -21,6 +21,7 @@ from fiftyone_segad.segments.boxes import (
     grid,
     parse_spec,
     patch_grid,
+    relative_box,
     tiles,
 )
 
@@ -28,7 +29,7 @@ SIZES = [(10, 10), (11, 10), (10, 31), (64, 64), (97, 101), (100, 112), (199, 67
 
 
 def covered(segments: Segments) -> NDArray[np.int64]:
-    """How many segments cover each pixel."""
+    """Count the segments that cover each pixel."""
     count = np.zeros(segments.size[::-1], np.int64)
     for x0, y0, x1, y1 in segments.boxes:
         assert 0 <= x0 < x1 <= segments.size[0] and 0 <= y0 < y1 <= segments.size[1]
@@ -223,6 +224,11 @@ def test_relative_boxes() -> None:
     np.testing.assert_allclose(segments.relative(), [[0.25, 0.2, 0.5, 0.2], [0, 0, 1, 1]])
     for other in (segments, tiles((333, 77)), grid((333, 77), 7)):
         np.testing.assert_array_equal(from_relative(other.size, other.relative()).boxes, other.boxes)
+
+
+def test_one_relative_box() -> None:
+    assert relative_box((50, 10, 150, 20), (200, 50)) == (0.25, 0.2, 0.5, 0.2)
+    assert relative_box((0, 0, 200, 50), (200, 50)) == (0, 0, 1, 1)
 
 
 def test_grid_is_rebuilt_from_its_intervals() -> None:

@@ -1,4 +1,4 @@
-"""Anomaly maps, masks and regions."""
+"""Anomaly maps and masks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fiftyone_segad.segments.boxes import Segments, from_boxes, grid, tiles
-from fiftyone_segad.segments.maps import anomaly_map, anomaly_mask, connected_regions, segments_mask
+from fiftyone_segad.segments.maps import anomaly_map, anomaly_mask, segments_mask
 
 SIDE, STEP = 48, 16
 TILED = tiles((192, 192), SIDE / 192, STEP / 192)
@@ -17,7 +17,7 @@ TILED = tiles((192, 192), SIDE / 192, STEP / 192)
 
 
 def uniform_map(segments: Segments, scores: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The plain mean of the tiles that cover a pixel."""
+    """Take the plain mean of the tiles that cover a pixel."""
     total, count = np.zeros((2, *segments.size[::-1]))
     for (x0, y0, x1, y1), score in zip(segments.boxes, scores, strict=True):
         total[y0:y1, x0:x1] += score
@@ -186,25 +186,3 @@ def test_mask_of_chosen_segments() -> None:
     expected = np.zeros((5, 7))
     expected[:2, 3:6] = expected[2:4, :3] = 255
     np.testing.assert_array_equal(mask, expected)
-
-
-def test_connected_regions() -> None:
-    found = connected_regions(anomaly_mask(MAP, 0.55), MAP)
-    assert [region.score for region in found] == [0.9, 0.8, 0.6, 0.6]
-    assert [region.area for region in found] == [3, 1, 1, 2]
-    assert [region.box for region in found] == [(0, 0, 3, 2), (1, 3, 2, 4), (4, 0, 5, 1), (4, 2, 5, 4)]
-    assert found[0].mask.tolist() == [[True, True, False], [False, False, True]]  # joined at a corner
-
-
-def test_a_region_ignores_others_in_its_box() -> None:
-    ring = np.ones((5, 5))
-    ring[1:4, 1:4] = 0
-    ring[2, 2] = 9  # a region of its own within the ring's box
-    inner, outer = connected_regions(anomaly_mask(ring, 0.5), ring)
-    assert (inner.score, inner.area, inner.box) == (9, 1, (2, 2, 3, 3))
-    assert (outer.score, outer.area, outer.box) == (1, 16, (0, 0, 5, 5))
-    assert not outer.mask[2, 2]
-
-
-def test_no_regions() -> None:
-    assert connected_regions(np.zeros((3, 4), np.uint8), np.ones((3, 4))) == []

@@ -14,8 +14,9 @@ import fiftyone.operators.types as types
 from PIL import Image, ImageDraw
 
 from ...errors import ImageError
+from ...segments.boxes import PixelBox
 from ...utils.images import read_image
-from ...visualization.explain import Box, explain_sample
+from ...visualization.explain import explain_sample
 
 _SIDE = 160  # pixels of a crop
 _SHOWN = "104px"
@@ -39,7 +40,7 @@ def explained(dataset: fo.Dataset, key: str, sample_id: str) -> tuple[dict[str, 
     segments: list[list[dict[str, str]]] = []
     pictures = {}
     for segment in explain_sample(dataset, key, sample_id):
-        parts: list[tuple[str, Box | None, str]] = [(filepath, segment.box, f"score {segment.score:.2f}")]
+        parts: list[tuple[str, PixelBox | None, str]] = [(filepath, segment.box, f"score {segment.score:.2f}")]
         parts += [(near.filepath, near.box, f"distance {near.distance:.2f}") for near in segment.neighbours]
         row: list[dict[str, str]] = []
         for path, box, label in parts:
@@ -77,7 +78,7 @@ def _place(index: int) -> str:
     return f"crop{index}"
 
 
-def _crop(filepath: str, box: Box | None) -> str | None:
+def _crop(filepath: str, box: PixelBox | None) -> str | None:
     try:
         image = Image.fromarray(read_image(filepath))
     except ImageError:
@@ -90,7 +91,7 @@ def _crop(filepath: str, box: Box | None) -> str | None:
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _framed(image: Image.Image, box: Box) -> Image.Image:
+def _framed(image: Image.Image, box: PixelBox) -> Image.Image:
     """A square around a box, with the box outlined."""
     x0, y0, x1, y1 = box
     half = max(x1 - x0, y1 - y0, _AROUND * min(image.size)) * 0.8

@@ -1,4 +1,4 @@
-"""Predicted regions against those of the ground truth, drawn by hand."""
+"""Connected regions, and predicted ones against those of the ground truth, drawn by hand."""
 
 from __future__ import annotations
 
@@ -6,12 +6,49 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fiftyone_segad.segments.maps import label_regions
-from fiftyone_segad.segments.region_matching import MIN_OVERLAP, RegionCounts, match_regions, size_of
+from fiftyone_segad.segments.regions import (
+    MIN_OVERLAP,
+    RegionCounts,
+    connected_regions,
+    label_regions,
+    match_regions,
+    size_of,
+)
+
+MAP = np.array(
+    [
+        [0.9, 0.6, 0.0, 0.0, 0.6],
+        [0.0, 0.0, 0.6, 0.0, 0.0],
+        [0.0, 0.0, 0.0, 0.0, 0.6],
+        [0.5, 0.8, 0.0, 0.0, 0.6],
+    ]
+)
+
+
+def test_connected_regions() -> None:
+    regions = connected_regions((MAP > 0.55).astype(np.uint8), MAP)
+    assert [region.score for region in regions] == [0.9, 0.8, 0.6, 0.6]
+    assert [region.area for region in regions] == [3, 1, 1, 2]
+    assert [region.box for region in regions] == [(0, 0, 3, 2), (1, 3, 2, 4), (4, 0, 5, 1), (4, 2, 5, 4)]
+    assert regions[0].mask.tolist() == [[True, True, False], [False, False, True]]  # joined at a corner
+
+
+def test_a_region_ignores_others_in_its_box() -> None:
+    ring = np.ones((5, 5))
+    ring[1:4, 1:4] = 0
+    ring[2, 2] = 9  # a region of its own within the ring's box
+    inner, outer = connected_regions((ring > 0.5).astype(np.uint8), ring)
+    assert (inner.score, inner.area, inner.box) == (9, 1, (2, 2, 3, 3))
+    assert (outer.score, outer.area, outer.box) == (1, 16, (0, 0, 5, 5))
+    assert not outer.mask[2, 2]
+
+
+def test_a_mask_of_nothing_has_no_regions() -> None:
+    assert connected_regions(np.zeros((3, 4), np.uint8), np.ones((3, 4))) == []
 
 
 def matches(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[list[bool], list[bool]]:
-    """Which regions match, numbered from the top left."""
+    """Match the regions, numbered from the top left."""
     (labels, p), (truth_labels, g) = label_regions(predicted), label_regions(truth)
     true, found = match_regions(labels, truth_labels, (p, g))
     assert true.dtype == found.dtype == bool
@@ -19,7 +56,7 @@ def matches(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[lis
 
 
 def drawn(*rows: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Predicted mask and ground truth from one drawing: ``p``, ``t``, ``b`` for both."""
+    """Return predicted mask and ground truth from one drawing: ``p``, ``t``, ``b`` for both."""
     picture = np.array([list(row) for row in rows])
     return np.isin(picture, ["p", "b"]), np.isin(picture, ["t", "b"])
 

@@ -1,0 +1,188 @@
+"""Connected regions of masks: labelled, described, and matched with those of the ground truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .boxes import PixelBox
+
+MIN_OVERLAP = 0.1
+"""Share of the smaller of two regions that must lie in the other one for them to match. Defects are marked more or less
+closely, and maps are blurred: the customary intersection over union of 0.5 would fail what a person calls found."""
+
+SIZES = {"small": 32**2, "medium": 96**2, "large": None}
+"""Areas in pixels up to which regions are small, medium and large, as COCO (Lin et al., 2014) has them."""
+
+_EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A connected region of a mask.
+
+    Attributes:
+        box: ``x0, y0, x1, y1`` in pixels, ends exclusive
+        mask: bool array of the box's size, True on the region
+        score: peak of the map within the region
+        area: pixels
+    """
+
+    box: PixelBox
+    mask: NDArray[np.bool_]
+    score: float
+    area: int
+
+
+@dataclass(frozen=True)
+class RegionCounts:
+    """Regions by outcome.
+
+    Attributes:
+        found: ground-truth regions that match a predicted one
+        missed: ground-truth regions that do not
+        true: predicted regions that match a ground-truth one
+        false: predicted regions that do not
+    """
+
+    found: int = 0
+    missed: int = 0
+    true: int = 0
+    false: int = 0
+
+    def __add__(self, other: RegionCounts) -> RegionCounts:
+        return RegionCounts(
+            self.found + other.found, self.missed + other.missed, self.true + other.true, self.false + other.false
+        )
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the predicted regions that match, in [0, 1]; None if there are none."""
+        return self.true / (self.true + self.false) if self.true + self.false else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the ground-truth regions that match, in [0, 1]; None if there are none."""
+        return self.found / (self.found + self.missed) if self.found + self.missed else None
+
+    @property
+    def f1(self) -> float | None:
+        """Harmonic mean of precision and recall, in [0, 1]; 0 if nothing matches, None if there are no regions at all.
+
+        Counts of one size may hold only one side of a match, a defect of this size that a larger region found: then
+        one of the two does not exist while the other is above 0, and there is no mean (None).
+        """
+        if not (self.true or self.found):
+            return 0.0 if self.false or self.missed else None
+        if self.precision is None or self.recall is None:
+            return None
+        return 2 * self.precision * self.recall / (self.precision + self.recall)
+
+
+def label_regions(mask: NDArray[np.generic]) -> tuple[NDArray[np.int32], int]:
+    """Number the regions of a mask: pixels that touch at a corner belong together, as in MVTec's evaluation.
+
+    Args:
+        mask: array ``[height, width]``, nonzero on regions
+
+    Returns:
+        an int32 array of the same shape, 0 outside and 1 to n on the regions, and n
+
+    Example:
+        >>> label_regions(np.array([[1, 0, 0, 1], [0, 1, 0, 1]]))
+        (array([[1, 0, 0, 2],
+               [0, 1, 0, 2]], dtype=int32), 2)
+    """
+    labels = np.zeros(mask.shape, np.int32)
+    extent = _extent(mask)
+    if extent is None:
+        return labels, 0
+    return labels, ndimage.label(mask[extent], structure=_EIGHT_CONNECTED, output=labels[extent])
+
+
+def regions_of(labels: NDArray[np.int32], count: int, anomaly: NDArray[np.floating]) -> list[Region]:
+    """Describe the regions that ``label_regions`` numbered, in their order.
+
+    Args:
+        labels: array ``[height, width]`` of 0 outside and 1 to ``count`` on the regions
+        count: number of regions
+        anomaly: the anomaly map, of the same shape
+    """
+    extent = _extent(labels) if count else None
+    if extent is None:
+        return []
+    top, left = extent[0].start, extent[1].start
+    regions = []
+    for number, (within_rows, within_columns) in enumerate(ndimage.find_objects(labels[extent], max_label=count), 1):
+        rows = slice(top + within_rows.start, top + within_rows.stop)
+        columns = slice(left + within_columns.start, left + within_columns.stop)
+        inside = labels[rows, columns] == number  # the box may hold parts of other regions
+        box = (columns.start, rows.start, columns.stop, rows.stop)
+        regions.append(Region(box, inside, float(anomaly[rows, columns][inside].max()), int(inside.sum())))
+    return regions
+
+
+def connected_regions(mask: NDArray[np.uint8], anomaly: NDArray[np.floating]) -> list[Region]:
+    """Find the 8-connected regions of a mask, highest peak first.
+
+    Args:
+        mask: array ``[height, width]``, nonzero on predicted pixels
+        anomaly: the anomaly map, of the same shape
+
+    Example:
+        >>> anomaly = np.array([[0.7, 0.1, 0.9], [0.6, 0.1, 0.1]])
+        >>> mask = (anomaly > 0.5).astype(np.uint8)
+        >>> [(region.box, region.score, region.area) for region in connected_regions(mask, anomaly)]
+        [((2, 0, 3, 1), 0.9, 1), ((0, 0, 1, 2), 0.7, 2)]
+    """
+    return sorted(regions_of(*label_regions(mask), anomaly), key=lambda region: -region.score)
+
+
+def size_of(area: int) -> str:
+    """Name the size of a region of ``area`` pixels: ``small``, ``medium`` or ``large``."""
+    return next(name for name, limit in SIZES.items() if limit is None or area <= limit)
+
+
+def match_regions(
+    predicted: NDArray[np.int32], truth: NDArray[np.int32], counts: tuple[int, int]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Find which regions match. One may match several: a broken prediction of a scratch is no false alarm.
+
+    Args:
+        predicted: labels ``[height, width]`` of predicted regions, 1 to p; 0 elsewhere
+        truth: labels of ground-truth regions, 1 to g
+        counts: ``(p, g)``
+
+    Returns:
+        bool arrays ``[p]`` and ``[g]``, True where at least ``MIN_OVERLAP`` of the smaller region is shared
+
+    Example:
+        >>> predicted = np.array([[1, 1, 0, 2]], np.int32)
+        >>> truth = np.array([[0, 1, 1, 0]], np.int32)
+        >>> match_regions(predicted, truth, (2, 1))
+        (array([ True, False]), array([ True]))
+    """
+    p, g = counts
+    in_predicted, in_truth = predicted > 0, truth > 0
+    in_both = in_predicted & in_truth
+    # One number per pair of labels, counted over the pixels: row i, column j holds the pixels that i and j share
+    pairs = predicted[in_both].astype(np.int64) * (g + 1) + truth[in_both]
+    shared = np.bincount(pairs, minlength=(p + 1) * (g + 1)).reshape(p + 1, g + 1)[1:, 1:]  # [p, g]
+    predicted_areas = np.bincount(predicted[in_predicted], minlength=p + 1)[1:]  # [p]
+    truth_areas = np.bincount(truth[in_truth], minlength=g + 1)[1:]  # [g]
+    smaller = np.minimum.outer(predicted_areas, truth_areas)  # [p, g]
+    matches: NDArray[np.bool_] = (shared > 0) & (shared >= MIN_OVERLAP * smaller)
+    return np.asarray(matches.any(axis=1)), np.asarray(matches.any(axis=0))
+
+
+def _extent(array: NDArray[np.generic]) -> tuple[slice, slice] | None:
+    """Find the rows and columns that hold all nonzero elements, None if there are none: the rest is not searched."""
+    rows = np.flatnonzero(array.any(axis=1))
+    if len(rows) == 0:
+        return None
+    within = slice(int(rows[0]), int(rows[-1]) + 1)
+    columns = np.flatnonzero(array[within].any(axis=0))
+    return within, slice(int(columns[0]), int(columns[-1]) + 1)
