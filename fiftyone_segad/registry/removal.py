@@ -59,7 +59,7 @@ def _delete_run(root: fo.Dataset, key: str) -> None:
     delete_review(root, key)
     delete_fields(root, key)
     delete_colours(root, {field_name(key, name) for name in FIELD_NAMES})
-    if saved["made_colours"] and root.app_config.color_scheme and not root.app_config.color_scheme.fields:
+    if saved["owns_color_scheme"] and root.app_config.color_scheme and not root.app_config.color_scheme.fields:
         root.app_config.color_scheme = None
         root.save()
     root.match_tags(skipped_tag_of(key)).untag_samples(skipped_tag_of(key))

@@ -54,7 +54,7 @@ class Run:
         skipped: ``{"id", "filepath", "reason"}`` of images that could not be used
         warnings: what the user should know
         seconds: time spent, by stage
-        made_colours: whether the dataset had no colour scheme before this package gave it one
+        owns_color_scheme: whether the dataset had no colour scheme before this package gave it one
         pending: names of the fields that are written but not yet in force
         obsolete: folders that go once they are in force
     """
@@ -339,7 +339,9 @@ def delete_targets(dataset: fo.Dataset, path: str) -> None:
 def owns_color_scheme(dataset: fo.Dataset) -> bool:
     """Whether the dataset's colour scheme is, or is about to be, this package's alone."""
     runs = list_runs(dataset)
-    return dataset.app_config.color_scheme is None or any(saved_values(dataset, key)["made_colours"] for key in runs)
+    return dataset.app_config.color_scheme is None or any(
+        saved_values(dataset, key)["owns_color_scheme"] for key in runs
+    )
 
 
 def delete_colours(dataset: fo.Dataset, paths: set[str]) -> None:

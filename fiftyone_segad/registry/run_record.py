@@ -23,7 +23,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "skipped": list,
     "warnings": list,
     "seconds": dict,
-    "made_colours": bool,
+    "owns_color_scheme": bool,
     "pending": list,
     "obsolete": list,
 }
