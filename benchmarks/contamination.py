@@ -26,7 +26,7 @@ from fiftyone import ViewField as F
 from numpy.typing import NDArray
 
 import fiftyone_segad as segad
-from fiftyone_segad.curation.suspicion import SUSPECT
+from fiftyone_segad.curation.contamination import SUSPECT
 from fiftyone_segad.data.truth import GOOD
 from fiftyone_segad.metrics.curves import average_precision, count_scores
 

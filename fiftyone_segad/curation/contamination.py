@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import fiftyone as fo
 import fiftyone.core.utils as fou
 import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..embedders.aligned import AlignedEmbedder
 from ..embedders.alignment import align as align_part
@@ -27,27 +28,45 @@ from ..scoring.mutual import FEWEST
 from ..segments.boxes import Size
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
-from ..utils.images import read_ahead
+from ..utils.images import pixel_digest, read_ahead
 from ..utils.threads import usable_cores
-from .exposure import Exposure, measure
-from .groups import pixel_digest
-from .registration import Curation, Progress, check_curation, write_curation
-from .suspicion import SUSPECT, UNUSABLE, Suspicion, judge
+from .quality import ODD, Exposure, measure, modified_z, odd_sizes
+from .registration import Curation, ShowProgress, check_curation, write_curation
 
 logger = logging.getLogger(__name__)
 
 CONTAMINATION_KEY = "contamination"
 
-_UNTURNED = np.eye(2, 3)
+CONTAMINATION_METHODS = ("reference", "unlabeled")
+"""Methods that compare images with each other."""
 
-METHODS = ("reference", "unlabeled")
+SUSPECT = ODD
+"""Contamination from which an image is suspect."""
 
-FIELDS: dict[str, tuple[type[fo.Field] | type[fo.Label], str]] = {
+CONTAMINATION_FIELDS: dict[str, tuple[type[fo.Field] | type[fo.Label], str]] = {
     "": (fo.FloatField, f"Deviations from the usual image of the set; suspect from {SUSPECT} on"),
     "_reason": (fo.StringField, "What a suspect image probably is; empty if it is not suspect"),
     "_segment": (fo.Detections, "The most anomalous segment, with its anomaly_score"),
 }
 """Types and descriptions of the fields, by what comes after the key in their names."""
+
+_ODD_EXPOSURE = 2 * ODD
+"""Deviations from which sharpness and exposure make an image suspect. They vary among good images more than a normal
+distribution does, so that more is asked of them."""
+
+_STEP = 1 / 3
+"""Powers of two by which brightness, contrast or sharpness must differ too: a third of a stop, a camera's smallest step
+of exposure."""
+
+OTHER_SIZE = "other camera"
+BAD_EXPOSURE = "bad exposure"
+BLUR = "blur"
+OTHER_CATEGORY = "wrong category"
+DEFECT = "probable defect"
+UNUSABLE = "cannot be used"
+
+_NO_TURN = np.eye(2, 3)
+"""Where segments lie in an image that was not aligned, as in ``Aligned``."""
 
 
 def find_contamination(
@@ -60,7 +79,7 @@ def find_contamination(
     tag: str | None = None,
     batch_size: int | None = None,
     num_workers: int | None = None,
-    progress: Progress = None,
+    progress: ShowProgress = None,
     seed: int = 0,
 ) -> fo.DatasetView:
     """Look for images among supposed normals that do not belong there, each compared with all others.
@@ -95,12 +114,17 @@ def find_contamination(
         ValueError: if a parameter is wrong, before any work
         MissingDependencyError: if the embedder is not installed, with the command that installs it
         SegadError: if too few images can be used
+
+    Examples:
+        >>> view = segad.find_contamination(dataset.match(F("split") == "train"))  # doctest: +SKIP
+        >>> view.first().contamination_reason  # doctest: +SKIP
+        'bad exposure (brightness 21, contrast 6)'
     """
     dataset = check_collection(reference, "reference")
-    if method not in METHODS:
-        raise ValueError(f"method={method!r} must be one of {list(METHODS)}")
+    if method not in CONTAMINATION_METHODS:
+        raise ValueError(f"method={method!r} must be one of {list(CONTAMINATION_METHODS)}")
     check_numbers(num_workers)
-    kinds = {f"{key}{name}": kind for name, kind in FIELDS.items()}
+    kinds = {f"{key}{name}": kind for name, kind in CONTAMINATION_FIELDS.items()}
     curation = Curation(key, "contamination", list(kinds), tag)
     check_curation(dataset, curation)
     ids, paths = reference.values(["id", "filepath"])
@@ -111,16 +135,15 @@ def find_contamination(
     with AlignedEmbedder(loaded) if align else loaded as model:
         examined = _examine(images, method, model, num_workers or usable_cores(), seed, progress)
     suspicions = examined.judge()
-    scores = {id: each.contamination for id, each in suspicions.items()}
-    worst = max(scores.values())
+    scores = {id: suspicion.contamination for id, suspicion in suspicions.items()}
     values: dict[str, dict[str, Any]] = {
-        key: {**dict.fromkeys(examined.errors, worst), **scores},
+        key: {**dict.fromkeys(examined.errors, max(scores.values())), **scores},
         f"{key}_reason": {
             **{id: f"{UNUSABLE}: {reason}" for id, reason in examined.errors.items()},
-            **{id: each.reason for id, each in suspicions.items() if each.reason is not None},
+            **{id: suspicion.reason for id, suspicion in suspicions.items() if suspicion.reason is not None},
         },
         f"{key}_segment": {
-            id: _worst_segment(record, examined.places[id], examined.exposures[id].size)
+            id: _most_anomalous_segment(record, examined.places[id], examined.exposures[id].size)
             for id, record in examined.records.items()
         },
     }
@@ -129,9 +152,77 @@ def find_contamination(
     return dataset.select(order, ordered=True)
 
 
+@dataclass(frozen=True)
+class Suspicion:
+    """The judgement on an image.
+
+    Attributes:
+        contamination: deviations from the usual image: 0 is usual, ``SUSPECT`` and more is suspect
+        reason: what it is probably, with the figure; None if it is not suspect
+    """
+
+    contamination: float
+    reason: str | None
+
+
+def judge(peaks: ArrayLike, medians: ArrayLike, exposures: Sequence[Exposure]) -> list[Suspicion]:
+    """Judge images by what the others are like.
+
+    An image is suspect for its anomaly score, for exposure, for blur or for its size; the largest deviation counts.
+    One that is odd as a whole is named by the cause that explains it: size, exposure and blur change all features of
+    an image, and another category changes most of them, so that a defect is what is left.
+
+    Args:
+        peaks: float ``[n]``, anomaly score of each image, scored without itself
+        medians: float ``[n]``, median anomaly score of the segments of each image
+        exposures: the statistics of each image
+
+    Examples:
+        >>> alike = [Exposure((64, 48), 500.0, 120.0, 40.0, 0.0)] * 5
+        >>> [suspicion.reason for suspicion in judge([1, 2, 3, 4, 100], [0] * 5, alike)]
+        [None, None, None, None, 'probable defect']
+    """
+    peaks, medians = np.asarray(peaks, np.float64), np.asarray(medians, np.float64)
+    sizes = odd_sizes([exposure.size for exposure in exposures])
+    brightness = _deviations_of_factors([exposure.brightness for exposure in exposures])
+    contrast = _deviations_of_factors([exposure.contrast for exposure in exposures])
+    sharpness = _deviations_of_factors([exposure.blur for exposure in exposures])
+    anomaly = modified_z(peaks)
+    # Half of its segments score higher than the peak of a usual image: nothing in it looks like the others
+    foreign = medians > np.median(peaks) if peaks.size else np.zeros(0, bool)
+    suspicions = []
+    for i, exposure in enumerate(exposures):
+        other_size = f"{OTHER_SIZE} ({exposure.size[0]} x {exposure.size[1]} px)"
+        bad_exposure = f"{BAD_EXPOSURE} (brightness {exposure.brightness:.0f}, contrast {exposure.contrast:.0f})"
+        # More contrast and sharpness are no fault of a picture: defects add to both
+        deviations = {
+            other_size: _ODD_EXPOSURE if sizes[i] else 0.0,
+            bad_exposure: _zero_below_odd(max(abs(brightness[i]), -contrast[i])),
+            f"{BLUR} (variance of the Laplacian {exposure.blur:.1f})": _zero_below_odd(-sharpness[i]),
+            OTHER_CATEGORY: anomaly[i] if foreign[i] else 0.0,
+            DEFECT: anomaly[i],
+        }
+        reason = next((cause for cause, deviation in deviations.items() if deviation >= SUSPECT), None)
+        # A usual image keeps its own rank, below 0 where it is more usual than most
+        contamination = max(deviations.values()) if reason is not None else anomaly[i]
+        suspicions.append(Suspicion(float(contamination), reason))
+    return suspicions
+
+
+def _zero_below_odd(deviation: float) -> float:
+    return deviation if deviation >= _ODD_EXPOSURE else 0.0
+
+
+def _deviations_of_factors(values: Sequence[float]) -> NDArray[np.float64]:
+    """Return deviations ``[n]`` of factors; 0 of those below ``_STEP``: a defect may cause them in constant light."""
+    logarithms = np.log2(np.asarray(values, np.float64) + 1)
+    steps = np.abs(logarithms - np.median(logarithms)) if len(logarithms) else logarithms
+    return np.where(steps >= _STEP, modified_z(logarithms), 0.0)
+
+
 @dataclass
 class _Examined:
-    """What is known of the images of a set, by sample id: of each either an error, or the rest."""
+    """The images of a set by sample id: of each either an error, or the rest."""
 
     exposures: dict[str, Exposure] = field(default_factory=dict)
     places: dict[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -141,18 +232,18 @@ class _Examined:
     errors: dict[str, str] = field(default_factory=dict)
 
     def judge(self) -> dict[str, Suspicion]:
-        """How suspect each image is."""
+        """Judge the images that have a score."""
         records = list(self.records.values())
         peaks = [record.image_score for record in records]
-        middles = [float(np.median(record.scores)) for record in records]
-        judged = judge(peaks, middles, [self.exposures[record.id] for record in records])
-        return {record.id: each for record, each in zip(records, judged, strict=True)}
+        medians = [float(np.median(record.scores)) for record in records]
+        suspicions = judge(peaks, medians, [self.exposures[record.id] for record in records])
+        return {record.id: suspicion for record, suspicion in zip(records, suspicions, strict=True)}
 
 
 def _examine(
-    images: list[JobImage], method: str, model: Embedder, workers: int, seed: int, progress: Progress
+    images: list[JobImage], method: str, model: Embedder, workers: int, seed: int, progress: ShowProgress
 ) -> _Examined:
-    """Measures images and scores each against the others; nothing is left on disk.
+    """Measure images and score each against the others; nothing is left on disk.
 
     Raises:
         SegadError: if too few can be used
@@ -180,22 +271,22 @@ def _examine(
 
 
 def _measure(job: Job, examined: _Examined) -> list[JobImage]:
-    """Measures the images of a job; returns those that can be read.
+    """Measure the images of a job; return those that can be read.
 
     Images of the same pixels come back with the same path, by which a job knows that they are one: they would excuse
     each other.
     """
     aligned = isinstance(job.embedder, AlignedEmbedder)
-    first: dict[str, str] = {}
+    path_of_pixels: dict[str, str] = {}
     readable = []
     pixels_of = read_ahead([image.path for image in job.images], job.workers)
     for image, pixels in zip(job.images, pixels_of, strict=True):
         try:
             if isinstance(pixels, ImageError):
                 raise pixels
-            examined.places[image.id] = align_part(pixels).back if aligned else _UNTURNED
+            examined.places[image.id] = align_part(pixels).back if aligned else _NO_TURN
             examined.exposures[image.id] = measure(pixels)
-            readable.append(JobImage(image.id, first.setdefault(pixel_digest(pixels), image.path)))
+            readable.append(JobImage(image.id, path_of_pixels.setdefault(pixel_digest(pixels), image.path)))
         except (ImageError, ValueError) as error:
             examined.errors[image.id] = str(error)
         job.advance(1)
@@ -207,9 +298,9 @@ def _normals(images: list[JobImage], method: str) -> list[JobImage]:
     return [JobImage(path, path) for path in paths]
 
 
-def _worst_segment(record: ImageScores, place: NDArray[np.float64], size: Size) -> fo.Detections:
+def _most_anomalous_segment(record: ImageScores, place: NDArray[np.float64], size: Size) -> fo.Detections:
     index = int(record.scores.argmax())
     [(x0, y0, x1, y1)] = (map_boxes_back(place, record.segments.boxes[[index]], size) / [*size, *size]).tolist()
-    score = float(record.scores[index])
-    worst = fo.Detection(label=ANOMALOUS, bounding_box=[x0, y0, x1 - x0, y1 - y0], anomaly_score=score)
-    return fo.Detections(detections=[worst])
+    box = [x0, y0, x1 - x0, y1 - y0]
+    segment = fo.Detection(label=ANOMALOUS, bounding_box=box, anomaly_score=float(record.scores[index]))
+    return fo.Detections(detections=[segment])

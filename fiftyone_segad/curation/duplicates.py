@@ -16,15 +16,16 @@ from ..embedders.fastdup import FastdupEmbedder
 from ..errors import ImageError, SegadError
 from ..registry.samples import check_collection, check_numbers
 from ..segments.boxes import SMALLEST_TILE, from_boxes
+from ..utils.images import pixel_digest
 from ..utils.text import pluralize
-from .groups import THRESHOLD, connected, equal_pairs, near_pairs, pixel_digest
+from .groups import THRESHOLD, connected_groups, equal_pairs, near_pairs
 from .parts import Part, describe, part_pairs
-from .registration import Curation, Progress, check_curation, read_samples, write_curation
+from .registration import Curation, ShowProgress, check_curation, read_samples, write_curation
 
 logger = logging.getLogger(__name__)
 
 KINDS = ("exact", "near", "part")
-"""What can be asked for: the same pixels; fastdup's components; the same part, photographed again."""
+"""Kinds of duplicates: the same pixels; fastdup's components; the same part, photographed again."""
 
 SPLIT_FIELD = "split"
 
@@ -36,7 +37,7 @@ _DOUBTFUL = (
     "that lie alike are alike too. Look at the groups before you rely on them"
 )
 
-FIELDS: dict[str, tuple[type[fo.Field], str]] = {
+DUPLICATE_FIELDS: dict[str, tuple[type[fo.Field], str]] = {
     "_group": (fo.IntField, "Number of the group of duplicates; empty if there is no other image like this"),
     "_kind": (fo.StringField, "exact: all images of the group have the same pixels; near or part: they are alike"),
     "_leak": (fo.BooleanField, "Whether the group is in more than one split"),
@@ -72,7 +73,7 @@ class Duplicates:
         return [id for group in self.groups for id in group[1:]]
 
     def view(self, leaks: bool = False) -> fo.DatasetView:
-        """The images of all groups side by side, group after group.
+        """Select the images of all groups side by side, group after group.
 
         Args:
             leaks (False): only those of groups that are in more than one split
@@ -82,7 +83,7 @@ class Duplicates:
         )
 
     def grouped_view(self, leaks: bool = False) -> fo.DatasetView:
-        """The groups as one tile each, which opens into its images.
+        """Show the groups as one tile each, which opens into its images.
 
         Raises:
             ValueError: if no fields were written
@@ -94,8 +95,8 @@ class Duplicates:
     def __str__(self) -> str:
         images = sum(map(len, self.groups))
         counts = [f"{self.kinds.count(kind)} {kind}" for kind in KINDS if kind in self.kinds]
-        found = f"{pluralize(len(self.groups), 'group')} of {pluralize(images, 'image')}"
-        lines = [found + (f" ({', '.join(counts)})" if counts else "")]
+        total = f"{pluralize(len(self.groups), 'group')} of {pluralize(images, 'image')}"
+        lines = [total + (f" ({', '.join(counts)})" if counts else "")]
         if self.leaks:
             leaks = pluralize(len(self.leaks), "group is", "groups are")
             lines.append(f"  {leaks} in more than one split: results on them flatter")
@@ -112,7 +113,7 @@ def find_duplicates(
     key: str | None = None,
     tag: str | None = None,
     num_workers: int | None = None,
-    progress: Progress = None,
+    progress: ShowProgress = None,
 ) -> Duplicates:
     """Find images that show the same, and those that are both in train and test.
 
@@ -137,13 +138,18 @@ def find_duplicates(
         ValueError: if a parameter is wrong, before any work
         MissingDependencyError: if ``near`` is asked for and fastdup is not installed
         SegadError: if none of the images can be used
+
+    Examples:
+        >>> print(segad.find_duplicates(dataset, kind="exact"))  # doctest: +SKIP
+        2 groups of 4 images (2 exact)
+          1 group is in more than one split: results on them flatter
     """
     dataset = check_collection(samples, "samples")
     check_parameters(kind, threshold)
     if tag is not None and key is None:
         raise ValueError(f"tag={tag!r} needs a key=..., by which it can be removed again")
     check_numbers(num_workers)
-    curation = None if key is None else Curation(key, "duplicates", [f"{key}{name}" for name in FIELDS], tag)
+    curation = None if key is None else Curation(key, "duplicates", [f"{key}{name}" for name in DUPLICATE_FIELDS], tag)
     if curation is not None:
         check_curation(dataset, curation)
     splits = _splits(samples, split_field)
@@ -162,7 +168,7 @@ def find_duplicates(
         reader.close()
     if not reader.ids:
         raise SegadError(f"None of the {len(skipped)} images can be used. The first: {skipped[0]['reason']}")
-    members = connected(len(reader.ids), reader.pairs(THRESHOLD if threshold is None else threshold))
+    members = connected_groups(len(reader.ids), reader.pairs(THRESHOLD if threshold is None else threshold))
     groups = [[reader.ids[i] for i in group] for group in members]
     kinds = ["exact" if len({reader.digests[i] for i in group}) == 1 else kind for group in members]
     leaks = [group for group in groups if len({splits[id] for id in group} - {None}) > 1]
@@ -174,7 +180,7 @@ def find_duplicates(
 
 
 class ImageReader:
-    """Takes what is needed of each image, so that no more than one is in memory."""
+    """Keeps what is needed of each image, so that no more than one is in memory."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -195,24 +201,24 @@ class ImageReader:
             height, width = pixels.shape[:2]
             if min(height, width) < SMALLEST_TILE:
                 raise ValueError(f"{width} x {height} px is too small; fastdup takes none below {SMALLEST_TILE} px")
-            whole = from_boxes((width, height), [[0, 0, width, height]])
-            self._features.append(self._embedder.embed(pixels, whole))
+            image_box = from_boxes((width, height), [[0, 0, width, height]])
+            self._features.append(self._embedder.embed(pixels, image_box))
         elif self.kind == "part":
             self._parts.append(describe(pixels))
         self.ids.append(id)
         self.digests.append(pixel_digest(pixels))
 
     def pairs(self, threshold: float) -> NDArray[np.int64]:
-        """The images that are alike."""
-        same = equal_pairs(self.digests)
+        """Link the images that are alike; ``[m, 2]`` numbers of images, in the order read."""
+        same_pixels = equal_pairs(self.digests)
         if self.kind == "near":
-            return np.concatenate([same, near_pairs(np.concatenate(self._features), threshold)])
+            return np.concatenate([same_pixels, near_pairs(np.concatenate(self._features), threshold)])
         if self.kind == "part":
-            found, doubtful = part_pairs(self._parts)
+            same_part, doubtful = part_pairs(self._parts)
             if doubtful:
                 self.warnings.append(_DOUBTFUL)
-            return np.concatenate([same, found])
-        return same
+            return np.concatenate([same_pixels, same_part])
+        return same_pixels
 
     def close(self) -> None:
         if self._embedder is not None:
@@ -220,7 +226,7 @@ class ImageReader:
 
 
 def check_parameters(kind: str, threshold: float | None) -> None:
-    """Check what is asked for.
+    """Check kind and threshold.
 
     Raises:
         ValueError: if the kind is not known, or the threshold is out of range or not for this kind
@@ -234,7 +240,7 @@ def check_parameters(kind: str, threshold: float | None) -> None:
 
 
 def _splits(samples: Samples, split_field: str) -> dict[str, str | None]:
-    """The split of each sample by its id; None if it has none.
+    """Return the split of each sample by its id; None if it has none.
 
     Raises:
         ValueError: if the field is absent, unless it is the default, or not one of text
@@ -260,5 +266,5 @@ def _write(duplicates: Duplicates, curation: Curation) -> None:
     kind = {id: kind for ids, kind in zip(duplicates.groups, duplicates.kinds, strict=True) for id in ids}
     leak = {id: id in leaking for id in group}
     values: dict[str, dict[str, Any]] = {f"{key}_group": group, f"{key}_kind": kind, f"{key}_leak": leak}
-    kinds = {f"{key}{name}": each for name, each in FIELDS.items()}
+    kinds = {f"{key}{name}": kind_of_field for name, kind_of_field in DUPLICATE_FIELDS.items()}
     write_curation(duplicates.dataset, curation, kinds, values, duplicates.surplus)

@@ -1,4 +1,4 @@
-"""Pictures of the same physical part under other light, found by the texture of its surface. Knows nothing of FiftyOne.
+"""Pictures of the same physical part under other light, found by the texture of its surface.
 
 Embeddings of whole images know what a part is, not which one: they are trained to overlook texture and to notice light.
 Here it is the other way round. Images are stretched to one square, light is taken out of them (logarithm, band-pass,
@@ -33,7 +33,7 @@ on magnetic tiles, 1 on screws, which at one angle all look the same."""
 _HARDLY_LESS = 0.6
 
 SIDE = 128
-"""Pixels a side to which images are stretched."""
+"""Width and height in pixels to which images are stretched."""
 
 SHIFT = 8
 """Pixels of these by which one picture may be moved against the other."""
@@ -50,7 +50,7 @@ _FLOOR = 4.0  # grey values: keeps noise in the dark from looking like texture
 
 @dataclass(frozen=True)
 class Part:
-    """What is kept of one image.
+    """The texture of one image, fine and coarse.
 
     Attributes:
         texture: float16 array ``[128, 128]`` of length 1 (0 if it is blank), its border faded out
@@ -72,10 +72,10 @@ def describe(pixels: NDArray[np.uint8]) -> Part:
 
 
 def part_pairs(parts: Sequence[Part]) -> tuple[Pairs, bool]:
-    """Pairs of images of one part.
+    """Link the images of one part.
 
     Args:
-        parts: what is known of the images
+        parts: the textures of the images
 
     Returns:
         the pairs, and whether they are doubtful: parts that are made alike correlate too where they lie alike, and then
@@ -87,37 +87,44 @@ def part_pairs(parts: Sequence[Part]) -> tuple[Pairs, bool]:
         for j in others:
             if j >= 0:
                 others_of.setdefault(min(i, j), set()).add(max(i, j))
-    found: list[tuple[int, int]] = []
-    missed = 0
-    for i, several in sorted(others_of.items()):
-        others = sorted(several)
+    pairs: list[tuple[int, int]] = []
+    nearly = 0
+    for i, candidates in sorted(others_of.items()):
+        others = sorted(candidates)
         values = correlations(parts[i], [parts[j] for j in others])
-        found += [(i, others[place]) for place in np.flatnonzero(values >= SAME_PART)]
-        missed += int(((values >= _HARDLY_LESS) & (values < SAME_PART)).sum())
-    return np.array(found, np.int64).reshape(-1, 2), missed > DOUBTFUL * len(found)
+        pairs += [(i, others[place]) for place in np.flatnonzero(values >= SAME_PART)]
+        nearly += int(((values >= _HARDLY_LESS) & (values < SAME_PART)).sum())
+    return np.array(pairs, np.int64).reshape(-1, 2), nearly > DOUBTFUL * len(pairs)
 
 
 def correlations(part: Part, others: Sequence[Part]) -> NDArray[np.float32]:
-    """The correlation of an image with each of several others, in [-1, 1], at the best shift.
+    """Correlate an image with each of several others, at the best shift.
 
     Args:
         part: the image
         others: ``n`` others
 
     Returns:
-        float32 array ``[n]``
+        float32 array ``[n]`` in [-1, 1]
+
+    Examples:
+        >>> noise = np.random.default_rng(0).integers(0, 256, (2, 160, 128, 3), dtype=np.uint8)
+        >>> part, other = describe(noise[0]), describe(noise[1])
+        >>> correlations(part, [part, other]) > SAME_PART
+        array([ True, False])
     """
-    spectrum = np.conj(fft.rfft2(part.texture.astype(np.float32)))
-    several = fft.rfft2(np.stack([other.texture for other in others]).astype(np.float32), workers=-1)
-    surfaces = fft.irfft2(spectrum * several, s=(SIDE, SIDE), workers=-1)
-    near = np.r_[0 : SHIFT + 1, -SHIFT:0]
-    best: NDArray[np.float32] = surfaces[:, near[:, None], near].max(axis=(1, 2))
+    # Correlation theorem: the inverse transform of conj(F(a)) * F(b) is the correlation of a and b at each shift
+    spectrum = np.conj(fft.rfft2(part.texture.astype(np.float32)))  # [SIDE, SIDE / 2 + 1]
+    spectra = fft.rfft2(np.stack([other.texture for other in others]).astype(np.float32), workers=-1)
+    surfaces = fft.irfft2(spectrum * spectra, s=(SIDE, SIDE), workers=-1)  # [n, SIDE, SIDE], by shift down and right
+    shifts = np.r_[0 : SHIFT + 1, -SHIFT:0]  # negative ones are at the end
+    best: NDArray[np.float32] = surfaces[:, shifts[:, None], shifts].max(axis=(1, 2))
     return best
 
 
 def _texture(light: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
-    """Band-passed values at one contrast everywhere."""
+    """Return band-passed values at one contrast everywhere."""
     band = cv2.GaussianBlur(light, (0, 0), low) - cv2.GaussianBlur(light, (0, 0), high)
     contrast = np.sqrt(cv2.GaussianBlur(band * band, (0, 0), 2 * high))
-    level: NDArray[np.float32] = band / (contrast + 0.25 * np.median(contrast) + _BLANK)
-    return level
+    texture: NDArray[np.float32] = band / (contrast + 0.25 * np.median(contrast) + _BLANK)
+    return texture

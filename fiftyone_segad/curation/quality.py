@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import fiftyone as fo
+import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
+from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ImageError
 from ..registry.samples import check_collection, check_numbers
-from .exposure import DARK, Exposure, measure, odd_sizes
-from .registration import Curation, Progress, check_curation, read_samples, write_curation
+from ..segments.boxes import Size
+from .registration import Curation, ShowProgress, check_curation, read_samples, write_curation
 
 logger = logging.getLogger(__name__)
 
 QUALITY_KEY = "quality"
 
-FIELDS: dict[str, tuple[type[fo.Field], str]] = {
+DARK = 32
+"""Grey values below this are dark: the lowest eighth of 0 to 255."""
+
+ODD = 3.5
+"""Modified z-score from which a value is unlike the others (Iglewicz and Hoaglin, "How to detect and handle outliers",
+1993)."""
+
+_COMMON = 0.5
+"""Share of images of one size from which any other size is odd."""
+
+QUALITY_FIELDS: dict[str, tuple[type[fo.Field], str]] = {
     "_blur": (fo.FloatField, "Variance of the Laplacian, fastdup's 'blur': the lower, the more blurred"),
     "_brightness": (fo.FloatField, "Mean of the grey values, 0 to 255"),
     "_contrast": (fo.FloatField, "Standard deviation of the grey values"),
@@ -33,9 +49,9 @@ def image_quality(
     key: str = QUALITY_KEY,
     tag: str | None = None,
     num_workers: int | None = None,
-    progress: Progress = None,
+    progress: ShowProgress = None,
 ) -> fo.DatasetView:
-    """Measures sharpness, exposure and size of images and writes them to fields.
+    """Measure sharpness, exposure and size of images and write them to fields.
 
     The fields are ``<key>_blur``, ``_brightness``, ``_contrast``, ``_dark``, ``_odd_size`` and ``_error``; they replace
     those of the call before. ``delete_curation`` removes them. The figures are absolute:
@@ -53,9 +69,14 @@ def image_quality(
 
     Raises:
         ValueError: if a parameter is wrong, before any work
+
+    Examples:
+        >>> view = segad.image_quality(dataset, tag="look")  # doctest: +SKIP
+        >>> view.first().quality_blur  # doctest: +SKIP
+        11.2
     """
     dataset = check_collection(samples, "samples")
-    curation = Curation(key, "quality", [f"{key}{name}" for name in FIELDS], tag)
+    curation = Curation(key, "quality", [f"{key}{name}" for name in QUALITY_FIELDS], tag)
     check_curation(dataset, curation)
     check_numbers(num_workers)
     measured: dict[str, Exposure] = {}
@@ -69,11 +90,97 @@ def image_quality(
         logger.warning("Cannot be measured: %s", reason)
     names = ("blur", "brightness", "contrast", "dark")
     values: dict[str, dict[str, Any]] = {
-        f"{key}_{name}": {id: getattr(each, name) for id, each in measured.items()} for name in names
+        f"{key}_{name}": {id: getattr(exposure, name) for id, exposure in measured.items()} for name in names
     }
-    odd = dict(zip(measured, odd_sizes([each.size for each in measured.values()]).tolist(), strict=True))
+    odd = dict(zip(measured, odd_sizes([exposure.size for exposure in measured.values()]).tolist(), strict=True))
     values |= {f"{key}_odd_size": odd, f"{key}_error": errors}
-    kinds = {f"{key}{name}": kind for name, kind in FIELDS.items()}
+    kinds = {f"{key}{name}": kind for name, kind in QUALITY_FIELDS.items()}
     write_curation(dataset, curation, kinds, values, [*errors, *(id for id in odd if odd[id])])
     order = [*errors, *sorted(measured, key=lambda id: measured[id].blur)]
     return dataset.select(order, ordered=True)
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Statistics of one image, of its grey values from 0 to 255.
+
+    Attributes:
+        size: ``(width, height)`` in pixels
+        blur: variance of the Laplacian (Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", 2000),
+            fastdup's ``blur``: the lower, the more blurred
+        brightness: mean
+        contrast: standard deviation
+        dark: share of pixels below ``DARK``
+    """
+
+    size: Size
+    blur: float
+    brightness: float
+    contrast: float
+    dark: float
+
+
+def measure(pixels: NDArray[np.uint8]) -> Exposure:
+    """Measure an RGB image ``[height, width, 3]``.
+
+    Examples:
+        >>> pixels = np.zeros((2, 4, 3), np.uint8)
+        >>> pixels[:, 2:] = 200  # the right half
+        >>> exposure = measure(pixels)
+        >>> exposure.size, exposure.brightness, exposure.contrast, exposure.dark
+        ((4, 2), 100.0, 100.0, 0.5)
+    """
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    return Exposure(
+        size=(grey.shape[1], grey.shape[0]),
+        blur=float(cv2.Laplacian(grey, cv2.CV_64F).var()),
+        brightness=float(grey.mean()),
+        contrast=float(grey.std()),
+        dark=float((grey < DARK).mean()),
+    )
+
+
+def modified_z(values: ArrayLike) -> NDArray[np.float64]:
+    """Return the modified z-scores of values (Iglewicz and Hoaglin, 1993): robust deviations from the median.
+
+    They are in standard deviations of a normal distribution with the same median absolute deviation; with the same
+    mean absolute deviation if more than half of the values are equal.
+
+    Args:
+        values: array ``[n]``
+
+    Returns:
+        float array ``[n]``; all zero if the values are equal
+
+    Examples:
+        >>> modified_z([1, 2, 3, 4, 8]).round(2).tolist()
+        [-1.35, -0.67, 0.0, 0.67, 3.37]
+    """
+    array = np.asarray(values, np.float64)
+    if array.size == 0:
+        return array
+    deviations = array - np.median(array)
+    # E|x| of a standard normal distribution is sqrt(2 / pi), the median of |x| is 0.6745
+    scale = np.median(np.abs(deviations)) / 0.6745 or np.abs(deviations).mean() * np.sqrt(np.pi / 2)
+    return deviations / scale if scale > 0 else np.zeros(array.shape)
+
+
+def odd_sizes(sizes: Sequence[Size]) -> NDArray[np.bool_]:
+    """Return for each size whether it is unlike the others.
+
+    If at least half of the images share one size, those are all that have another one; else those whose area or
+    aspect ratio is at least ``ODD`` deviations from the median, on a logarithmic scale.
+
+    Examples:
+        >>> odd_sizes([(64, 48), (64, 48), (48, 64)]).tolist()
+        [False, False, True]
+    """
+    if not sizes:
+        return np.zeros(0, bool)
+    common, count = Counter(sizes).most_common(1)[0]
+    if count >= _COMMON * len(sizes):
+        return np.array([size != common for size in sizes])
+    width, height = np.log(np.array(sizes, np.float64)).T  # [n] each
+    deviations = np.maximum(np.abs(modified_z(width + height)), np.abs(modified_z(width - height)))
+    odd: NDArray[np.bool_] = deviations >= ODD
+    return odd

@@ -18,7 +18,7 @@ from ..registry.run import PLUGIN, check_name
 from ..utils.images import read_ahead
 from ..utils.threads import usable_cores
 
-Progress = bool | Callable[[Any], None] | None
+ShowProgress = bool | Callable[[Any], None] | None
 """Whether to show a progress bar, or a function that gets it, as in FiftyOne."""
 
 Values = Mapping[str, Mapping[str, Any]]
@@ -27,7 +27,7 @@ Values = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Curation:
-    """What one call wrote.
+    """A record of what one call wrote.
 
     Attributes:
         key: its key, with which its fields begin
@@ -43,7 +43,7 @@ class Curation:
 
 
 def read_samples(
-    samples: Samples, num_workers: int | None, progress: Progress
+    samples: Samples, num_workers: int | None, progress: ShowProgress
 ) -> Iterator[tuple[str, str, NDArray[np.uint8] | ImageError]]:
     """Decode images in threads, with a progress bar.
 
@@ -73,8 +73,8 @@ def check_curation(dataset: fo.Dataset, curation: Curation) -> None:
     taken = [name for name in curation.fields if dataset.has_sample_field(name) and name not in ours]
     if taken:
         raise ValueError(f"Fields {taken} exist and belong to no curation; use another key=... so that they stay")
-    known = curation.tag is not None and curation.tag in dataset.distinct("tags")
-    if known and (old is None or old.tag != curation.tag):
+    tag_exists = curation.tag is not None and curation.tag in dataset.distinct("tags")
+    if tag_exists and (old is None or old.tag != curation.tag):
         raise ValueError(f"tag='{curation.tag}' is in use on dataset '{dataset.name}'; use another, so that it stays")
 
 
@@ -110,13 +110,19 @@ def write_curation(
 
 
 def list_curations(samples: Samples) -> list[str]:
-    """Return the keys of what ``find_duplicates``, ``image_quality`` and ``find_contamination`` wrote to a dataset."""
+    """List the keys of what ``find_duplicates``, ``image_quality`` and ``find_contamination`` wrote to a dataset.
+
+    Examples:
+        >>> segad.image_quality(dataset, key="sharpness")  # doctest: +SKIP
+        >>> segad.list_curations(dataset)  # doctest: +SKIP
+        ['sharpness']
+    """
     root = samples._root_dataset
     return [key for key in root.list_runs() if _is_curation(root.get_run_info(key).config)]
 
 
 def load_curation(samples: Samples, key: str) -> Curation:
-    """Load what is known of a curation.
+    """Load the record of a curation.
 
     Raises:
         ValueError: if there is none of this key
@@ -136,6 +142,9 @@ def delete_curation(samples: Samples, key: str) -> None:
 
     Raises:
         ValueError: if there is none of this key
+
+    Examples:
+        >>> segad.delete_curation(dataset, "sharpness")  # doctest: +SKIP
     """
     root = samples._root_dataset
     curation = load_curation(root, key)

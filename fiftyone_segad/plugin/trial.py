@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..curation.groups import pixel_digest
 from ..embedders.factory import resolve_name
 from ..engine.single_image import ImageOutliers, find_outlier_segments
 from ..registry.fields import ANOMALOUS, set_colours
 from ..registry.folders import dataset_folder
 from ..registry.run import PLUGIN
+from ..utils.images import pixel_digest
 from ..utils.whole_files import write_png
 
 DATASET = "segad-try"

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..curation.decisions import Decisions, Undecided
 from ..curation.duplicates import ImageReader
-from ..curation.exposure import measure
+from ..curation.quality import measure
 from ..curation.parts import CANDIDATES, correlations, describe
 from ..data.truth import Truth
 from ..engine.prediction import predicted_mask

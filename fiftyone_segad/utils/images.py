@@ -6,6 +6,7 @@ its header states, and starts no program.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import mmap
 import os
@@ -178,6 +179,17 @@ def rotate(pixels: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
         return np.ascontiguousarray(np.rot90(pixels, round(degrees / 90)))
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
     return np.asarray(cv2.warpAffine(pixels, turn, (width, height), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
+
+
+def pixel_digest(pixels: NDArray[np.uint8]) -> str:
+    """Return a digest that two images share if, and only if, size and decoded pixels are the same.
+
+    Examples:
+        >>> pixels = np.zeros((2, 3, 3), np.uint8)
+        >>> pixel_digest(pixels) == pixel_digest(pixels.copy()), pixel_digest(pixels) == pixel_digest(pixels[:1])
+        (True, False)
+    """
+    return hashlib.blake2b(pixels.tobytes(), digest_size=16, key=repr(pixels.shape).encode()).hexdigest()
 
 
 def is_url(path: str) -> bool:

@@ -19,7 +19,7 @@ from sklearn.metrics import average_precision_score
 import fiftyone_segad as segad
 from bolts import SHAFT, bolt, red
 from conftest import PLUGIN, form, shared
-from fiftyone_segad.curation.exposure import Exposure
+from fiftyone_segad.curation.quality import Exposure
 from fiftyone_segad.curation.suspicion import SUSPECT, judge
 
 FIELDS = {"contamination", "contamination_reason", "contamination_segment"}

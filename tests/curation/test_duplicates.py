@@ -20,8 +20,9 @@ from PIL import Image, ImageEnhance
 import fiftyone_segad as segad
 from conftest import PLUGIN, form, needs_fastdup, shared
 from fiftyone_segad.curation import groups
-from fiftyone_segad.curation.groups import connected, equal_pairs, near_pairs, nearest, pixel_digest
+from fiftyone_segad.curation.groups import connected_groups, equal_pairs, near_pairs, nearest
 from fiftyone_segad.curation.parts import SAME_PART, correlations, describe, part_pairs
+from fiftyone_segad.utils.images import pixel_digest
 
 COMPONENTS = """
 import json, os, sys
@@ -132,8 +133,8 @@ def test_near_pairs_at_the_threshold() -> None:
 
 def test_groups_are_in_order() -> None:
     pairs = np.array([[5, 1], [4, 0], [1, 3]])
-    assert connected(7, pairs) == [[0, 4], [1, 3, 5]]
-    assert connected(3, np.zeros((0, 2), np.int64)) == []
+    assert connected_groups(7, pairs) == [[0, 4], [1, 3, 5]]
+    assert connected_groups(3, np.zeros((0, 2), np.int64)) == []
     assert equal_pairs(["a", "b", "a", "c", "b", "a"]).tolist() == [[0, 2], [1, 4], [0, 5]]
 
 
@@ -261,7 +262,7 @@ def test_parts_photographed_again() -> None:
     """Twelve parts, each pictured three times: their groups, and no other pair."""
     parts = [describe(picture(part(number), 3 * number + take)) for number in range(12) for take in range(3)]
     pairs, doubtful = part_pairs(parts)
-    assert connected(36, pairs) == [[3 * number, 3 * number + 1, 3 * number + 2] for number in range(12)]
+    assert connected_groups(36, pairs) == [[3 * number, 3 * number + 1, 3 * number + 2] for number in range(12)]
     assert not doubtful
     values = correlations(parts[0], parts)
     assert values[0] == pytest.approx(1, abs=1e-2)

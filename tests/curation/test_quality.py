@@ -14,7 +14,7 @@ from PIL import Image
 
 import fiftyone_segad as segad
 from conftest import PLUGIN, form
-from fiftyone_segad.curation.exposure import DARK, measure, modified_z, odd_sizes
+from fiftyone_segad.curation.quality import DARK, measure, modified_z, odd_sizes
 
 NAMES = ("blur", "brightness", "contrast", "dark", "odd_size", "error")
 

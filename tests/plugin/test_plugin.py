@@ -109,8 +109,7 @@ import sys
 import fiftyone_segad.engine.single_image, fiftyone_segad.engine.job, fiftyone_segad.metrics.curves
 import fiftyone_segad.scoring.thresholds
 import fiftyone_segad.storage.store, fiftyone_segad.segments.maps
-import fiftyone_segad.curation.exposure, fiftyone_segad.curation.groups, fiftyone_segad.curation.parts
-import fiftyone_segad.curation.suspicion
+import fiftyone_segad.curation.groups, fiftyone_segad.curation.parts
 print("fiftyone" in sys.modules)
 """
     done = python(code, ROOT)

@@ -8,7 +8,7 @@ from typing import Any
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ...curation.contamination import CONTAMINATION_KEY, FIELDS, find_contamination
+from ...curation.contamination import CONTAMINATION_FIELDS, CONTAMINATION_KEY, find_contamination
 from ...embedders.factory import DEFECTS
 from .. import curating, execution, forms, normals
 from .compute import DEFECT_LABELS
@@ -88,7 +88,7 @@ def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
     )
     if time:
         inputs.view("time", types.Notice(label=f"The normal images will be read{time}"))
-    curating.add_outputs(ctx, inputs, "contamination", CONTAMINATION_KEY, FIELDS, "suspect images")
+    curating.add_outputs(ctx, inputs, "contamination", CONTAMINATION_KEY, CONTAMINATION_FIELDS, "suspect images")
 
 
 def _outputs(result: dict[str, Any]) -> types.Property:

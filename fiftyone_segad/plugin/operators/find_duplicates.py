@@ -8,7 +8,7 @@ from typing import Any
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ...curation.duplicates import FIELDS, check_parameters, find_duplicates
+from ...curation.duplicates import DUPLICATE_FIELDS, check_parameters, find_duplicates
 from ...curation.groups import THRESHOLD
 from ...embedders.factory import check_installed
 from ...errors import MissingDependencyError
@@ -46,7 +46,7 @@ class FindDuplicates(foo.Operator):
             inputs.enum("kind", kinds.values(), default="near", label="What is the same", view=kinds)
             if kind == "near":
                 _add_threshold(ctx, inputs)
-            curating.add_outputs(ctx, inputs, "duplicates", KEY, FIELDS, "all images of a group but the first")
+            curating.add_outputs(ctx, inputs, "duplicates", KEY, DUPLICATE_FIELDS, "all images of a group but the first")
         return types.Property(inputs, view=types.View(label="Find duplicates"))
 
     def resolve_execution_options(self, ctx: foo.ExecutionContext) -> foo.ExecutionOptions:

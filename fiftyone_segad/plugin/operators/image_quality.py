@@ -8,7 +8,7 @@ from typing import Any
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ...curation.quality import FIELDS, QUALITY_KEY, image_quality
+from ...curation.quality import QUALITY_FIELDS, QUALITY_KEY, image_quality
 from .. import curating, execution, forms, times
 
 
@@ -29,7 +29,7 @@ class ImageQuality(foo.Operator):
         inputs = types.Object()
         if curating.has_images(ctx, inputs, times.quality):
             tagged = "images that cannot be read or have an odd size"
-            curating.add_outputs(ctx, inputs, "quality", QUALITY_KEY, FIELDS, tagged)
+            curating.add_outputs(ctx, inputs, "quality", QUALITY_KEY, QUALITY_FIELDS, tagged)
         return types.Property(inputs, view=types.View(label="Measure image quality"))
 
     def resolve_execution_options(self, ctx: foo.ExecutionContext) -> foo.ExecutionOptions:
