@@ -12,8 +12,8 @@ from PIL import Image
 
 from ..curation.decisions import Decisions, Undecided
 from ..curation.duplicates import ImageReader
-from ..curation.quality import measure
 from ..curation.parts import CANDIDATES, correlations, describe
+from ..curation.quality import measure
 from ..data.truth import Truth
 from ..engine.prediction import predicted_mask
 from ..errors import ImageError

@@ -19,8 +19,8 @@ from sklearn.metrics import average_precision_score
 import fiftyone_segad as segad
 from bolts import SHAFT, bolt, red
 from conftest import PLUGIN, form, shared
+from fiftyone_segad.curation.contamination import SUSPECT, judge
 from fiftyone_segad.curation.quality import Exposure
-from fiftyone_segad.curation.suspicion import SUSPECT, judge
 
 FIELDS = {"contamination", "contamination_reason", "contamination_segment"}
 
@@ -160,8 +160,8 @@ def test_too_few_images(dataset: fo.Dataset) -> None:
 @pytest.mark.usefixtures("colour_embedder")
 def test_operator(dataset: fo.Dataset) -> None:
     dataset.tag_samples("good")
-    module = type(foo.get_operator(f"{PLUGIN}/find_contamination")).__module__.rsplit(".", 2)[0]
-    embedders = __import__(f"{module}.embedders", fromlist=["EMBEDDERS"])
+    module = type(foo.get_operator(f"{PLUGIN}/find_contamination")).__module__.partition(".plugin.")[0]
+    embedders = __import__(f"{module}.embedders.factory", fromlist=["EMBEDDERS"])
     original = dict(embedders.EMBEDDERS)
     from fiftyone_segad.embedders.factory import EMBEDDERS
 

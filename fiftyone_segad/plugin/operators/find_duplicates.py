@@ -46,7 +46,9 @@ class FindDuplicates(foo.Operator):
             inputs.enum("kind", kinds.values(), default="near", label="What is the same", view=kinds)
             if kind == "near":
                 _add_threshold(ctx, inputs)
-            curating.add_outputs(ctx, inputs, "duplicates", KEY, DUPLICATE_FIELDS, "all images of a group but the first")
+            curating.add_outputs(
+                ctx, inputs, "duplicates", KEY, DUPLICATE_FIELDS, "all images of a group but the first"
+            )
         return types.Property(inputs, view=types.View(label="Find duplicates"))
 
     def resolve_execution_options(self, ctx: foo.ExecutionContext) -> foo.ExecutionOptions:
