@@ -17,6 +17,7 @@ from PIL import Image
 
 import fiftyone_segad as segad
 from conftest import PLUGIN, ROOT, form, needs_fastdup
+from plugin_calls import plugin_module
 
 pytestmark = needs_fastdup
 
@@ -146,10 +147,7 @@ def test_the_form_offers_what_the_dataset_knows(dataset: fo.Dataset) -> None:
 def test_the_form_names_the_command_that_installs(
     dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch, embedder: str, command: str
 ) -> None:
-    operator = foo.get_operator(f"{PLUGIN}/compute_segment_anomalies")
-    module = __import__(type(operator).__module__, fromlist=["fastdup_folder"])
-    package = module.__name__.rsplit(".", 2)[0]
-    fastdup = __import__(f"{package}.embedders.fastdup", fromlist=["importlib"])
+    fastdup = plugin_module("embedders.fastdup")
     monkeypatch.setattr(fastdup.importlib.util, "find_spec", lambda name: None)
     properties = form("compute_segment_anomalies", dataset, embedder=embedder)
     assert properties["embedder"]["invalid"]
@@ -166,9 +164,7 @@ def test_empty_states(dataset: fo.Dataset) -> None:
 
 def test_cancel_stops_a_run_which_goes_on_later(dataset: fo.Dataset) -> None:
     """A run sees the wish to cancel, keeps what it has, and the next one goes on."""
-    operator = foo.get_operator(f"{PLUGIN}/compute_segment_anomalies")
-    package = type(operator).__module__.rsplit(".", 1)[0]
-    execution = __import__(f"{package}.execution", fromlist=["cancel"])
+    execution = plugin_module("plugin.execution")
     watch = execution._Watch(str(dataset._doc.id), "segad")
     steps: list[int] = []
 

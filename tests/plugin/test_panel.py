@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from fiftyone.operators.executor import ExecutionContext, Executor
 
 import fiftyone_segad as segad
 from conftest import PLUGIN
+from plugin_calls import plugin_module
 
 URI = f"{PLUGIN}/anomaly_triage"
 
@@ -29,7 +29,7 @@ def dataset(
     colour_embedder: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> fo.Dataset:
-    monkeypatch.setitem(module("embedders").EMBEDDERS, "efficientnet", colour_embedder)
+    monkeypatch.setitem(plugin_module("embedders.factory").EMBEDDERS, "efficientnet", colour_embedder)
     defects = [fo.Classification(label="good")] * 5 + [fo.Classification(label="spot")]
     made = dataset_of(pictures, defect=defects)
     segad.compute_segment_anomalies(made, reference=made.limit(4), threshold="quantile:0.8")
@@ -96,12 +96,6 @@ class Page:
         self.state[self.slider] = value
 
 
-def module(name: str) -> Any:
-    """A module of the plugin's copy of the package."""
-    package = type(foo.get_operator(URI)).__module__.rsplit(".", 2)[0]
-    return sys.modules[f"{package}.{name}"]
-
-
 def test_a_page_opens_on_the_run(dataset: fo.Dataset) -> None:
     page = Page(dataset)
     run = segad.load_run(dataset, "segad")
@@ -161,7 +155,7 @@ def test_a_slow_answer_draws_what_the_slider_was_moved_to_meanwhile(
         page.send("move_threshold", value=lowest)
         return {"sample_id": sample.id, "name": "0.png", "segments": []}, {}
 
-    monkeypatch.setattr(module("panels.crops"), "explained", explained)
+    monkeypatch.setattr(plugin_module("plugin.panels.crops"), "explained", explained)
     page.send("explain", selected=[sample.id])
     assert page.button("counts", "flagged") == "5 flagged"
     assert "apply_row" in page.drawn
@@ -265,7 +259,7 @@ def test_without_a_run_the_next_step_is_offered(dataset_of: Any, pictures: list[
 
 def test_what_failed_is_shown_until_dismissed(dataset: fo.Dataset) -> None:
     page = Page(dataset)
-    execution = module("operators.execution")
+    execution = plugin_module("plugin.execution")
     with pytest.raises(ValueError, match="out of paper"), execution._Watch(str(dataset._doc.id), "other"):
         page.send("poll")
         assert "Running 'other'" in page.drawn["progress0"]["view"]["label"]
@@ -291,13 +285,13 @@ def test_a_plot_of_segments_appears_once_it_is_computed(dataset: fo.Dataset, mon
         return fit(self, *args, **options)
 
     monkeypatch.setattr(PCAVisualization, "fit_reducer", looked_at)
-    module("segment_plot").visualize_segments(dataset, "segad", method="pca", progress=False)
+    plugin_module("visualization.segment_plot").visualize_segments(dataset, "segad", method="pca", progress=False)
     page.send("poll")
     assert len(page.data["plot"][0]["ids"]) == dataset.count("segad_segments.detections")
 
 
 def test_what_reports_nothing_for_long_still_runs(dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    execution = module("operators.execution")
+    execution = plugin_module("plugin.execution")
     monkeypatch.setattr(execution, "_TTL", 1)
     name = str(dataset._doc.id)
     with execution._Watch(name, "slow"):
