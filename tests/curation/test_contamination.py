@@ -21,6 +21,8 @@ from bolts import SHAFT, bolt, red
 from conftest import PLUGIN, form, shared
 from fiftyone_segad.curation.contamination import SUSPECT, judge
 from fiftyone_segad.curation.quality import Exposure
+from fiftyone_segad.embedders.factory import EMBEDDERS
+from plugin_calls import plugin_module
 
 FIELDS = {"contamination", "contamination_reason", "contamination_segment"}
 
@@ -158,18 +160,10 @@ def test_too_few_images(dataset: fo.Dataset) -> None:
 
 
 @pytest.mark.usefixtures("colour_embedder")
-def test_operator(dataset: fo.Dataset) -> None:
+def test_operator(dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset.tag_samples("good")
-    module = type(foo.get_operator(f"{PLUGIN}/find_contamination")).__module__.partition(".plugin.")[0]
-    embedders = __import__(f"{module}.embedders.factory", fromlist=["EMBEDDERS"])
-    original = dict(embedders.EMBEDDERS)
-    from fiftyone_segad.embedders.factory import EMBEDDERS
-
-    embedders.EMBEDDERS.update(EMBEDDERS)  # the plugin's copy of the package gets the stand-in too
-    try:
-        result = foo.execute_operator(f"{PLUGIN}/find_contamination", {"dataset": dataset, "params": {}}).result
-    finally:
-        embedders.EMBEDDERS.update(original)
+    monkeypatch.setattr(plugin_module("embedders.factory"), "EMBEDDERS", EMBEDDERS)  # the plugin gets the stand-in too
+    result = foo.execute_operator(f"{PLUGIN}/find_contamination", {"dataset": dataset, "params": {}}).result
     assert (result["examined"], result["suspect"]) == (20, 4)
     assert "probable defect" in result["messages"]
     dataset.reload()

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import fiftyone_segad as segad
-from conftest import start_mongod
+from conftest import ROOT, start_mongod
 from fiftyone_segad.errors import RunBusyError, RunError
 from fiftyone_segad.registry.folders import dataset_folder, runs_folder
 from fiftyone_segad.registry.locks import run_lock
@@ -26,7 +26,7 @@ from fiftyone_segad.registry.run import FIELD_NAMES, field_name
 
 pytestmark = pytest.mark.usefixtures("colour_embedder")
 
-SCRIPT = Path(__file__).parent / "interrupted_run.py"
+SCRIPT = ROOT / "tests" / "interrupted_run.py"
 KILLS = 20
 
 
