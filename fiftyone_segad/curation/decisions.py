@@ -1,4 +1,4 @@
-"""Decisions: what is known of each sample in the end, from reviews, ground truth and predictions, in this order."""
+"""Decisions: the final verdict on each sample, by reviews, ground truth or predictions, in this order."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ REVIEW, TRUTH, PREDICTION = "review", "ground truth", "prediction"
 
 @dataclass(frozen=True)
 class Decision:
-    """What is known of one sample.
+    """The final verdict on one sample, and what it rests on.
 
     Attributes:
         id: the sample's id
         filepath: its image
         size: width and height of the image
-        anomalous: whether it has a defect
-        decided_by: ``review``, ``ground truth`` or ``prediction``
+        anomalous: the verdict: whether it has a defect
+        decided_by: what the verdict rests on: ``review``, ``ground truth`` or ``prediction``
         defect: its defect type; ``good`` for a normal image
         mask: bool array ``[height, width]``, True on defects; None for a normal image, or if nothing says where
         mask_field: field that the mask is from, if there is one
         category: name of its product, or None
-        split: what its sample has as ``split``, or None
+        split: the sample's ``split``, or None
         score: its score in the run, or None
         tags: its tags
         marks: what people said of it in reviews of the run, oldest first
@@ -112,22 +112,22 @@ class Decisions:
         for mark in [] if run is None else list_marks(samples, run.key):
             self._marks.setdefault(mark.sample_id, []).append(mark)
 
-    def of(self, id: str) -> Decision | Undecided:
-        """What is known of a sample; reads its masks."""
+    def decide(self, id: str) -> Decision | Undecided:
+        """Decide on a sample; this reads its header and its masks."""
         filepath = str(self._paths[id])
         if Path(filepath).suffix.lower() not in IMAGE_SUFFIXES:
             return Undecided(id, filepath, f"Its suffix is none of {', '.join(IMAGE_SUFFIXES)}; convert it")
         try:
             size = read_header(filepath).size
             truth = self._truths[id].read(size) if id in self._truths else None
-            anomalous, decided_by = self._decide(id, truth, size)
+            anomalous, decided_by = self._verdict(id, truth, size)
             if anomalous is None:
                 return Undecided(
                     id, filepath, "Nothing says whether it is normal: no review, ground truth or prediction"
                 )
             mask, mask_field = truth, self._gt_field
             if anomalous and truth is None:
-                mask, mask_field = self._predicted(id, size), self._mask_field
+                mask, mask_field = self._predicted_mask(id, size), self._mask_field
         except ImageError as error:
             return Undecided(id, filepath, str(error))
         defect = self._defects[id]
@@ -148,14 +148,14 @@ class Decisions:
             marks=self._marks.get(id, []),
         )
 
-    def _predicted(self, id: str, size: tuple[int, int]) -> NDArray[np.bool_] | None:
-        """The predicted mask without what is marked as normal and with what is marked as anomalous; None if empty."""
+    def _predicted_mask(self, id: str, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """Return the predicted mask, corrected by what people marked in it; None if nothing of it is left."""
         mask = self._masks[id].read(size) if id in self._masks else None
-        parts = [mark for mark in self._marks.get(id, []) if mark.kind != SAMPLE]
-        if not parts:
+        marks_within = [mark for mark in self._marks.get(id, []) if mark.kind != SAMPLE]
+        if not marks_within:
             return mask
         corrected = np.zeros(size[::-1], bool) if mask is None else mask.copy()
-        for mark in parts:  # a later one counts where two overlap
+        for mark in marks_within:  # a later one counts where two overlap
             box = mark.pixels(size)
             if mark.label == NORMAL:
                 corrected[box] = False
@@ -163,17 +163,15 @@ class Decisions:
                 corrected[box] = True
         return corrected if corrected.any() else None
 
-    def _decide(self, id: str, truth: NDArray[np.bool_] | None, size: tuple[int, int]) -> tuple[bool | None, str]:
-        """Whether a sample is anomalous, and what says so."""
-        review = str(self._reviews[id] or "").strip().lower()
-        if review:
-            if review not in (ANOMALOUS, *NORMAL_NAMES):
-                raise ImageError(f"Its review is {review!r}; it must be '{NORMAL}' or '{ANOMALOUS}'")
-            return review == ANOMALOUS, REVIEW
-        # A mark of the whole image says what it is, one of a part that is anomalous says so of the image
-        telling = [mark for mark in self._marks.get(id, []) if mark.kind == SAMPLE or mark.label == ANOMALOUS]
-        if telling:
-            return telling[-1].label == ANOMALOUS, REVIEW
+    def _verdict(self, id: str, truth: NDArray[np.bool_] | None, size: tuple[int, int]) -> tuple[bool | None, str]:
+        """Return whether a sample is anomalous (None if nothing says so), and what says it.
+
+        Raises:
+            ImageError: if its review is no verdict
+        """
+        reviewed = self._reviewed(id)
+        if reviewed is not None:
+            return reviewed, REVIEW
         if truth is not None:
             return True, TRUTH
         defect = _text(self._defects[id])
@@ -181,15 +179,35 @@ class Decisions:
             return defect.strip().lower() not in NORMAL_NAMES, TRUTH
         if id in self._truths and self._truths[id].source is not None:
             return False, TRUTH
-        if self._predictions[id] is not None:
-            if self._predictions[id] == ANOMALOUS and id in self._marks and self._predicted(id, size) is None:
-                return False, REVIEW  # all that was predicted is marked as normal
-            return self._predictions[id] == ANOMALOUS, PREDICTION
-        return None, ""
+        prediction = self._predictions[id]
+        if prediction is None:
+            return None, ""
+        if prediction == ANOMALOUS and id in self._marks and self._predicted_mask(id, size) is None:
+            return False, REVIEW  # all that was predicted is marked as normal
+        return prediction == ANOMALOUS, PREDICTION
+
+    def _reviewed(self, id: str) -> bool | None:
+        """Return whether people said that a sample is anomalous; None if they said nothing of the image.
+
+        Raises:
+            ImageError: if its review is neither normal nor anomalous
+        """
+        review = str(self._reviews[id] or "").strip().lower()
+        if review:
+            if review not in (ANOMALOUS, *NORMAL_NAMES):
+                raise ImageError(f"Its review is {review!r}; it must be '{NORMAL}' or '{ANOMALOUS}'")
+            return review == ANOMALOUS
+        # A mark of the whole image is about the image, and one of a part that is anomalous makes the image so
+        marks = [mark for mark in self._marks.get(id, []) if mark.kind == SAMPLE or mark.label == ANOMALOUS]
+        return marks[-1].label == ANOMALOUS if marks else None
 
 
 def _text_path(dataset: fo.Dataset, parameter: str, name: str) -> str | None:
-    """The path of a field's texts; None if the field is absent or of another type and no parameter named it."""
+    """Return the path of a field's texts; None if the field cannot have any and no parameter named it.
+
+    Raises:
+        ValueError: if a parameter named it
+    """
     field = dataset.get_field(name)
     if isinstance(field, fo.StringField):
         return name

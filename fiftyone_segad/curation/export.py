@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import uuid
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +26,10 @@ from ..review.marks import list_marks
 from ..segments.regions import connected_regions
 from ..utils.images import read_header
 from ..utils.text import pluralize
-from ..utils.whole_files import read_json, write_json
+from ..utils.whole_files import read_json, replaced_folder, write_json
 from .decisions import Decisions, Undecided
-from .mvtec_writer import MvtecFolder
+from .mvtec_writer import Entry, write_mvtec
+from .registration import ShowProgress
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ NORMAL_SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class CuratedExport:
-    """What was exported.
+    """The outcome of an export.
 
     Attributes:
         folder: the folder
@@ -57,6 +56,17 @@ class CuratedExport:
     counts: dict[str, int]
     without_mask: list[str]
     skipped: list[dict[str, str]]
+
+    @classmethod
+    def of(cls, folder: Path, entries: list[Entry], undecided: list[Undecided]) -> CuratedExport:
+        """Count the entries of a manifest."""
+        return cls(
+            folder=folder,
+            images=len(entries),
+            counts=dict(Counter(f"{entry['split']}/{entry['label']}" for entry in entries)),
+            without_mask=[e["id"] for e in entries if e["decision"] == ANOMALOUS and e["mask_from"] is None],
+            skipped=[{"id": sample.id, "filepath": sample.filepath, "reason": sample.reason} for sample in undecided],
+        )
 
     def __str__(self) -> str:
         lines = [f"{pluralize(self.images, 'image')} exported to '{self.folder}'"]
@@ -81,7 +91,7 @@ def export_curated(
     normals: str = "train",
     symlink: bool = False,
     overwrite: bool = False,
-    progress: bool | Callable[[Any], None] | None = None,
+    progress: ShowProgress = None,
     **kwargs: Any,
 ) -> CuratedExport:
     """Export images with what was decided on them, as an MVTec folder or in any format of FiftyOne.
@@ -90,12 +100,12 @@ def export_curated(
     ground truth (a mask with a defect, or the defect type in ``defect``), else by the run's prediction. Its mask is the
     ground truth, else the one that the run predicted, without what was marked as normal and with what was marked as
     anomalous. The folder holds ``train/good``, ``validation/good``, ``test/<defect>`` and
-    ``ground_truth/<defect>/<name>_mask.png``, in a folder a category if the samples have a ``category``;
+    ``ground_truth/<defect>/<name>_mask.png``, in one folder per category if the samples have a ``category``;
     ``load_mvtec`` loads it back with the same images, masks, splits and defect types.
     Normal images stay in their split, anomalous ones go to ``test``, which is where MVTec has them. ``manifest.json``
     says of each image what was decided, by what, from which field its mask is, and who marked what, when and why.
 
-    The folder appears whole or not at all. The samples and their files are not changed.
+    The folder appears complete or not at all. The samples and their files are not changed.
 
     Args:
         samples: the samples
@@ -117,66 +127,102 @@ def export_curated(
         ValueError: if a parameter is wrong, the folder exists and may not be replaced, or no sample can be exported
         RunError: if the run's files are gone
         OSError: if the folder cannot be written
+
+    Examples:
+        >>> print(segad.export_curated(dataset, "~/curated", key="segad"))  # doctest: +SKIP
+        140 images exported to '/home/ada/curated'
+          test/bent: 20
+          test/good: 20
+          train/good: 100
     """
-    dataset = check_collection(samples, "samples")
-    if normals not in NORMAL_SPLITS:
-        raise ValueError(f"normals={normals!r} must be one of {list(NORMAL_SPLITS)}")
-    if kwargs and dataset_type is None:
-        raise ValueError(f"{sorted(kwargs)} are arguments for a dataset_type; name one, or leave them out")
-    if gt_field is None and GT_FIELD in truth_fields(dataset):
-        gt_field = GT_FIELD
-    run = None if key is None else load_run(dataset, key)
-    if key is None and (unused := [each for each in list_runs(dataset) if list_marks(samples, each)]):
-        logger.warning("The marks of %s are not used; pass key='%s' to export by them", unused, unused[-1])
-    decisions = Decisions(samples, gt_field, run, decision_field)
-    target = check_folder(folder, overwrite, _files(samples, gt_field))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-    skipped: list[Undecided] = []
-    try:
-        writer = MvtecFolder(partial, decisions.categorised, normals, symlink or dataset_type is not None)
-        with fou.ProgressBar(total=len(decisions.ids), progress=progress, iters_str="images") as bar:
-            for id in decisions.ids:
-                decision = decisions.of(id)
-                if isinstance(decision, Undecided):
-                    skipped.append(decision)
-                else:
-                    writer.add(decision)
-                bar.update(1)
-        if not writer.entries:
-            raise ValueError(
-                f"None of the samples can be exported. The first: {skipped[0].filepath}: {skipped[0].reason}"
-            )
-        entries = writer.entries
-        if dataset_type is not None:
-            options = {"export_media": "symlink" if symlink else True, **kwargs}
-            partial = _converted(partial, decisions, entries, dataset_type, options)
-            entries = [{name: entry[name] for name in entry if name not in ("file", "mask")} for entry in entries]
-        left_out = [{"id": each.id, "filepath": each.filepath, "reason": each.reason} for each in skipped]
-        manifest = {
-            "format": FORMAT,
-            "dataset_type": "MVTec" if dataset_type is None else dataset_type.__name__,
-            "run": key,
-            "gt_field": gt_field,
-            "decision_field": decision_field,
-            "images": entries,
-            "skipped": left_out,
-        }
-        write_json(partial / MANIFEST, manifest)
-        _put_in_place(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return CuratedExport(
-        folder=target,
-        images=len(entries),
-        counts=dict(Counter(f"{entry['split']}/{entry['label']}" for entry in entries)),
-        without_mask=[e["id"] for e in entries if e["decision"] == ANOMALOUS and e["mask_from"] is None],
-        skipped=left_out,
+    plan = ExportPlan.checked(
+        samples, folder, key, gt_field, decision_field, dataset_type, normals, symlink, overwrite, kwargs
     )
+    ids = plan.decisions.ids
+    with replaced_folder(plan.target) as partial:
+        with fou.ProgressBar(total=len(ids), progress=progress, iters_str="images") as bar:
+            entries, undecided = write_mvtec(partial, plan.decisions, bar(ids), normals, plan.links)
+        if plan.dataset_type is not None:
+            entries = convert(partial, entries, plan)
+        export = CuratedExport.of(plan.target, entries, undecided)
+        write_json(partial / MANIFEST, plan.manifest(entries, export.skipped))
+    return export
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """A checked request for an export.
+
+    Attributes:
+        target: the folder to make or replace
+        decisions: decides on the samples
+        key, gt_field, decision_field, dataset_type, symlink: as in ``export_curated``
+        options: arguments of FiftyOne's ``export`` for ``dataset_type``
+    """
+
+    target: Path
+    decisions: Decisions
+    key: str | None
+    gt_field: str | None
+    decision_field: str | None
+    dataset_type: type[fot.Dataset] | None
+    symlink: bool
+    options: dict[str, Any]
+
+    @classmethod
+    def checked(
+        cls,
+        samples: Samples,
+        folder: str | Path,
+        key: str | None,
+        gt_field: str | None,
+        decision_field: str | None,
+        dataset_type: type[fot.Dataset] | None,
+        normals: str,
+        symlink: bool,
+        overwrite: bool,
+        options: dict[str, Any],
+    ) -> ExportPlan:
+        """Check all that can be wrong before anything is written; the arguments are those of ``export_curated``.
+
+        Raises:
+            ValueError: if a parameter is wrong, or the folder exists and may not be replaced
+            RunError: if the run's files are gone
+        """
+        dataset = check_collection(samples, "samples")
+        if normals not in NORMAL_SPLITS:
+            raise ValueError(f"normals={normals!r} must be one of {list(NORMAL_SPLITS)}")
+        if options and dataset_type is None:
+            raise ValueError(f"{sorted(options)} are arguments for a dataset_type; name one, or leave them out")
+        if gt_field is None and GT_FIELD in truth_fields(dataset):
+            gt_field = GT_FIELD
+        run = None if key is None else load_run(dataset, key)
+        if key is None and (unused := [name for name in list_runs(dataset) if list_marks(samples, name)]):
+            logger.warning("The marks of %s are not used; pass key='%s' to export by them", unused, unused[-1])
+        decisions = Decisions(samples, gt_field, run, decision_field)
+        target = check_folder(folder, overwrite, _files(samples, gt_field))
+        return cls(target, decisions, key, gt_field, decision_field, dataset_type, symlink, options)
+
+    @property
+    def links(self) -> bool:
+        """Whether images in the MVTec folder are links: those of a folder that is converted go with it."""
+        return self.symlink or self.dataset_type is not None
+
+    def manifest(self, entries: list[Entry], skipped: list[dict[str, str]]) -> dict[str, Any]:
+        """Return the content of the file that says what was decided."""
+        return {
+            "format": FORMAT,
+            "dataset_type": "MVTec" if self.dataset_type is None else self.dataset_type.__name__,
+            "run": self.key,
+            "gt_field": self.gt_field,
+            "decision_field": self.decision_field,
+            "images": entries,
+            "skipped": skipped,
+        }
 
 
 def check_folder(folder: str | Path, overwrite: bool, files: list[str] | None = None) -> Path:
-    """The folder of an export, if it may be made or replaced.
+    """Return the folder of an export, if it may be made or replaced.
 
     Args:
         folder: the folder
@@ -210,68 +256,63 @@ def _files(samples: Samples, gt_field: str | None) -> list[str]:
     return paths
 
 
-def _converted(
-    folder: Path, decisions: Decisions, entries: list[dict[str, Any]], kind: type[fot.Dataset], options: dict[str, Any]
-) -> Path:
-    """Export an MVTec folder in a format of FiftyOne; returns the folder that takes its place."""
-    converted = folder.with_name(folder.name + "-converted")
-    dataset = load_mvtec(folder)
+def convert(folder: Path, entries: list[Entry], plan: ExportPlan) -> list[Entry]:
+    """Turn an MVTec folder into one in the format of ``plan.dataset_type``; return the entries that fit it."""
+    mvtec = folder.with_name(f"{folder.name}-mvtec")
+    os.replace(folder, mvtec)
+    dataset = load_mvtec(mvtec)
     try:
-        by_file = {str(folder / entry["file"]): entry for entry in entries}
-        ids = dict(zip(dataset.values("filepath"), dataset.values("id"), strict=True))
-        regions, originals, tags = {}, {}, {}
-        truths = read_truth(dataset, GT_FIELD)
-        for path, entry in by_file.items():
-            id = ids[path]
-            originals[id] = os.path.realpath(path)
-            tags[id] = entry["tags"]
-            regions[id] = _regions(truths[id], path, entry["label"])
-        dataset.set_values("defect_regions", regions, key_field="id")
-        dataset.set_values("tags", tags, key_field="id")
-        dataset.set_values("filepath", originals, key_field="id")
-        if not decisions.categorised:
+        _add_fields(dataset, mvtec, entries)
+        if not plan.decisions.categorised:
             dataset.delete_sample_field("category")
-        fields = {
-            fot.ImageSegmentationDataset: GT_FIELD,
-            fot.ImageDetectionDataset: "defect_regions",
-            fot.ImageClassificationDataset: "defect",
+        options = {
+            "export_media": "symlink" if plan.symlink else True,
+            **_label_field(plan.dataset_type),
+            **plan.options,
         }
-        usual = next((field for base, field in fields.items() if issubclass(kind, base)), None)
-        if usual is not None and "label_field" not in options:
-            options["label_field"] = usual
-        dataset.export(export_dir=str(converted), dataset_type=kind, progress=False, **options)
-        return converted
-    except BaseException:
-        shutil.rmtree(converted, ignore_errors=True)
-        raise
+        dataset.export(export_dir=str(folder), dataset_type=plan.dataset_type, progress=False, **options)
     finally:
         shutil.rmtree(dataset_folder(dataset), ignore_errors=True)
         dataset.delete()
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(mvtec, ignore_errors=True)
+    return [{name: entry[name] for name in entry if name not in ("file", "mask")} for entry in entries]
+
+
+def _add_fields(dataset: fo.Dataset, folder: Path, entries: list[Entry]) -> None:
+    """Give the dataset of an MVTec folder regions, the samples' tags, and the original images as its media."""
+    ids = dict(zip(dataset.values("filepath"), dataset.values("id"), strict=True))
+    truths = read_truth(dataset, GT_FIELD)
+    regions, originals, tags = {}, {}, {}
+    for entry in entries:
+        path = str(folder / entry["file"])
+        id = ids[path]
+        originals[id] = os.path.realpath(path)
+        tags[id] = entry["tags"]
+        regions[id] = _regions(truths[id], path, entry["label"])
+    dataset.set_values("defect_regions", regions, key_field="id")
+    dataset.set_values("tags", tags, key_field="id")
+    dataset.set_values("filepath", originals, key_field="id")
+
+
+def _label_field(dataset_type: type[fot.Dataset] | None) -> dict[str, str]:
+    """Return the argument that names the usual labels of a format, if it takes labels of one kind."""
+    fields = {
+        fot.ImageSegmentationDataset: GT_FIELD,
+        fot.ImageDetectionDataset: "defect_regions",
+        fot.ImageClassificationDataset: "defect",
+    }
+    names = [name for kind, name in fields.items() if dataset_type is not None and issubclass(dataset_type, kind)]
+    return {"label_field": names[0]} if names else {}
 
 
 def _regions(truth: Truth, path: str, label: str) -> fo.Detections:
-    """The regions of a mask, each with its instance mask."""
+    """Cut a mask into its regions, each with its instance mask."""
     size = read_header(path).size
     mask = truth.read(size)
     regions = [] if mask is None else connected_regions(mask.astype(np.uint8), mask.astype(np.float32))
-    made = []
+    detections = []
     for region in regions:
         x0, y0, x1, y1 = region.box
         box = [x0 / size[0], y0 / size[1], (x1 - x0) / size[0], (y1 - y0) / size[1]]
-        made.append(fo.Detection(label=label, bounding_box=box, mask=region.mask))
-    return fo.Detections(detections=made)
-
-
-def _put_in_place(partial: Path, target: Path) -> None:
-    """Move a folder to its place; the one that was there goes when this has worked."""
-    old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}-old")
-    if target.exists():
-        os.replace(target, old)
-    try:
-        os.replace(partial, target)
-    except BaseException:
-        if old.exists():
-            os.replace(old, target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        detections.append(fo.Detection(label=label, bounding_box=box, mask=region.mask))
+    return fo.Detections(detections=detections)

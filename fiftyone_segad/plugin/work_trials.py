@@ -97,7 +97,7 @@ def exported(decisions: Decisions, link: bool) -> Callable[[str], int]:
     """Decides on a sample, and reads what is copied of it."""
 
     def export(id: str) -> int:
-        decision = decisions.of(id)
+        decision = decisions.decide(id)
         if isinstance(decision, Undecided):
             raise ImageError(decision.reason)
         written = 0 if decision.mask is None else _png(decision.mask.view(np.uint8) * 255)

@@ -1,10 +1,12 @@
-"""Files that appear whole or not at all, whenever the process or the disk ends."""
+"""Files and folders that appear complete or not at all, whenever the process or the disk ends."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +32,30 @@ def atomic_write(file: Path) -> Iterator[Path]:
             os.replace(partial, file)
         finally:
             partial.unlink(missing_ok=True)  # a full disk needs the room
+
+
+@contextmanager
+def replaced_folder(target: Path) -> Iterator[Path]:
+    """Give a new folder beside another one, whose place it takes at the end of the block.
+
+    After an error the other one is as before, and the new one is gone.
+    """
+    unique = uuid.uuid4().hex[:8]
+    partial, old = (target.with_name(f".{target.name}.{unique}{end}") for end in ("", "-old"))
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        if target.exists():
+            os.replace(target, old)
+        try:
+            os.replace(partial, target)
+        except BaseException:
+            if old.exists():
+                os.replace(old, target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_png(file: Path, picture: Image.Image, compress_level: int = 6) -> None:
