@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 
 from fiftyone_segad.embedders.efficientnet import EfficientNetEmbedder
 from fiftyone_segad.embedders.factory import Embedder, Level, Patches
-from fiftyone_segad.scoring.fusion import LevelScores
-from fiftyone_segad.scoring.levels import FIT_IMAGES, LevelScorer
+from fiftyone_segad.scoring.levels import FIT_IMAGES, LevelScorer, LevelScores
 from fiftyone_segad.scoring.neighbors import NeighborIndex
 from fiftyone_segad.scoring.thresholds import conformal_threshold
 from fiftyone_segad.utils.images import read_ahead
@@ -139,7 +138,7 @@ def split(levels: Sequence[Level], normals: Images, test: Images, seed: int) -> 
     fitted = LevelScorer(levels)
     fitted.fit(inside[:FIT_IMAGES], SEED)
     # A run keeps its bank in half precision
-    kept = [[rows.astype(np.float16).astype(np.float32) for rows in fitted.rows(image)] for image in inside]
+    kept = [[rows.astype(np.float16).astype(np.float32) for rows in fitted.transform(image)] for image in inside]
     banks = [NeighborIndex([rows[level] for rows in kept], SEED) for level in range(len(levels))]
 
     def score(image: list[Patches], rows: Sequence[NDArray[np.float32]], excluded: int | None) -> list[LevelScores]:
@@ -149,10 +148,10 @@ def split(levels: Sequence[Level], normals: Images, test: Images, seed: int) -> 
         ]
 
     held_out = [score(image, rows, i) for i, (image, rows) in enumerate(zip(inside, kept, strict=True))]
-    fitted.fit_scales(held_out)
+    fitted.fit_normalizers(held_out)
 
     def scores(images: Images) -> NDArray[np.float64]:
-        return np.array([fitted.fuse(score(image, fitted.rows(image), None))[1].max() for image in images])
+        return np.array([fitted.fuse(score(image, fitted.transform(image), None))[1].max() for image in images])
 
     calibration_images = np.array([fitted.fuse(each)[1].max() for each in held_out])
     return Split(calibration_images, scores(outside), scores(test))

@@ -47,7 +47,7 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
     for number, level in enumerate(embedder.levels):
         rows = stacked(levels, normal, number)
-        queries = [levels.rows(image)[number] for image in test]
+        queries = [levels.transform(image)[number] for image in test]
         for size in sorted({min(size, len(rows), limits[number]) for size in SIZES}):
             bank = rows[np.random.default_rng(0).choice(len(rows), size, replace=False)]
             print(f"| {level.name} | {size:,} | {compared(bank, queries)} |", flush=True)
@@ -55,7 +55,7 @@ def main() -> None:
 
 def stacked(levels: LevelScorer, images: list[list[Patches]], number: int) -> NDArray[np.float32]:
     """Return the rows of one level of several images."""
-    return np.concatenate([levels.rows(image)[number] for image in images])
+    return np.concatenate([levels.transform(image)[number] for image in images])
 
 
 def compared(rows: NDArray[np.float32], images: list[NDArray[np.float32]]) -> str:

@@ -15,9 +15,8 @@ import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import ArrayLike, NDArray
 
-from ..embedders.aligned import AlignedEmbedder
-from ..embedders.alignment import align as align_part
-from ..embedders.alignment import map_boxes_back
+from ..embedders.aligned import AlignedEmbedder, map_boxes_back
+from ..embedders.aligned import align as align_part
 from ..embedders.factory import Embedder, get_embedder
 from ..engine.job import Job, JobImage
 from ..engine.methods import run_job, steps

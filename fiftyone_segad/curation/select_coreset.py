@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from ..embedders.factory import Embedder, Patches, get_embedder
 from ..errors import ImageError, SegadError
 from ..registry.samples import check_collection, check_numbers
-from ..scoring.coreset import greedy_coreset
-from ..scoring.coverage import Coverage
+from ..scoring.coreset import greedy_coreset, greedy_image_coreset
 from ..scoring.levels import FIT_IMAGES, LevelScorer
 from ..utils.images import read_ahead
 from ..utils.threads import usable_cores
@@ -89,7 +88,7 @@ def select_coreset(
         raise SegadError(
             f"Only {len(found)} of {len(ids)} images can be used, k={k} were asked for. The first: {reason}"
         )
-    chosen, radii = Coverage([list(level) for level in zip(*found.values(), strict=True)]).choose(k)
+    chosen, radii = greedy_image_coreset(list(zip(*found.values(), strict=True)), k)
     logger.info("%d images chosen; the farthest that is left is %.2f as far as the mean from the first", k, radii[-1])
     usable = list(found)
     view: fo.DatasetView = dataset.select([usable[i] for i in chosen], ordered=True)
@@ -131,7 +130,7 @@ class _Reader:
             del fitted
         found = {}
         for id, patches in self._embed([id for id in self._paths if id not in self.skipped]):
-            found[id] = [self._thin(rows) for rows in self._levels.rows(patches)]
+            found[id] = [self._thin(rows) for rows in self._levels.transform(patches)]
         return found
 
     def _embed(self, ids: list[str]) -> Iterator[tuple[str, list[Patches]]]:

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import SegadError
 from ..scoring.coreset import greedy_coreset
-from ..scoring.fusion import LevelScores
-from ..scoring.levels import FIT_IMAGES, LevelScorer, Rows
+from ..scoring.levels import FIT_IMAGES, LevelFeatures, LevelScorer, LevelScores
 from ..scoring.neighbors import NeighborIndex, one_thread
 from ..segments.boxes import Segments
 from ..storage.records import ImageFeatures, ImageScores
@@ -38,7 +37,7 @@ BANK_BYTES = 256 * 2**20
 _USUAL_WIDTH = 576
 """Features of levels that are not reduced to components: those of fastdup."""
 
-Score = Callable[[Rows, Sequence[Segments], str], list[LevelScores]]
+Score = Callable[[LevelFeatures, Sequence[Segments], str], list[LevelScores]]
 """Scores each level of an image; what the bank has from the same file is left out."""
 
 Marked = Sequence[NeighborIndex]
@@ -122,14 +121,14 @@ class _BankTask(ImageTask[ImageFeatures]):
 
     def work(self, embedded: Embedded) -> ImageFeatures:
         path = embedded.image.path
-        copies = [self._levels.rows(patches) for patches in embedded.copies]
+        copies = [self._levels.transform(patches) for patches in embedded.copies]
         rows = [np.concatenate(level) for level in zip(*copies, strict=True)]
         segments = [level.segments for level in embedded.patches]
         if path not in self._whole:
             limits = row_limits(self._bank_size, self._levels, segments)
             shares = [max(CANDIDATES * limit // self._images, 1) for limit in limits]
             rows = [r[greedy_coreset(r, share, self._seed)] for r, share in zip(rows, shares, strict=True)]
-        return ImageFeatures(path, segments, self._levels.stored(rows), path in self._whole)
+        return ImageFeatures(path, segments, self._levels.to_stored(rows), path in self._whole)
 
 
 def score_held_out(
@@ -165,17 +164,17 @@ def score_held_out(
             lambda image: min_with_marks(by_path[image.path], own_rows(image), marked), images()
         ):
             by_path[image.path] = found
-    levels.fit_scales(list(by_path.values()))
+    levels.fit_normalizers(list(by_path.values()))
     job.store.save_levels(levels.arrays())
     return by_path
 
 
-def own_rows(image: ImageFeatures) -> Rows:
+def own_rows(image: ImageFeatures) -> LevelFeatures:
     """The rows of an image's own segments, without those of turned copies."""
     return [rows[: len(s)].astype(np.float32) for rows, s in zip(image.rows, image.segments, strict=True)]
 
 
-def min_with_marks(scored: list[LevelScores], rows: Rows, marked: Marked) -> list[LevelScores]:
+def min_with_marks(scored: list[LevelScores], rows: LevelFeatures, marked: Marked) -> list[LevelScores]:
     """Distances of an image's rows to a bank with marked rows added to it, from those to the bank alone."""
     if not marked:
         return scored
@@ -234,12 +233,12 @@ class _ScoreTask(ImageTask[tuple[ImageScores, ImageFeatures | None]]):
 
     def work(self, embedded: Embedded) -> tuple[ImageScores, ImageFeatures | None]:
         id, path = embedded.image.id, embedded.image.path
-        rows = self._levels.rows(embedded.patches)
+        rows = self._levels.transform(embedded.patches)
         segments = [level.segments for level in embedded.patches]
         scored = self._score(rows, segments, path)
         features = None
         if id in self._kept:
-            features = ImageFeatures(id, segments, self._levels.stored(rows), True, [each for _, each in scored])
+            features = ImageFeatures(id, segments, self._levels.to_stored(rows), True, [each for _, each in scored])
         return image_scores(id, self._levels.fuse(min_with_marks(scored, rows, self._marked)), self.clock), features
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scoring.fusion import LevelScores
+from ..scoring.levels import LevelScores
 from ..scoring.thresholds import Thresholds
 from ..segments.maps import anomaly_map, anomaly_mask, segments_mask
 from ..storage.records import ImageScores

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SegadError
-from ..scoring.fusion import LevelScores
-from ..scoring.levels import LevelScorer, Rows
+from ..scoring.levels import LevelFeatures, LevelScorer, LevelScores
 from ..scoring.neighbors import NeighborIndex
 from ..segments.boxes import Segments
 from ..storage.records import ImageFeatures
@@ -56,7 +55,7 @@ def score_by_reference(job: Job) -> None:
                 if path not in known:
                     job.store.normals.add(image_scores(path, levels.fuse(by_level), job.clock))
         _advise_rotations(job, levels, held_out, score)
-    elif levels.scaled:
+    elif levels.has_common_scale:
         _scale_by_halves(job, levels)
     score_by_bank(job, levels, score, marked)
 
@@ -83,7 +82,7 @@ class _BankScore:
     ) -> None:
         self._banks, self._owners, self._copies, self._clock = banks, owners, copies, clock
 
-    def __call__(self, rows: Rows, segments: Sequence[Segments], path: str) -> list[LevelScores]:
+    def __call__(self, rows: LevelFeatures, segments: Sequence[Segments], path: str) -> list[LevelScores]:
         excluded = self._owners.get(self._copies.get(path, path))
         banks = self._banks()
         with self._clock("search"):
@@ -128,11 +127,11 @@ def _embed_marked(job: Job, levels: LevelScorer) -> None:
     found, skipped = [], len(job.skipped)
     for embedded in job.embed([image for image, _ in job.marks], advance=lambda count: None):
         segments, rows = [], []
-        for level, own in zip(embedded.patches, levels.rows(embedded.patches), strict=True):
+        for level, own in zip(embedded.patches, levels.transform(embedded.patches), strict=True):
             inside = _inside(level.segments, boxes[embedded.image.path])
             segments.append(Segments(level.segments.size, level.segments.boxes[inside]))
             rows.append(own[inside])
-        found.append(ImageFeatures(embedded.image.path, segments, levels.stored(rows), True))
+        found.append(ImageFeatures(embedded.image.path, segments, levels.to_stored(rows), True))
     if lost := job.skipped[skipped:]:  # left out, they would count as learnt
         raise SegadError(
             f"{len(lost)} of the images with marks cannot be used. The first: {lost[0]['filepath']}: "
@@ -182,7 +181,7 @@ def _scale_by_halves(job: Job, levels: LevelScorer) -> None:
         for half in (left, ~left):
             scores[half] = NeighborIndex([own[~half]], job.seed).distances(own[half])
         scored.append((segments, scores))
-    levels.fit_scales([scored])
+    levels.fit_normalizers([scored])
     job.store.save_levels(levels.arrays())
 
 
@@ -195,7 +194,7 @@ def _advise_rotations(job: Job, levels: LevelScorer, images: list[JobImage], sco
     sample = choose(images, _TURNED, job.seed + 1)
     for embedded in job.embed(sample, advance=lambda count: None, report_skipped=False, angle=90):
         segments = [level.segments for level in embedded.patches]
-        _, scores = levels.fuse(score(levels.rows(embedded.patches), segments, embedded.image.path))
+        _, scores = levels.fuse(score(levels.transform(embedded.patches), segments, embedded.image.path))
         turned.append(float(scores.max()))
     if turned and np.median(turned) <= np.quantile(list(upright.values()), 0.75):
         job.warnings.append(

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SegadError
-from ..scoring.fusion import LevelScores
-from ..scoring.levels import Rows
-from ..scoring.mutual import FEWEST, POOL, mutual_scores, thin
+from ..scoring.levels import LevelFeatures, LevelScores
+from ..scoring.mutual import FEWEST, POOL, coarsen, mutual_scores
 from ..scoring.neighbors import NeighborIndex
 from ..segments.boxes import Segments
 from ..utils.timing import StageTimer
@@ -56,8 +55,8 @@ def against_pool(job: Job) -> tuple[Score, list[list[NDArray[np.float32]]]]:
             f"method='unlabeled' compares images with each other and needs at least {FEWEST + 1} that can be used, "
             f"got {len(paths)}. {job.first_reason()}"
         )
-    thinned = [[thin(*level)[1] for level in level_rows(image)] for image in job.store.bank]
-    pool = [list(level) for level in zip(*thinned, strict=True)]
+    coarse = [[coarsen(*level)[1] for level in level_rows(image)] for image in job.store.bank]
+    pool = [list(level) for level in zip(*coarse, strict=True)]
     owners = {path: i for i, path in enumerate(paths)}
     with job.clock("index"):
         banks = [NeighborIndex(rows, job.seed) for rows in pool]
@@ -73,8 +72,8 @@ class _PoolScore:
     owners: dict[str, int]
     clock: StageTimer
 
-    def __call__(self, rows: Rows, segments: Sequence[Segments], path: str) -> list[LevelScores]:
-        queries = [thin(*level) for level in zip(segments, rows, strict=True)]
+    def __call__(self, rows: LevelFeatures, segments: Sequence[Segments], path: str) -> list[LevelScores]:
+        queries = [coarsen(*level) for level in zip(segments, rows, strict=True)]
         with self.clock("search"):
             return [
                 (own, mutual_scores(bank, values, self.owners.get(path)))

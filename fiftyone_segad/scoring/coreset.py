@@ -1,26 +1,39 @@
-"""Coreset: the few rows that stand for many."""
+"""Coresets: a few feature rows that stand for many, and a few images that stand for many.
+
+Both are chosen by greedy k-centre (Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985), as in
+PatchCore (Roth et al., "Towards total recall in industrial anomaly detection", CVPR 2022, algorithm 1). To the coreset
+``M_C`` of a memory bank ``M`` is added, again and again, the member that is farthest from its nearest chosen one::
+
+    m* = argmax over m in M - M_C of (min over n in M_C of |m - n|)
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
 WORK = 200_000_000
-"""Distances that may be computed at once: some seconds. For more the rows are divided into blocks."""
+"""Distances that may be computed for one choice: some seconds. For more the rows are divided into blocks."""
 
 BLOCK = 2048
-"""Rows that a block has at least. With smaller ones less time is taken, and the rows are covered less closely."""
+"""Rows that a block has at least. Smaller ones take less time, and cover the rows less closely."""
+
+_ROWS_AT_ONCE = 65_536
+"""Rows whose distances to those of an image are computed at once."""
+
+_TINY = 1e-12
+"""Smallest divisor, where all rows are equal."""
 
 
 def greedy_coreset(rows: NDArray[np.floating], size: int, seed: int = 0) -> NDArray[np.int64]:
-    """Chooses rows so that no row is far from the nearest chosen one (greedy k-centre).
+    """Choose rows so that no row is far from the nearest chosen one.
 
-    Each choice is the row that is farthest from those chosen before (Gonzalez, "Clustering to minimize the
-    maximum intercluster distance", 1985; PatchCore, Roth et al., 2022). Where that takes more than ``WORK``
-    distances it is done in random blocks, each of which gives its share: the time is then linear in the number of
-    rows. Blocks that give a few rows each would choose the same outliers again and again, and no longer cover the rest.
+    Where that takes more than ``WORK`` distances it is done in random blocks, each of which gives its share: the time
+    is then linear in the number of rows. Blocks that give a few rows each would choose the same outliers again and
+    again, and no longer cover the rest.
 
     Args:
         rows: array ``[n, d]``
@@ -29,13 +42,18 @@ def greedy_coreset(rows: NDArray[np.floating], size: int, seed: int = 0) -> NDAr
 
     Returns:
         indices ``[min(size, n)]`` in ascending order
+
+    Example:
+        >>> rows = np.array([[0.0], [0.1], [5.0], [5.1], [9.0]])
+        >>> greedy_coreset(rows, 3)  # one of each cluster
+        array([0, 2, 4])
     """
     chosen = [block[_greedy(rows[block], share)] for block, share in coreset_blocks(len(rows), size, seed)]
     return np.sort(np.concatenate(chosen))
 
 
 def coreset_blocks(count: int, size: int, seed: int = 0) -> list[tuple[NDArray[np.int64], int]]:
-    """The blocks in which a coreset is chosen, each by itself.
+    """Divide rows into the blocks in which a coreset is chosen, each by itself.
 
     Args:
         count: rows there are
@@ -57,19 +75,93 @@ def coreset_blocks(count: int, size: int, seed: int = 0) -> list[tuple[NDArray[n
 
 
 def _greedy(rows: NDArray[np.floating], size: int) -> NDArray[np.int64]:
+    """Choose rows in the order of greedy k-centre, the first being the farthest from the mean."""
     if size >= len(rows):
         return np.arange(len(rows))
-    values = np.asarray(rows, np.float32)
-    squares = (values**2).sum(axis=1, keepdims=True)
-    # One product gives |a|^2 - 2 a.b + |b|^2
+    bank = np.asarray(rows, np.float32)  # M: [n, d]
+    squares = (bank**2).sum(axis=1, keepdims=True)  # |m|^2: [n, 1]
+    # One product of rows [d + 2] gives |m|^2 - 2 m.n + |n|^2, the squared distance
     ones = np.ones_like(squares)
-    left, right = np.hstack([values, squares, ones]), np.hstack([-2 * values, ones, squares])
-    centre = int(((values - values.mean(axis=0)) ** 2).sum(axis=1).argmax())
-    nearest = np.full(len(values), np.inf, np.float32)
-    chosen = np.empty(size, np.int64)
+    left, right = np.hstack([bank, squares, ones]), np.hstack([-2 * bank, ones, squares])  # [n, d + 2]
+    farthest = int(((bank - bank.mean(axis=0)) ** 2).sum(axis=1).argmax())  # m*
+    nearest = np.full(len(bank), np.inf, np.float32)  # min over n in M_C of |m - n|^2: [n]
+    chosen = np.empty(size, np.int64)  # M_C
     for i in range(size):
-        chosen[i] = centre
-        np.minimum(nearest, left @ right[centre], out=nearest)
-        nearest[centre] = -np.inf
-        centre = int(nearest.argmax())
+        chosen[i] = farthest
+        np.minimum(nearest, left @ right[farthest], out=nearest)
+        nearest[farthest] = -np.inf  # rounding must not let a row be chosen twice
+        farthest = int(nearest.argmax())
     return chosen
+
+
+def greedy_image_coreset(levels: Sequence[Sequence[NDArray[np.float32]]], count: int) -> tuple[list[int], list[float]]:
+    """Choose images one by one, each time the one that is farthest from those chosen before.
+
+    An image is a set of rows. Its distance from the chosen images is the mean distance of its rows from the nearest
+    rows of these, averaged over the levels, each divided by its mean distance from the first image. Where greedy
+    k-centre takes the farthest row, this mean keeps a single odd segment from deciding. The first image is the most
+    usual one.
+
+    Args:
+        levels: for each level the rows of the images, float32 ``[n_i, d]`` with at least one row each
+        count: images to choose, at most as many as there are
+
+    Returns:
+        their indices in the order chosen, and with each the greatest distance of an image that is then left, 1 being
+        the mean of all from the first
+
+    Example:
+        >>> images = [np.array([[position]], np.float32) for position in (0, 1, 2, 9)]
+        >>> greedy_image_coreset([images], 2)[0]  # the nearest to the mean of 3, and the farthest from it
+        [2, 3]
+    """
+    coverages = [_Coverage(images) for images in levels]
+    squares = np.sum([coverage.squares_from_mean() for coverage in coverages], axis=0)  # [images]
+    chosen = [int(squares.argmin())]
+    units: list[float] = []
+    radii: list[float] = []
+    while True:
+        by_level = [coverage.add(chosen[-1]) for coverage in coverages]  # [images] each
+        units = units or [max(float(distances.mean()), _TINY) for distances in by_level]
+        mean = np.mean([distances / unit for distances, unit in zip(by_level, units, strict=True)], axis=0)
+        mean[chosen] = -1  # an image that was chosen is at no distance, whatever is rounded
+        farthest = int(mean.argmax())
+        radii.append(max(float(mean[farthest]), 0.0))
+        if len(chosen) == count:
+            return chosen, radii
+        chosen.append(farthest)
+
+
+class _Coverage:
+    """Distances of the rows of one level from the nearest rows of the chosen images.
+
+    Args:
+        images: the rows of each image, ``[n_i, d]``
+    """
+
+    def __init__(self, images: Sequence[NDArray[np.float32]]) -> None:
+        self._ends = np.cumsum([len(rows) for rows in images])
+        self._rows = np.concatenate(list(images))  # [n, d]
+        self._nearest = np.full(len(self._rows), np.inf, np.float32)  # [n]
+
+    def squares_from_mean(self) -> NDArray[np.float64]:
+        """Return how far each image ``[images]`` is from the mean of all rows, squared; 1 is the mean of all."""
+        squares = ((self._rows - self._rows.mean(axis=0)) ** 2).sum(axis=1)
+        return self._means(squares) / max(float(squares.mean()), _TINY)
+
+    def add(self, image: int) -> NDArray[np.float64]:
+        """Add an image to those chosen; return the distances ``[images]`` from all of these."""
+        added = self._rows[self._ends[image - 1] if image else 0 : self._ends[image]]
+        lengths = (added**2).sum(axis=1)
+        for start in range(0, len(self._rows), _ROWS_AT_ONCE):
+            rows = self._rows[start : start + _ROWS_AT_ONCE]
+            # min over n of |n|^2 - 2 m.n, plus |m|^2
+            squares = (lengths - 2 * rows @ added.T).min(axis=1) + (rows**2).sum(axis=1)
+            nearest = self._nearest[start : start + _ROWS_AT_ONCE]
+            np.minimum(nearest, np.sqrt(np.maximum(squares, 0)), out=nearest)
+        return self._means(self._nearest)
+
+    def _means(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Average values ``[n]`` over the rows of each image."""
+        starts = np.concatenate([[0], self._ends[:-1]])
+        return np.add.reduceat(values.astype(np.float64), starts) / (self._ends - starts)

@@ -1,114 +1,239 @@
-"""The levels of an embedder within a run: prepared for comparison, and fused after it."""
+"""Levels: features made comparable within each level, and the scores of all levels fused into one per segment.
+
+An embedder looks at an image at several levels, such as the layers of a network. What a distance of 1 means differs
+from level to level, and within a level from the border of the image to its middle. Images that were scored without
+themselves tell both: they give each level a common scale, on which 0 is usual and 1 is the peak of a usual image.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from ..embedders.base import Level, Patches, normalize
-from .fusion import LevelScores, ScoreNormalizer, fit_scale, fuse
+from ..segments.boxes import Segments
+from ..segments.maps import anomaly_map, interpolate
 from .pca import Projection, fit_projection
 
+LevelFeatures = list[NDArray[np.float32]]
+"""Features of one image that can be compared by Euclidean distance, one array ``[n, k]`` per level."""
+
+LevelScores = tuple[Segments, NDArray[np.float32]]
+"""The segments of one level of one image, and their scores ``[n]``."""
+
 FIT_IMAGES = 16
-"""Images whose features the components are fitted to."""
+"""Images to whose features the principal components are fitted."""
 
 _FIT_ROWS = 50_000
+"""Features of these images that are used at most, per level."""
 
-Rows = list[NDArray[np.float32]]
-"""Features of one image that can be compared by Euclidean distance, one array ``[n, k]`` a level."""
+MAP_SIDE = 32
+"""Cells per side of a damping map."""
+
+_SMOOTHING = 1.0
+"""Standard deviation, in cells, of the Gaussian that smooths a damping map."""
+
+_HALF_STRENGTH = 10
+"""Images at which damping has half of its full strength."""
 
 
-class LevelScorer:
-    """What is fitted to a run's levels.
+@dataclass(frozen=True)
+class ScoreNormalizer:
+    """Puts the scores of one level on the common scale: ``(score / damping - centre) / scale``.
+
+    Attributes:
+        centre: median over images of their mean damped score
+        scale: median over images of their highest damped score, above ``centre``
+        damping: float32 array ``[32, 32]`` over the image, by which scores are divided; at least 1
+    """
+
+    centre: float
+    scale: float
+    damping: NDArray[np.float32]
+
+    def __call__(self, scored: LevelScores) -> NDArray[np.float32]:
+        """Return the scores ``[n]`` on the common scale: 0 is usual, 1 is the peak of a usual image."""
+        segments, scores = scored
+        return ((scores / self.factors(segments) - self.centre) / self.scale).astype(np.float32)
+
+    def factors(self, segments: Segments) -> NDArray[np.float64]:
+        """Look up by which number ``[n]`` the score of each segment is divided."""
+        # [n, 2] centres (x, y) in cells of the map, whose own centres are at whole numbers
+        centres = (segments.boxes[:, :2] + segments.boxes[:, 2:]) / 2 / segments.size * MAP_SIDE - 0.5
+        factors: NDArray[np.float64] = ndimage.map_coordinates(
+            self.damping, centres[:, ::-1].T, order=1, mode="nearest"
+        )
+        return factors
+
+
+def fit_normalizer(level: Level, scored: Sequence[LevelScores]) -> ScoreNormalizer:
+    """Find the common scale of a level from images that were scored without themselves.
+
+    If the level is ``positional``, scores are first damped where they are usually high, as at the borders of a
+    network's maps or of parts: they are divided by ``max(u / mean(u), 1) ** s``, with ``u`` the median over the images
+    of their anomaly maps, smoothed, and ``s = 0.5 * n / (n + 10)`` for ``n`` images. The square root lets a defect at
+    such a place still stand out; few images damp less, as their map tells of them rather than of the product.
+
+    Medians over the images keep a few defective ones among them from changing the scale.
+
+    Args:
+        level: the level
+        scored: scores of at least one image
+
+    Raises:
+        ValueError: if there is no image
+
+    Example:
+        >>> from fiftyone_segad.segments.boxes import patch_grid
+        >>> segments = patch_grid((64, 64), 2, 2)
+        >>> images = [(segments, np.array(scores)) for scores in ([1, 1, 1, 5], [1, 1, 1, 5], [1, 1, 1, 7])]
+        >>> normalizer = fit_normalizer(Level("plain"), images)
+        >>> normalizer.centre, normalizer.scale  # the means are 2, 2 and 2.5, the peaks 5, 5 and 7
+        (2.0, 3.0)
+        >>> normalizer(images[1]).tolist()[3]
+        1.0
+    """
+    if not scored:
+        raise ValueError("A scale needs scored images")
+    damping = _fit_damping(scored) if level.positional else np.ones((MAP_SIDE, MAP_SIDE), np.float32)
+    damp = ScoreNormalizer(0, 1, damping)
+    damped = [damp(image) for image in scored]  # one array [n] per image
+    centre = float(np.median([scores.mean() for scores in damped]))
+    scale = float(np.median([scores.max() for scores in damped])) - centre
+    return ScoreNormalizer(centre, max(scale, 1e-6), damping)
+
+
+def _fit_damping(scored: Sequence[LevelScores]) -> NDArray[np.float32]:
+    usual = np.median([anomaly_map(*image, (MAP_SIDE, MAP_SIDE)) for image in scored], axis=0)  # [32, 32]
+    usual = ndimage.gaussian_filter(usual, _SMOOTHING, mode="nearest")
+    strength = 0.5 * len(scored) / (len(scored) + _HALF_STRENGTH)
+    damping: NDArray[np.float32] = np.maximum(usual / max(float(usual.mean()), 1e-12), 1) ** strength
+    return damping.astype(np.float32)
+
+
+def fuse(levels: Sequence[Level], scored: Sequence[LevelScores], normalizers: Sequence[ScoreNormalizer]) -> LevelScores:
+    """Average the scores of all levels, by the levels' weights, on the segments of the finest level.
 
     Args:
         levels: the levels
-        arrays: what ``arrays`` gave, to go on with it
+        scored: the scores of one image at each level
+        normalizers: what puts each level on the common scale
+
+    Returns:
+        the finest segments and their scores: 0 is usual, about 1 is the peak of a usual image
+    """
+    total = sum(level.weight for level in levels)
+    finest = max((segments for segments, _ in scored), key=len)
+    assert finest.shape is not None
+    x, y = finest.columns.mean(axis=1), finest.rows.mean(axis=1)  # centres [columns], [rows] of the finest grid
+    fused = np.zeros(len(finest), np.float32)
+    for level, (segments, scores), normalizer in zip(levels, scored, normalizers, strict=True):
+        values = normalizer((segments, scores))
+        if segments is not finest:
+            values = interpolate(segments, values, x, y).ravel()  # [rows, columns] -> [n]
+        fused += level.weight / total * values
+    return finest, fused
+
+
+class LevelScorer:
+    """Everything that is fitted to the levels of a run: principal components, and the common scale of scores.
+
+    Args:
+        levels: the levels
+        arrays: what the method ``arrays`` gave, to continue with it
     """
 
     def __init__(self, levels: Sequence[Level], arrays: dict[str, NDArray[Any]] | None = None) -> None:
         self.levels = tuple(levels)
         arrays = arrays or {}
+        numbers = range(len(self.levels))
         self._projections: list[Projection | None] = [
-            Projection(arrays[f"mean{i}"], arrays[f"matrix{i}"]) if f"mean{i}" in arrays else None
-            for i in range(len(self.levels))
+            Projection(arrays[f"mean{i}"], arrays[f"matrix{i}"]) if f"mean{i}" in arrays else None for i in numbers
         ]
-        self._scales = [
+        self._normalizers = [
             ScoreNormalizer(float(arrays[f"scale{i}"][0]), float(arrays[f"scale{i}"][1]), arrays[f"damping{i}"])
-            for i in range(len(self.levels))
+            for i in numbers
             if f"scale{i}" in arrays
         ]
 
     @property
-    def scaled(self) -> bool:
-        """Whether scores are put on a common scale; those of a single level compared by cosine stay distances."""
+    def has_common_scale(self) -> bool:
+        """Whether scores are put on the common scale; those of a single level compared by cosine stay distances."""
         return len(self.levels) > 1 or self.levels[0].components is not None
 
     @property
     def needs_fit(self) -> bool:
-        """Whether ``fit`` is still to be done."""
+        """Whether ``fit`` is still to be called."""
         pairs = zip(self.levels, self._projections, strict=True)
-        return any(level.components is not None and fitted is None for level, fitted in pairs)
+        return any(level.components is not None and projection is None for level, projection in pairs)
 
     def fit(self, images: Sequence[list[Patches]], seed: int) -> None:
-        """Fits the components of the levels that have any.
+        """Fit the principal components of the levels that have any.
+
+        Args:
+            images: the features of each image, by level
+            seed: seed of the choice among many features
 
         Raises:
             ValueError: if a feature is not finite
         """
         for i, level in enumerate(self.levels):
             if level.components is not None:
-                rows = np.concatenate([patches[i].features for patches in images])
-                if len(rows) > _FIT_ROWS:
-                    rows = rows[np.random.default_rng(seed).choice(len(rows), _FIT_ROWS, replace=False)]
-                self._projections[i] = fit_projection(rows, level.components, level.whiten)
+                features = np.concatenate([patches[i].features for patches in images])  # [n, d]
+                if len(features) > _FIT_ROWS:
+                    features = features[np.random.default_rng(seed).choice(len(features), _FIT_ROWS, replace=False)]
+                self._projections[i] = fit_projection(features, level.components, level.whiten)
 
-    def rows(self, patches: Sequence[Patches]) -> Rows:
-        """Make the features of one image comparable.
+    def transform(self, patches: Sequence[Patches]) -> LevelFeatures:
+        """Make the features of one image comparable: project them onto components, or scale them to length 1.
 
         Raises:
             ValueError: if a feature is not finite
         """
-        rows = []
+        features = []
         for level, projection in zip(patches, self._projections, strict=True):
             if not np.isfinite(level.features).all():
                 raise ValueError("The embedder gave values that are not finite")
-            # Components are stored in half precision: rounded at once, what is stored and what is not compare alike
-            rows.append(
+            # Components are stored in half precision: rounded at once, stored and fresh ones compare alike
+            features.append(
                 normalize(level.features)
                 if projection is None
                 else projection(level.features).astype(np.float16).astype(np.float32)
             )
-        return rows
+        return features
 
-    def stored(self, rows: Rows) -> list[NDArray[np.floating]]:
-        """Rows as they are stored, without loss."""
+    def to_stored(self, features: LevelFeatures) -> list[NDArray[np.floating]]:
+        """Convert comparable features to the type in which they are stored, without loss."""
         return [
             values.astype(np.float16) if level.components is not None else values
-            for values, level in zip(rows, self.levels, strict=True)
+            for values, level in zip(features, self.levels, strict=True)
         ]
 
-    def fit_scales(self, scored: Sequence[Sequence[LevelScores]]) -> None:
-        """Fits the common scale to the scores of images, each scored without itself."""
-        self._scales = [fit_scale(level, [image[i] for image in scored]) for i, level in enumerate(self.levels)]
+    def fit_normalizers(self, scored: Sequence[Sequence[LevelScores]]) -> None:
+        """Fit the common scale to the scores of images, by level, each image scored without itself."""
+        self._normalizers = [
+            fit_normalizer(level, [image[i] for image in scored]) for i, level in enumerate(self.levels)
+        ]
 
-    def scale(self, level: int, scored: LevelScores) -> NDArray[np.float32]:
-        """The scores of one level on the common scale."""
-        return self._scales[level](scored)
+    def to_common_scale(self, level: int, scored: LevelScores) -> NDArray[np.float32]:
+        """Put the scores of one level on the common scale."""
+        return self._normalizers[level](scored)
 
     def fuse(self, scored: Sequence[LevelScores]) -> LevelScores:
-        """One score a segment from the scores of the levels of one image."""
-        return fuse(self.levels, scored, self._scales) if self.scaled else scored[0]
+        """Combine the scores of one image at each level into one score per segment."""
+        return fuse(self.levels, scored, self._normalizers) if self.has_common_scale else scored[0]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All that was fitted, to be stored."""
+        """Return everything that was fitted, to be stored."""
         arrays: dict[str, NDArray[Any]] = {}
         for i, projection in enumerate(self._projections):
             if projection is not None:
                 arrays |= {f"mean{i}": projection.mean, f"matrix{i}": projection.matrix}
-        for i, scale in enumerate(self._scales):
-            arrays |= {f"scale{i}": np.array([scale.centre, scale.spread]), f"damping{i}": scale.damping}
+        for i, normalizer in enumerate(self._normalizers):
+            arrays |= {f"scale{i}": np.array([normalizer.centre, normalizer.scale]), f"damping{i}": normalizer.damping}
         return arrays

@@ -1,8 +1,8 @@
-"""Unlabelled method: each segment against the segments of all other images, none of which is known to be normal.
+"""Mutual scoring: each segment against the segments of all other images, none of which is known to be normal.
 
-Mutual scoring (Li et al., "MuSc: Zero-shot industrial anomaly classification and segmentation with mutual scoring of
-the unlabeled images", ICLR 2024): what most images have no counterpart of is anomalous. It rests on defects being rare
-and unlike each other, and on images that show the same product in the same way.
+What most images have nothing like is anomalous (Li et al., "MuSc: Zero-shot industrial anomaly classification and
+segmentation with mutual scoring of the unlabeled images", ICLR 2024, section 3.2). It rests on defects being rare and
+unlike each other, and on images that show the same product in the same way.
 """
 
 from __future__ import annotations
@@ -24,43 +24,61 @@ FEWEST = 3
 POOL = 300
 """Images that each image is compared with at most."""
 
-_THINNED = 1024
-"""Segments of a level that take part in mutual scoring at most, for its time and memory."""
+MAX_SEGMENTS = 1024
+"""Segments per level that take part in mutual scoring at most, for its time and memory."""
 
 
 def mutual_scores(
-    bank: NeighborIndex, features: NDArray[np.floating], excluded: int | None = None
+    index: NeighborIndex, features: NDArray[np.floating], excluded: int | None = None
 ) -> NDArray[np.float32]:
-    """Scores the segments of one image against other images.
+    """Score the segments of one image against other images.
+
+    In MuSc's symbols: of a patch ``p`` of image ``I_i``, ``a(p; I_j)`` is the distance to the nearest patch of
+    ``I_j``, for each ``j != i``. Its score is the mean of the lowest of these over ``j`` (interval average).
 
     Args:
-        bank: segments of the images to compare with
+        index: segments of the images to compare with
         features: array ``[n, d]`` of the image
-        excluded: index of the image itself in the bank, if it is there
+        excluded: number of the image itself in the index, if it is there
 
     Returns:
         float32 array ``[n]``: mean of the Euclidean distances to the nearest segments in those ``max(3, 3 %)`` images
-        of the bank that have the nearest ones. Approximate in a large bank, see ``image_distances``
+        that have the nearest ones. Approximate in a large index, see ``NeighborIndex.image_distances``
 
     Raises:
-        ValueError: if the bank holds no other image
+        ValueError: if the index holds no other image
+
+    Example:
+        >>> index = NeighborIndex([np.array([[position]]) for position in (0.0, 1.0, 2.0, 9.0)])
+        >>> mutual_scores(index, np.array([[9.0]]), excluded=3).tolist()  # mean of 9, 8 and 7
+        [8.0]
     """
-    others = bank.images - (excluded is not None)
+    others = index.images - (excluded is not None)
     if others == 0:
         raise ValueError("Images without labels are compared with each other; there is only one")
     nearest = min(max(FEWEST, round(SHARE * others)), others)
-    scores: NDArray[np.float32] = bank.image_distances(features, nearest, excluded).mean(axis=1)
+    distances = index.image_distances(features, nearest, excluded)  # a(p; I_j): [n, nearest]
+    scores: NDArray[np.float32] = distances.mean(axis=1)
     return scores
 
 
-def thin(segments: Segments, rows: NDArray[np.floating]) -> tuple[Segments, NDArray[np.float32]]:
-    """Means of 2 x 2, 3 x 3, ... segments of a level, so that at most ``_THINNED`` are left."""
-    values = np.asarray(rows, np.float32)
-    if segments.shape is None or len(segments) <= _THINNED:
+def coarsen(segments: Segments, features: NDArray[np.floating]) -> tuple[Segments, NDArray[np.float32]]:
+    """Average the features of 2 x 2, 3 x 3, ... segments, so that at most ``MAX_SEGMENTS`` are left.
+
+    Args:
+        segments: segments ``[n]`` of one level; those that form no grid stay as they are
+        features: array ``[n, d]``
+
+    Returns:
+        the larger segments ``[m]`` and their features ``[m, d]``
+    """
+    values = np.asarray(features, np.float32)
+    if segments.shape is None or len(segments) <= MAX_SEGMENTS:
         return segments, values
-    step = ceil(sqrt(len(segments) / _THINNED))
-    cells = values.reshape(*segments.shape, -1)
+    step = ceil(sqrt(len(segments) / MAX_SEGMENTS))
+    cells = values.reshape(*segments.shape, -1)  # [rows, columns, d]
+    # The last row and column are repeated, up to a multiple of the step
     cells = np.pad(cells, [(0, -side % step) for side in segments.shape] + [(0, 0)], mode="edge")
-    down, across = cells.shape[0] // step, cells.shape[1] // step
-    means = cells.reshape(down, step, across, step, -1).mean(axis=(1, 3))
-    return patch_grid(segments.size, down, across), means.reshape(down * across, -1)
+    rows, columns = cells.shape[0] // step, cells.shape[1] // step
+    means = cells.reshape(rows, step, columns, step, -1).mean(axis=(1, 3))  # [rows / step, columns / step, d]
+    return patch_grid(segments.size, rows, columns), means.reshape(rows * columns, -1)

@@ -1,4 +1,10 @@
-"""Thresholds: from the scores of normals (or of any sample) to the score above which an image is flagged."""
+"""Thresholds: from the scores of normals (or of any sample) to the score above which an image is flagged.
+
+``fpr`` thresholds are those of split conformal prediction (Vovk, Gammerman and Shafer, "Algorithmic learning in a
+random world", 2005; for outliers Bates et al., "Testing for outliers with conformal p-values", Ann. Statist. 2023).
+Normals that the bank does not hold are the calibration set; if a new normal is exchangeable with them, its rank among
+their scores is uniform, whatever the distribution of scores.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +19,6 @@ DEFAULT_FPR = 0.01
 
 DEFAULT_QUANTILE = 0.95
 """Default without normals: the highest-scoring 5 %, the share at which fastdup calls pairs outliers."""
-
 
 PIXEL_SHARE = 0.002
 """Share of the pixels of normal images above the pixel threshold. Regions must also reach the image threshold
@@ -43,6 +48,12 @@ def parse_threshold(threshold: str | float) -> ThresholdRule:
 
     Raises:
         ValueError: if it is none of these, not finite, or a share outside (0, 1)
+
+    Example:
+        >>> parse_threshold("fpr:0.01")
+        ThresholdRule(kind='fpr', value=0.01)
+        >>> parse_threshold(0.5)
+        ThresholdRule(kind='value', value=0.5)
     """
     if isinstance(threshold, str):
         kind, colon, text = threshold.partition(":")
@@ -69,11 +80,11 @@ def parse_threshold(threshold: str | float) -> ThresholdRule:
 
 
 def conformal_threshold(normal_scores: ArrayLike, fpr: float) -> float:
-    """Threshold above which at most a share ``fpr`` of normals is expected (split conformal prediction).
+    """Find the threshold above which at most a share ``fpr`` of normals is expected (split conformal prediction).
 
-    An image is flagged if its score is *above* the threshold, which is the same as a p-value
-    (``p_values``) of at most ``fpr``. For exchangeable scores the chance that a new normal is flagged
-    is at most ``fpr`` (Vovk et al., 2005; Bates et al., 2023).
+    An image is flagged if its score is *above* the threshold, which is the same as a p-value (``p_values``) of at most
+    ``fpr``. With the ``n`` scores in descending order ``s_(1) >= ... >= s_(n)``, the threshold is ``s_(k)`` with
+    ``k = floor(fpr * (n + 1))``: the chance that a new normal is above it is at most ``k / (n + 1)``.
 
     Args:
         normal_scores: scores ``[n]`` of normals that the bank does not hold
@@ -82,32 +93,45 @@ def conformal_threshold(normal_scores: ArrayLike, fpr: float) -> float:
 
     Raises:
         ValueError: if there are no scores
+
+    Example:
+        >>> conformal_threshold([3, 1, 2, 4], 0.4)  # a fifth normal is above 3 with a chance of at most 2 / 5
+        3.0
     """
-    scores = np.sort(np.asarray(normal_scores, dtype=np.float64))[::-1]
+    scores = np.sort(np.asarray(normal_scores, dtype=np.float64))[::-1]  # s_(1), ..., s_(n)
     if scores.size == 0:
         raise ValueError("A conformal threshold needs scores of normal images")
     # The small addend keeps fpr = k / (n + 1) from being rounded down to k - 1
-    flagged = math.floor(fpr * (scores.size + 1) + 1e-9)
-    return float(scores[min(max(flagged, 1), scores.size) - 1])
+    k = math.floor(fpr * (scores.size + 1) + 1e-9)
+    return float(scores[min(max(k, 1), scores.size) - 1])
 
 
 def smallest_fpr(normals: int) -> float:
-    """The smallest share of false alarms that a number of normals can support: ``1 / (n + 1)``."""
+    """Return the smallest share of false alarms that a number of normals can support: ``1 / (n + 1)``."""
     return 1 / (normals + 1)
 
 
 def p_values(scores: ArrayLike, normal_scores: ArrayLike) -> NDArray[np.float64]:
-    """Conformal p-values ``(1 + #{normal score >= s}) / (n + 1)`` of scores ``[m]``, in (0, 1]."""
+    """Compute the conformal p-values ``(1 + #{normal score >= s}) / (n + 1)`` of scores ``[m]``, in (0, 1].
+
+    Example:
+        >>> p_values([0, 2.5, 9], [1, 2, 2, 3]).tolist()
+        [1.0, 0.4, 0.2]
+    """
     normals = np.sort(np.asarray(normal_scores, dtype=np.float64))
     at_least = normals.size - np.searchsorted(normals, np.asarray(scores, dtype=np.float64), side="left")
     return (1 + at_least) / (normals.size + 1)
 
 
 def quantile_threshold(scores: ArrayLike, quantile: float) -> float:
-    """The score that a share ``quantile`` of the scored images does not exceed.
+    """Find the score that a share ``quantile`` of the scored images does not exceed.
 
     Raises:
         ValueError: if there are no scores
+
+    Example:
+        >>> quantile_threshold([4, 1, 3, 2], 0.5)
+        2.0
     """
     values = np.asarray(scores, dtype=np.float64)
     if values.size == 0:
@@ -132,7 +156,7 @@ class Thresholds:
 
 
 def threshold_text(value: float, rule: str) -> str:
-    """A threshold with the rule that it follows, unless it was given as a number."""
+    """Write a threshold with the rule that it follows, unless it was given as a number."""
     try:
         float(rule)
     except ValueError:
@@ -147,7 +171,7 @@ def choose_thresholds(
     normal_pixels: NDArray[np.floating],
     f1: tuple[float, float] | None = None,
 ) -> tuple[Thresholds, list[str]]:
-    """Apply a rule.
+    """Apply a rule to scores.
 
     Args:
         rule: the rule

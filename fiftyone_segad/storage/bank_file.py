@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from ..embedders.base import Level
 from ..errors import BankError
-from ..scoring.fusion import SIDE
-from ..scoring.levels import LevelScorer
+from ..scoring.levels import MAP_SIDE, LevelScorer
 from ..segments.boxes import Segments
 from ..utils.array_files import as_run_error
 from ..utils.tensor_file import read_tensors, write_tensors
@@ -152,7 +151,7 @@ class BankFile:
         scaled = [f"scale{i}" in self.fitted for i in range(len(self.levels))]
         needed = [level.components is not None for level in levels]
         names = [level.name for level in levels]
-        if names != self.levels or fitted != needed or not (all(scaled) or not LevelScorer(levels).scaled):
+        if names != self.levels or fitted != needed or not (all(scaled) or not LevelScorer(levels).has_common_scale):
             raise BankError(f"The bank has features of {self.levels}, the embedder gives {names}; save the bank again")
 
     def unpack(self, store: RunStore) -> None:
@@ -286,7 +285,7 @@ def _check_level(
 ) -> None:
     where = f"of level {level}"
     _check_rows(where, rows, ends, images)
-    shapes = {"mean": None, "matrix": None, "scale": (2,), "damping": (SIDE, SIDE)}
+    shapes = {"mean": None, "matrix": None, "scale": (2,), "damping": (MAP_SIDE, MAP_SIDE)}
     found = {name: fitted[f"{name}{level}"] for name in shapes if f"{name}{level}" in fitted}
     for name, array in found.items():
         _require(array.dtype.kind == "f" and bool(np.isfinite(array).all()), f"'{name}' {where} is not finite")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..embedders.factory import Patches
 from ..registry.run import load_run
 from ..runs.features import RunFeatures, nearest_segments
-from ..scoring.levels import LevelScorer, Rows
+from ..scoring.levels import LevelFeatures, LevelScorer
 from ..segments.boxes import PixelBox, Segments
 from ..storage.records import ImageFeatures, ImageScores
 from ..utils.images import read_image
@@ -83,7 +83,7 @@ def explain_sample(
     pixels = read_image(filepath)
     with RunFeatures(run) as features:
         levels, patches = features.levels, features.patches(record, pixels)
-    rows = levels.rows(patches)
+    rows = levels.transform(patches)
     chosen = _spread(record, max_segments)
     queries = [nearest_segments(patches, record.segments, index) for index in chosen]
     if run.method == "within_image":
@@ -120,7 +120,7 @@ def _within(filepath: str, segments: Segments, rows: NDArray[np.float32], index:
 
 
 def _across(
-    bank: Iterable[ImageFeatures], filepath: str, rows: Rows, queries: list[list[int]], count: int
+    bank: Iterable[ImageFeatures], filepath: str, rows: LevelFeatures, queries: list[list[int]], count: int
 ) -> list[list[list[Neighbour]]]:
     """The nearest segments of other images: for each segment and each level a list."""
     found: list[list[list[Neighbour]]] = [[[] for _ in places] for places in queries]
@@ -144,13 +144,13 @@ def _nearest(image: ImageFeatures, level: int, query: NDArray[np.float32]) -> Ne
 
 def _decisive(levels: LevelScorer, patches: Sequence[Patches], places: list[int], near: list[list[Neighbour]]) -> int:
     """The level that adds most to the score of a segment."""
-    if not levels.scaled:
+    if not levels.has_common_scale:
         return 0
     shares = []
     for level, (each, place) in enumerate(zip(patches, places, strict=True)):
         segment = Segments(each.segments.size, each.segments.boxes[[place]])
         distance = np.array([np.mean([neighbour.distance for neighbour in near[level]])], np.float32)
-        shares.append(levels.levels[level].weight * float(levels.scale(level, (segment, distance))[0]))
+        shares.append(levels.levels[level].weight * float(levels.to_common_scale(level, (segment, distance))[0]))
     return int(np.argmax(shares))
 
 

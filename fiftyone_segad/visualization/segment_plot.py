@@ -21,7 +21,7 @@ from ..utils.threads import usable_cores
 
 logger = logging.getLogger(__name__)
 
-METHODS = ("tsne", "pca", "umap")
+PROJECTIONS = ("tsne", "pca", "umap")
 
 MAX_IMAGES = 200
 
@@ -59,8 +59,8 @@ def visualize_segments(
         RunError: if the embedder is not the run's any more, or no image can be read
         MissingDependencyError: if the embedder is not installed
     """
-    if method not in METHODS:
-        raise ValueError(f"method={method!r} must be one of {list(METHODS)}")
+    if method not in PROJECTIONS:
+        raise ValueError(f"method={method!r} must be one of {list(PROJECTIONS)}")
     if max_images < 1:
         raise ValueError(f"max_images must be from 1 on, got {max_images}")
     run = load_run(samples, key)
@@ -83,7 +83,7 @@ def visualize_segments(
             except RunError as error:
                 logger.warning("%s: %s", id, error)
                 continue
-            rows = features.levels.rows(patches)
+            rows = features.levels.transform(patches)
             places = [nearest_segments(patches, records[id].segments, index) for index in wanted[id]]
             found[id] = [level[[place[i] for place in places]] for i, level in enumerate(rows)]
     if not found:

@@ -17,64 +17,11 @@ from PIL import Image
 import fiftyone_segad as segad
 from conftest import needs_fastdup, shared
 from fiftyone_segad.curation import select_coreset
-from fiftyone_segad.scoring.coverage import Coverage
+from fiftyone_segad.scoring.coreset import greedy_image_coreset
+from oracles.image_coverage import distances
 
 SMALL: dict[str, Any] = {"embedder": "efficientnet", "embedder_kwargs": {"input_size": 128}}
 OPERATOR = "@segad/anomaly/select_coreset"
-
-
-def random_levels(seed: int, images: int = 9, ragged: bool = True) -> list[list[np.ndarray]]:
-    random = np.random.default_rng(seed)
-    counts = random.integers(1, 6, images) if ragged else np.full(images, 4)
-    return [[random.normal(0, scale, (n, 3)).astype(np.float32) for n in counts] for scale in (1, 50)]
-
-
-def distances(levels: list[list[np.ndarray]], chosen: list[int]) -> np.ndarray:
-    """By definition: mean distance of each image's rows to the nearest row of a chosen one, at each level."""
-    found = []
-    for images in levels:
-        bank = np.concatenate([images[i] for i in chosen])
-        found.append([np.linalg.norm(rows[:, None] - bank[None], axis=2).min(axis=1).mean() for rows in images])
-    return np.array(found)
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_each_choice_is_the_image_that_is_covered_worst(seed: int) -> None:
-    levels = random_levels(seed, ragged=seed % 2 == 0)
-    chosen, radii = Coverage(levels).choose(9)
-    assert sorted(chosen) == list(range(9))
-    unit = distances(levels, chosen[:1]).mean(axis=1, keepdims=True)
-    for count in range(1, 9):
-        combined = (distances(levels, chosen[:count]) / unit).mean(axis=0)
-        assert chosen[count] == combined.argmax()
-        assert radii[count - 1] == pytest.approx(combined.max(), rel=1e-4)
-    assert radii[-1] == 0
-    assert Coverage(levels).choose(4)[0] == chosen[:4], "fewer are the first ones of more"
-
-
-def test_kinds_of_images_are_all_covered() -> None:
-    """Four kinds of 20, 5, 2 and 1 images: four choices have one of each, which random ones seldom do."""
-    random = np.random.default_rng(0)
-    kinds = [0] * 20 + [1] * 5 + [2] * 2 + [3]
-    centres = random.normal(0, 10, (4, 8))
-    images = [(centres[kind] + random.normal(0, 1, (6, 8))).astype(np.float32) for kind in kinds]
-    chosen, radii = Coverage([images]).choose(5)
-    assert {kinds[i] for i in chosen[:4]} == {0, 1, 2, 3}
-    assert kinds[chosen[0]] == 0, "the most usual one first"
-    assert radii[3] < 0.3 * radii[2], "what is left is near, once each kind is there"
-
-
-def test_one_odd_segment_does_not_decide() -> None:
-    random = np.random.default_rng(0)
-    images = [random.normal(0, 0.1, (50, 4)).astype(np.float32) for _ in range(6)]
-    images[4] += 1
-    images[5][0] += 20
-    assert Coverage([images]).choose(2)[0][1] == 4
-
-
-def test_equal_images() -> None:
-    chosen, radii = Coverage([[np.ones((2, 3), np.float32)] * 4]).choose(4)
-    assert sorted(chosen) == [0, 1, 2, 3] and radii == [0] * 4
 
 
 @pytest.fixture
@@ -107,12 +54,11 @@ def test_it_chooses_one_of_each_kind(kinds: fo.Dataset) -> None:
 def test_its_features_are_bounded(kinds: fo.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[int] = []
 
-    class Watching(Coverage):
-        def __init__(self, levels: Any) -> None:
-            kept.append(max(len(rows) for images in levels for rows in images))
-            super().__init__(levels)
+    def watch(levels: Any, count: int) -> Any:
+        kept.append(max(len(rows) for images in levels for rows in images))
+        return greedy_image_coreset(levels, count)
 
-    monkeypatch.setattr(select_coreset, "Coverage", Watching)
+    monkeypatch.setattr(select_coreset, "greedy_image_coreset", watch)
     monkeypatch.setattr(select_coreset, "ROW_BYTES", 12 * 4 * 64 * 10)
     segad.select_coreset(kinds, 2, **SMALL)
     assert 8 <= kept[0] <= 64 and kept[0] < 144
@@ -180,13 +126,12 @@ def test_on_screws_it_covers_better_than_chance() -> None:
         normals = dataset.match(F("split") == "train").limit(40)
         seen: list[Any] = []
 
-        class Watching(Coverage):
-            def __init__(self, levels: Any) -> None:
-                seen.append(levels)
-                super().__init__(levels)
+        def watch(levels: Any, count: int) -> Any:
+            seen.append(levels)
+            return greedy_image_coreset(levels, count)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(select_coreset, "Coverage", Watching)
+            patch.setattr(select_coreset, "greedy_image_coreset", watch)
             view = segad.select_coreset(normals, 8, embedder="efficientnet", embedder_kwargs={"input_size": 256})
         ids = normals.values("id")
         chosen = [ids.index(id) for id in view.values("id")]

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fiftyone_segad.scoring import coreset
-from fiftyone_segad.scoring.coreset import greedy_coreset
+from fiftyone_segad.scoring.coreset import greedy_coreset, greedy_image_coreset
+from oracles.image_coverage import distances
 
 
 def naive(rows: NDArray[np.float64], size: int) -> list[int]:
@@ -104,3 +105,51 @@ def test_few_rows_of_many_are_chosen_among_all() -> None:
     random = np.random.default_rng(3)
     rows = random.normal(size=(3 * coreset.BLOCK, 2))
     assert greedy_coreset(rows, 5).tolist() == naive(rows, 5)
+
+
+# Images
+
+
+def random_levels(seed: int, images: int = 9, ragged: bool = True) -> list[list[np.ndarray]]:
+    random = np.random.default_rng(seed)
+    counts = random.integers(1, 6, images) if ragged else np.full(images, 4)
+    return [[random.normal(0, scale, (n, 3)).astype(np.float32) for n in counts] for scale in (1, 50)]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_each_choice_is_the_image_that_is_covered_worst(seed: int) -> None:
+    levels = random_levels(seed, ragged=seed % 2 == 0)
+    chosen, radii = greedy_image_coreset(levels, 9)
+    assert sorted(chosen) == list(range(9))
+    unit = distances(levels, chosen[:1]).mean(axis=1, keepdims=True)
+    for count in range(1, 9):
+        combined = (distances(levels, chosen[:count]) / unit).mean(axis=0)
+        assert chosen[count] == combined.argmax()
+        assert radii[count - 1] == pytest.approx(combined.max(), rel=1e-4)
+    assert radii[-1] == 0
+    assert greedy_image_coreset(levels, 4)[0] == chosen[:4], "fewer are the first ones of more"
+
+
+def test_kinds_of_images_are_all_covered() -> None:
+    """Four kinds of 20, 5, 2 and 1 images: four choices have one of each, which random ones seldom do."""
+    random = np.random.default_rng(0)
+    kinds = [0] * 20 + [1] * 5 + [2] * 2 + [3]
+    centres = random.normal(0, 10, (4, 8))
+    images = [(centres[kind] + random.normal(0, 1, (6, 8))).astype(np.float32) for kind in kinds]
+    chosen, radii = greedy_image_coreset([images], 5)
+    assert {kinds[i] for i in chosen[:4]} == {0, 1, 2, 3}
+    assert kinds[chosen[0]] == 0, "the most usual one first"
+    assert radii[3] < 0.3 * radii[2], "what is left is near, once each kind is there"
+
+
+def test_one_odd_segment_does_not_decide() -> None:
+    random = np.random.default_rng(0)
+    images = [random.normal(0, 0.1, (50, 4)).astype(np.float32) for _ in range(6)]
+    images[4] += 1
+    images[5][0] += 20
+    assert greedy_image_coreset([images], 2)[0][1] == 4
+
+
+def test_equal_images() -> None:
+    chosen, radii = greedy_image_coreset([[np.ones((2, 3), np.float32)] * 4], 4)
+    assert sorted(chosen) == [0, 1, 2, 3] and radii == [0] * 4

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from fiftyone_segad.embedders.base import Level, Patches, normalize
-from fiftyone_segad.scoring.fusion import LevelScores
-from fiftyone_segad.scoring.levels import LevelScorer
+from fiftyone_segad.scoring.levels import LevelScorer, LevelScores
 from fiftyone_segad.scoring.pca import fit_projection
 from fiftyone_segad.segments.boxes import Segments, patch_grid
 from fiftyone_segad.storage.store import RunStore
@@ -41,7 +40,7 @@ def scored(seed: int) -> list[LevelScores]:
 def fitted() -> LevelScorer:
     levels = LevelScorer(LEVELS)
     levels.fit([patches(seed) for seed in range(4)], seed=0)
-    levels.fit_scales([scored(seed) for seed in range(5)])
+    levels.fit_normalizers([scored(seed) for seed in range(5)])
     return levels
 
 
@@ -51,7 +50,7 @@ def test_round_trip(fitted: LevelScorer, tmp_path: Path) -> None:
     store.save_levels(fitted.arrays())
     again = LevelScorer(LEVELS, RunStore(store.folder).levels())
     assert not again.needs_fit and again.arrays().keys() == fitted.arrays().keys()
-    for found, expected in zip(again.rows(patches(9)), fitted.rows(patches(9)), strict=True):
+    for found, expected in zip(again.transform(patches(9)), fitted.transform(patches(9)), strict=True):
         np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(again.fuse(scored(9))[1], fitted.fuse(scored(9))[1])
 
@@ -63,15 +62,15 @@ def test_components_can_be_stored_before_there_are_scales(tmp_path: Path) -> Non
     store.save_levels(levels.arrays())
     again = LevelScorer(LEVELS, store.levels())
     assert not again.needs_fit
-    np.testing.assert_array_equal(again.rows(patches(1))[0], levels.rows(patches(1))[0])
-    again.fit_scales([scored(seed) for seed in range(5)])
-    levels.fit_scales([scored(seed) for seed in range(5)])
+    np.testing.assert_array_equal(again.transform(patches(1))[0], levels.transform(patches(1))[0])
+    again.fit_normalizers([scored(seed) for seed in range(5)])
+    levels.fit_normalizers([scored(seed) for seed in range(5)])
     np.testing.assert_array_equal(again.fuse(scored(9))[1], levels.fuse(scored(9))[1])
 
 
 def test_rows_are_components_or_normalised_features(fitted: LevelScorer) -> None:
     image = patches(7)
-    fine, by_cosine, coarse = fitted.rows(image)
+    fine, by_cosine, coarse = fitted.transform(image)
     several = [patches(seed) for seed in range(4)]
     of_fine = fit_projection(np.concatenate([each[0].features for each in several]), 3, whiten=True)
     of_coarse = fit_projection(np.concatenate([each[2].features for each in several]), 64, whiten=False)
@@ -103,7 +102,7 @@ def test_fused_scores_have_one_scale(fitted: LevelScorer) -> None:
 )
 def test_what_levels_need(levels: list[Level], needs_fit: bool, scaled: bool) -> None:
     several = LevelScorer(levels)
-    assert (several.needs_fit, several.scaled) == (needs_fit, scaled)
+    assert (several.needs_fit, several.has_common_scale) == (needs_fit, scaled)
     assert several.arrays() == {}
     several.fit([patches(0)[: len(levels)]], seed=0)
     assert not several.needs_fit
@@ -135,7 +134,7 @@ def test_error_of_features_that_are_not_finite(fitted: LevelScorer, level: int, 
     image = patches(3)
     image[level].features[2, 1] = value
     with pytest.raises(ValueError, match="not finite"):
-        fitted.rows(image)
+        fitted.transform(image)
     if LEVELS[level].components is not None:
         with pytest.raises(ValueError, match="finite"):
             LevelScorer(LEVELS).fit([patches(0), image], seed=0)

@@ -177,7 +177,7 @@ def test_nearest_images_are_exact_where_every_row_is_looked_at(
 ) -> None:
     bank, images = large
     monkeypatch.setattr(bank_module, "IMAGE_PROBES", bank.size)
-    monkeypatch.setattr(bank_module, "_ROWS_AN_IMAGE", bank.size // 2)
+    monkeypatch.setattr(bank_module, "_ROWS_PER_IMAGE", bank.size // 2)
     queries = clustered(1, 10, seed=3)[0]
     np.testing.assert_allclose(bank.image_distances(queries, 2), nearest_images(queries, images, 2), rtol=1e-4)
 

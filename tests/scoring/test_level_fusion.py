@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from fiftyone_segad.embedders.base import Level
-from fiftyone_segad.scoring.fusion import SIDE, LevelScores, ScoreNormalizer, fit_scale, fuse
+from fiftyone_segad.scoring.levels import MAP_SIDE, LevelScores, ScoreNormalizer, fit_normalizer, fuse
 from fiftyone_segad.segments.boxes import patch_grid
 
 SIZE = (320, 240)
 PLAIN, POSITIONAL = Level("plain"), Level("positional", positional=True)
-NEUTRAL = ScoreNormalizer(0, 1, np.ones((SIDE, SIDE), np.float32))
+NEUTRAL = ScoreNormalizer(0, 1, np.ones((MAP_SIDE, MAP_SIDE), np.float32))
 
 
 def random_images(count: int, seed: int = 0, n: int = 16) -> list[LevelScores]:
@@ -35,7 +35,7 @@ def with_border(count: int, border: float, n: int = 16) -> list[LevelScores]:
 @pytest.mark.parametrize("count", [1, 2, 9])
 def test_0_is_usual_and_1_the_peak_of_a_usual_image(level: Level, count: int) -> None:
     images = random_images(count)
-    scale = fit_scale(level, images)
+    scale = fit_normalizer(level, images)
     scaled = [scale(image) for image in images]
     assert scaled[0].dtype == np.float32 and scaled[0].shape == (256,)
     assert np.median([each.mean() for each in scaled]) == pytest.approx(0, abs=1e-5)
@@ -46,63 +46,63 @@ def test_0_is_usual_and_1_the_peak_of_a_usual_image(level: Level, count: int) ->
 def test_the_unit_of_the_scores_does_not_matter(level: Level) -> None:
     images = random_images(5)
     millionths = [(segments, scores * np.float32(1e-6)) for segments, scores in images]
-    expected = fit_scale(level, images)(images[0])
+    expected = fit_normalizer(level, images)(images[0])
     # Spreads below 1e-6 count as none, so that these are still above
-    np.testing.assert_allclose(fit_scale(level, millionths)(millionths[0]), expected, atol=1e-3)
+    np.testing.assert_allclose(fit_normalizer(level, millionths)(millionths[0]), expected, atol=1e-3)
 
 
 def test_equal_scores_are_all_usual() -> None:
     images = [(patch_grid(SIZE, 4, 4), np.full(16, 3, np.float32))] * 3
     for level in (PLAIN, POSITIONAL):
-        np.testing.assert_allclose(fit_scale(level, images)(images[0]), 0, atol=1e-5)
+        np.testing.assert_allclose(fit_normalizer(level, images)(images[0]), 0, atol=1e-5)
 
 
 def test_damping_only_where_usual_scores_are_high() -> None:
-    damping = fit_scale(POSITIONAL, with_border(20, 9)).damping
-    assert damping.shape == (SIDE, SIDE)
+    damping = fit_normalizer(POSITIONAL, with_border(20, 9)).damping
+    assert damping.shape == (MAP_SIDE, MAP_SIDE)
     assert damping.min() == 1
     # The border is 3 of 16 columns; the map is smoothed over a few cells
     assert (damping[:, :5] > 1.2).all() and (damping[:, 12:] == 1).all()
     assert (np.diff(damping, axis=1) <= 1e-6).all()
-    np.testing.assert_allclose(damping, np.tile(damping[0], (SIDE, 1)), rtol=1e-5)  # rows are alike
+    np.testing.assert_allclose(damping, np.tile(damping[0], (MAP_SIDE, 1)), rtol=1e-5)  # rows are alike
 
 
 def test_damping_tends_to_the_square_root_of_the_excess() -> None:
     images = with_border(1000, 9)
     mean = (3 * 9 + 13 * 1) / 16
-    assert fit_scale(POSITIONAL, images).damping[:, 0] == pytest.approx((9 / mean) ** 0.5, rel=0.05)
+    assert fit_normalizer(POSITIONAL, images).damping[:, 0] == pytest.approx((9 / mean) ** 0.5, rel=0.05)
 
 
 def test_damping_is_weak_with_few_images() -> None:
-    peaks = [float(fit_scale(POSITIONAL, with_border(count, 9)).damping.max()) for count in (1, 3, 10, 100)]
+    peaks = [float(fit_normalizer(POSITIONAL, with_border(count, 9)).damping.max()) for count in (1, 3, 10, 100)]
     assert peaks == sorted(peaks) and peaks[0] < 1.1 < peaks[-1]
     full = peaks[-1] ** (110 / 100)
     np.testing.assert_allclose(peaks, [full ** (n / (n + 10)) for n in (1, 3, 10, 100)], rtol=1e-4)
 
 
 def test_no_damping_where_the_level_is_not_positional() -> None:
-    assert (fit_scale(PLAIN, with_border(20, 9)).damping == 1).all()
+    assert (fit_normalizer(PLAIN, with_border(20, 9)).damping == 1).all()
 
 
 def test_damping_lowers_what_is_usual_but_not_what_is_not() -> None:
     images = with_border(50, 9)
-    scale = fit_scale(POSITIONAL, images)
+    scale = fit_normalizer(POSITIONAL, images)
     segments, scores = images[0]
     odd = scores.copy()
     odd[8 * 16 + 12] = 9  # as high as the border, where that is not usual
     scaled = scale((segments, odd)).reshape(16, 16)
     assert scaled[8, 12] > 1.3 * scaled[:, :3].max()
-    undamped = fit_scale(PLAIN, images)((segments, odd)).reshape(16, 16)
+    undamped = fit_normalizer(PLAIN, images)((segments, odd)).reshape(16, 16)
     assert undamped[8, 12] == undamped[:, :3].max()
 
 
 def test_factors_are_those_of_the_place_of_a_segment() -> None:
-    damping = (1 + np.arange(SIDE)[None] + 100 * np.arange(SIDE)[:, None]).astype(np.float32)
-    segments = patch_grid((640, 320), SIDE, SIDE)
-    found = ScoreNormalizer(0, 1, damping).factors(segments).reshape(SIDE, SIDE)
+    damping = (1 + np.arange(MAP_SIDE)[None] + 100 * np.arange(MAP_SIDE)[:, None]).astype(np.float32)
+    segments = patch_grid((640, 320), MAP_SIDE, MAP_SIDE)
+    found = ScoreNormalizer(0, 1, damping).factors(segments).reshape(MAP_SIDE, MAP_SIDE)
     # But for the border, where boxes are cut, segments are centred on the cells of the map
     np.testing.assert_allclose(found[1:-1, 1:-1], damping[1:-1, 1:-1], rtol=1e-5)
-    scores = np.ones(SIDE * SIDE, np.float32)
+    scores = np.ones(MAP_SIDE * MAP_SIDE, np.float32)
     scaled = ScoreNormalizer(0, 1, damping)((segments, scores))
     np.testing.assert_allclose(scaled, 1 / found.ravel(), rtol=1e-5)
 
@@ -113,17 +113,17 @@ def test_a_defective_image_among_many_hardly_changes_the_scale(level: Level) -> 
     segments, scores = images[3]
     defective = scores.copy()
     defective.reshape(16, 16)[4:9, 5:11] += 100
-    without = fit_scale(level, images)
-    among = fit_scale(level, [*images[:3], (segments, defective), *images[4:]])
+    without = fit_normalizer(level, images)
+    among = fit_normalizer(level, [*images[:3], (segments, defective), *images[4:]])
     assert among.centre == pytest.approx(without.centre, rel=0.02)
-    assert among.spread == pytest.approx(without.spread, rel=0.1)
+    assert among.scale == pytest.approx(without.scale, rel=0.1)
     np.testing.assert_allclose(among.damping, without.damping, rtol=0.05)
     assert among((segments, defective)).max() > 20  # and it stands out
 
 
 def test_error_without_images() -> None:
     with pytest.raises(ValueError, match="needs scored images"):
-        fit_scale(PLAIN, [])
+        fit_normalizer(PLAIN, [])
 
 
 def test_fused_scores_are_the_weighted_mean() -> None:

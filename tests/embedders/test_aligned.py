@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from bolts import GROUND, bolt, red
-from fiftyone_segad.embedders.aligned import AlignedEmbedder
-from fiftyone_segad.embedders.alignment import align, map_boxes_back
+from fiftyone_segad.embedders.aligned import AlignedEmbedder, align, map_boxes_back
 
 
 @pytest.mark.parametrize("angle", [0, 20, 90, 135, 200, 333])
