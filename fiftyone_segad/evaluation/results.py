@@ -1,10 +1,9 @@
-"""What an evaluation found: one record an image, counts of pixels by kind of defect, and every figure from them."""
+"""``AnomalyResults``: what an evaluation measured of each image, and every figure, table and picture made of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.truth import GOOD
-from ..metrics import bootstrap, curves
-from ..metrics.curves import Confusion, ScoreCounts, count_scores
+from ..metrics import bootstrap
+from ..metrics.curves import ScoreCounts, count_scores
 from ..metrics.image_result import ImageResult
-from ..metrics.names import METRIC_NAMES
-from ..metrics.pimo import BOUNDS, aupimo, pimo_weights
+from ..metrics.pimo import aupimo, pimo_weights
 from ..metrics.pixels import Bins, PixelCounts
-from ..segments.regions import SIZES, RegionCounts
+from ..metrics.summary import Metrics, all_metrics, mean_metrics, region_rows
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -28,12 +26,10 @@ if TYPE_CHECKING:
 
 OUTCOMES = ("TP", "FP", "FN", "TN")
 
-_NO_REGIONS = RegionCounts()
-
 
 @dataclass
 class AnomalyResults:
-    """What ``evaluate_anomalies`` found.
+    """The results of ``evaluate_anomalies``.
 
     Attributes:
         key: the run's key
@@ -41,12 +37,18 @@ class AnomalyResults:
         threshold_rule: the rule it follows
         gt_field: the field of the ground truth
         bins: bins of the pixel scores
-        images: one record an evaluated sample, by id
+        images: what was measured of each evaluated sample, by id
         groups: counts of pixels by category and kind of defect
         excluded: ``{"id", "reason"}`` of the samples that could not be evaluated
         warnings: what a reader of the figures should know
         samples: the samples that were evaluated, for pictures of them; None in results made by hand
         run: the run, as it was then; None in results made by hand
+
+    Example:
+        >>> results = segad.evaluate_anomalies(dataset, "segad")  # doctest: +SKIP
+        >>> print(results)  # a table per category and kind of defect  # doctest: +SKIP
+        >>> results.metrics()["aupro_30"], results.metrics(defect="crack")["recall"]  # doctest: +SKIP
+        >>> results.save_report("report.html")  # doctest: +SKIP
     """
 
     key: str
@@ -60,11 +62,12 @@ class AnomalyResults:
     warnings: list[str] = field(default_factory=list)
     samples: Samples | None = field(default=None, repr=False, compare=False)
     run: Run | None = field(default=None, repr=False, compare=False)
+    _pimo_weights: dict[str, NDArray[np.float64]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def add(self, image: ImageResult, counts: PixelCounts) -> None:
         """Add an image. Defective ones get their AUPIMO from the normal ones of their category added before."""
         if image.defective and counts.defective is not None:
-            weights = self._pimo_weights(image.category)
+            weights = self._pimo_weights_of(image.category)
             if weights is not None:
                 image.aupimo = aupimo(weights, counts.defective[::-1])
         self.images[image.id] = image
@@ -85,7 +88,7 @@ class AnomalyResults:
         """Names of the kinds of defects."""
         return sorted({defect for _, defect in self.groups if defect != GOOD})
 
-    def metrics(self, defect: str | None = None, category: str | None = None) -> dict[str, float | int | None]:
+    def metrics(self, defect: str | None = None, category: str | None = None) -> Metrics:
         """Compute the metrics.
 
         Args:
@@ -113,36 +116,10 @@ class AnomalyResults:
         Raises:
             ValueError: if there is no such kind of defect or category
         """
-        images, counts = self._chosen(defect, category)
-        by_score, pixels, by_region = self._image_counts(images), counts.pixels(), counts.by_region()
-        own = sum((_confusion(image) for image in images), Confusion())
-        masks = sum((image.pixels for image in images), Confusion())
-        regions = sum((count for image in images for count in image.regions.values()), _NO_REGIONS)
-        pimo = [image.aupimo for image in images if image.aupimo is not None]
-        return {
-            "image_auroc": curves.auroc(by_score),
-            "image_ap": _if_both(by_score, curves.average_precision),
-            "image_f1max": _if_both(by_score, _f1_max),
-            "pixel_auroc": curves.auroc(pixels),
-            "pixel_ap": _if_both(pixels, curves.average_precision),
-            "pixel_f1max": _if_both(pixels, _f1_max),
-            "aupro_30": curves.partial_area(by_region, 0.3),
-            "aupro_05": curves.partial_area(by_region, 0.05),
-            "aupimo": float(np.mean(pimo)) if pimo else None,
-            "precision": own.precision,
-            "recall": own.recall,
-            "fpr": own.fpr,
-            "image_f1": own.f1,
-            "pixel_f1": masks.f1,
-            "region_precision": regions.precision,
-            "region_recall": regions.recall,
-            "region_f1": regions.f1,
-            "n_normal": own.fp + own.tn,
-            "n_anomalous": own.tp + own.fn,
-        }
+        return all_metrics(*self._select(defect, category))
 
     def intervals(self, draws: int = bootstrap.DRAWS, seed: int = 0) -> dict[str, tuple[float, float]]:
-        """95 % bootstrap intervals of ``INTERVAL_NAMES``; empty where a class is absent.
+        """Compute 95 % bootstrap intervals of ``INTERVAL_NAMES``; none where a class is absent.
 
         Pixel AUROC and AUPRO are taken from some hundred thresholds, which moves the bounds by about .001.
 
@@ -160,7 +137,7 @@ class AnomalyResults:
         return {name: bootstrap.interval(values) for name, values in drawn.items()}
 
     def bootstrap(self, draws: int = bootstrap.DRAWS, seed: int = 0) -> dict[str, NDArray[np.float64]]:
-        """The values ``[draws]`` that ``intervals`` is made of; the same draws for the same images and seed."""
+        """Compute the values ``[draws]`` that ``intervals`` is made of; the same ones for the same images and seed."""
         return bootstrap.draw_figures([self.images[id] for id in sorted(self.images)], draws, seed)
 
     def regions(self) -> list[dict[str, Any]]:
@@ -172,24 +149,10 @@ class AnomalyResults:
             theirs, ``true`` and ``false``; and ``precision``, ``recall`` and ``f1`` in [0, 1], None where one does not
             exist
         """
-        by_size = {
-            size: sum((image.regions.get(size, _NO_REGIONS) for image in self.images.values()), _NO_REGIONS)
-            for size in SIZES
-        }
-        by_size["all"] = sum(by_size.values(), _NO_REGIONS)
-        return [
-            {
-                "size": size,
-                **vars(counts),
-                "precision": counts.precision,
-                "recall": counts.recall,
-                "f1": counts.f1,
-            }
-            for size, counts in by_size.items()
-        ]
+        return region_rows(self.images.values())
 
     def rows(self) -> list[dict[str, Any]]:
-        """The metrics as rows: each kind of defect of each category, each category, their mean, and all together."""
+        """Compute the metrics of each kind of defect of each category, each category, their mean, and all together."""
         rows = []
         categories: list[str | None] = [*self.categories] or [None]
         totals = []
@@ -201,16 +164,16 @@ class AnomalyResults:
                 totals.append({"category": category, "defect": "all", **self.metrics(category=category)})
                 rows.append(totals[-1])
         if totals:
-            rows.append({"category": "mean", "defect": "all", **_mean(totals)})
+            rows.append({"category": "mean", "defect": "all", **mean_metrics(totals)})
         rows.append({"category": "all", "defect": "all", **self.metrics()})
         return rows
 
     def missing(self) -> list[str]:
-        """Names of the metrics that do not exist for these samples."""
+        """Name the metrics that do not exist for these samples."""
         return [name for name, value in self.metrics().items() if value is None]
 
     def curve(self, name: str, category: str | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The points of a curve.
+        """Compute the points of a curve.
 
         Args:
             name: ``roc`` (images), ``pixel_roc``, ``pro`` (per-region overlap), all over the false-positive rate; or
@@ -223,10 +186,14 @@ class AnomalyResults:
         Raises:
             ValueError: if there is no such curve or category
         """
-        images, pixels = self._chosen(None, category)
+        images, pixels = self._select(None, category)
+
+        def by_image() -> ScoreCounts:
+            return count_scores([image.score for image in images], [image.defective for image in images])
+
         counts_of: dict[str, Callable[[], ScoreCounts]] = {
-            "roc": lambda: self._image_counts(images),
-            "pr": lambda: self._image_counts(images),
+            "roc": by_image,
+            "pr": by_image,
             "pixel_roc": pixels.pixels,
             "pro": pixels.by_region,
         }
@@ -236,11 +203,12 @@ class AnomalyResults:
         if not counts.both_classes:
             return np.zeros(0), np.zeros(0)
         if name == "pr":
-            return counts.rates()[1][1:], curves.precision_of(counts)
+            _, recall = counts.rates()
+            return recall[1:], counts.precision()  # flagging nothing has no precision
         return counts.rates()
 
     def ids(self, outcome: str) -> list[str]:
-        """Ids of the images with an outcome; the most anomalous first if they were flagged or are defective.
+        """Return the ids of the images with an outcome, the highest score first.
 
         Args:
             outcome: ``TP``, ``FP``, ``FN`` or ``TN``
@@ -250,11 +218,11 @@ class AnomalyResults:
         """
         if outcome not in OUTCOMES:
             raise ValueError(f"There is no outcome {outcome!r}; use one of {list(OUTCOMES)}")
-        chosen = [image for image in self.images.values() if image.outcome == outcome]
-        return [image.id for image in sorted(chosen, key=lambda image: -image.score)]
+        images = [image for image in self.images.values() if image.outcome == outcome]
+        return [image.id for image in sorted(images, key=lambda image: -image.score)]
 
     def report(self, intervals: bool = True) -> str:
-        """The metrics per kind of defect and category as text tables, with what a reader should know.
+        """Write the metrics per kind of defect and category as text tables, with what a reader should know.
 
         Args:
             intervals (True): whether to add the bootstrap intervals, which take a moment
@@ -264,25 +232,25 @@ class AnomalyResults:
         return text_report(self, intervals)
 
     def plot_curves(self) -> go.Figure:
-        """Image ROC, overlap of regions (PRO) and precision over recall, as a plotly figure."""
+        """Plot image ROC, overlap of regions (PRO) and precision over recall, as a plotly figure."""
         from ..visualization import plots
 
         return plots.curves(self)
 
     def plot_scores(self) -> go.Figure:
-        """Histogram of the image scores by ground truth with the threshold, as a plotly figure."""
+        """Plot the histogram of the image scores by ground truth with the threshold, as a plotly figure."""
         from ..visualization import plots
 
         return plots.scores(self)
 
     def plot_defects(self) -> go.Figure:
-        """Recall, image AUROC and AUPRO of each kind of defect, as a plotly figure."""
+        """Plot recall, image AUROC and AUPRO of each kind of defect, as a plotly figure."""
         from ..visualization import plots
 
         return plots.defects(self)
 
     def plot_worst(self, outcome: str = "FP", max_images: int = 12) -> go.Figure:
-        """The worst false alarms or misses with their maps and masks, as a plotly figure.
+        """Plot the worst false alarms or misses with their maps and masks, as a plotly figure.
 
         Args:
             outcome ("FP"): ``FP``, normal images that were flagged, highest score first; or ``FN``, defective ones
@@ -321,66 +289,20 @@ class AnomalyResults:
     def __str__(self) -> str:
         return self.report()
 
-    def _chosen(self, defect: str | None, category: str | None) -> tuple[list[ImageResult], PixelCounts]:
-        for name, value, known in (("defect", defect, self.defects), ("category", category, self.categories)):
-            if value is not None and value not in known:
-                raise ValueError(f"{name}={value!r} is not among the evaluated images; there are {known}")
+    def _select(self, defect: str | None, category: str | None) -> tuple[list[ImageResult], PixelCounts]:
+        """Return the images and pixels of a kind of defect and all that is normal, or of a category, or both."""
+        for parameter, value, names in (("defect", defect, self.defects), ("category", category, self.categories)):
+            if value is not None and value not in names:
+                raise ValueError(f"{parameter}={value!r} is not among the evaluated images; there are {names}")
 
         def fits(group: tuple[str, str]) -> bool:
             return category in (None, group[0]) and (group[1] == GOOD or defect in (None, group[1]))
 
         images = [image for image in self.images.values() if fits(image.group)]
-        if defect is None and category is None:
-            return images, self._total
-        return images, PixelCounts.merge(self.bins, [each for group, each in self.groups.items() if fits(group)])
+        return images, PixelCounts.merge(self.bins, [counts for group, counts in self.groups.items() if fits(group)])
 
-    @property
-    def _total(self) -> PixelCounts:
-        return PixelCounts.merge(self.bins, self.groups.values())
-
-    def _image_counts(self, images: Iterable[ImageResult]) -> ScoreCounts:
-        pairs = [(image.score, image.defective) for image in images]
-        return count_scores([score for score, _ in pairs], [defective for _, defective in pairs])
-
-    def _pimo_weights(self, category: str) -> NDArray[np.float64] | None:
-        if category not in self._pimo:
-            normal = self.groups.get((category, GOOD))
-            self._pimo[category] = pimo_weights(normal.normal[::-1]) if normal is not None else None
-        return self._pimo[category]
-
-    @cached_property
-    def _pimo(self) -> dict[str, NDArray[np.float64] | None]:
-        return {}
-
-
-def resolution_warning(results: AnomalyResults) -> str | None:
-    """Says if the normal images have too few pixels for AUPIMO's false-positive rates."""
-    normal = sum(float(counts.normal.sum()) for (_, defect), counts in results.groups.items() if defect == GOOD)
-    if 0 < normal < 1 / BOUNDS[0]:
-        return f"aupimo is coarse: the normal images have {normal:.0f} pixels, a rate of 1e-5 needs 100,000"
-    return None
-
-
-def _mean(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over categories of what exists, as papers give it; sums of the numbers of images."""
-    means: dict[str, Any] = {}
-    for name in METRIC_NAMES:
-        values = [row[name] for row in rows if row[name] is not None]
-        total = sum if name.startswith("n_") else np.mean
-        means[name] = total(values) if values else None
-        if isinstance(means[name], np.floating):
-            means[name] = float(means[name])
-    return means
-
-
-def _confusion(image: ImageResult) -> Confusion:
-    return Confusion(**{image.outcome.lower(): 1})
-
-
-def _f1_max(counts: ScoreCounts) -> float | None:
-    found = curves.f1_max(counts)
-    return found[0] if found else None
-
-
-def _if_both(counts: ScoreCounts, metric: Callable[[ScoreCounts], float | None]) -> float | None:
-    return metric(counts) if counts.both_classes else None
+    def _pimo_weights_of(self, category: str) -> NDArray[np.float64] | None:
+        """Return the weights of the normal pixels of a category, None if it has no normal images."""
+        if category not in self._pimo_weights and (category, GOOD) in self.groups:
+            self._pimo_weights[category] = pimo_weights(self.groups[category, GOOD].normal[::-1])
+        return self._pimo_weights.get(category)

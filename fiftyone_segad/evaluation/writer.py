@@ -1,6 +1,6 @@
-"""Writes an evaluation to a dataset: fields, files, and the evaluation that FiftyOne itself and its App know.
+"""Write an evaluation to a dataset: fields, files, and the evaluation that FiftyOne itself and its App know.
 
-As with runs, everything goes to pending fields first and is put in force together at the end.
+As with runs, everything goes to pending fields first and is committed together at the end.
 """
 
 from __future__ import annotations
@@ -14,23 +14,22 @@ from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..metrics.curves import overlap_to_limit, thin
-from ..metrics.image_result import ImageResult
+from ..metrics.curves import overlap_to_limit, subsample_curve
 from ..metrics.names import METRICS
+from ..metrics.summary import Metrics
 from ..registry.fields import ANOMALOUS, NORMAL, detection, set_colours, zero_mask
 from ..registry.folders import evaluations_folder
 from ..registry.removal import delete_evaluation, delete_evaluation_fields
 from ..registry.run import EVALUATION_FIELDS, PLUGIN, Run, evaluation_field
+from ..segments.boxes import Size
 from ..segments.regions import Region
 from ..storage.store import delete_files
 from ..utils.whole_files import write_png
+from .evaluator import FALSE_ALARM, HIT, MISS, EvaluatedImage
 from .results import AnomalyResults
 
-FALSE_ALARM, MISS, HIT = 1, 2, 3
-"""Values of an error map: flagged only, defective only, both."""
-
 ERRORS = {FALSE_ALARM: "false alarm", MISS: "miss", HIT: "hit"}
-"""What they mean."""
+"""Names of the values of an error map; regions are labelled so too."""
 
 _COLOURS = {"false alarm": "#D55E00", "miss": "#F0E442", "hit": "#009E73"}  # told apart by colour-blind people too
 
@@ -57,14 +56,14 @@ _DESCRIPTIONS = {
     "aupimo": "Pixel recall at false-positive rates of normal images from 1e-5 to 1e-4; defective images only",
 }
 
-_FIFTYONES = ("precision", "recall")
+_FIFTYONE_METRICS = ("precision", "recall")
 """Metrics that evaluations of FiftyOne have under the same names: the panel would show them twice."""
 
-_OUTCOMES = {"hit": "TP", "false alarm": "FP", "miss": "FN"}
+_OUTCOMES = {HIT: "TP", FALSE_ALARM: "FP", MISS: "FN"}
 
 
 class EvaluationWriter:
-    """Writes these fields, with the evaluation's key before them:
+    """Writes an evaluation to these fields, with its key before them:
 
     - ``<key>``: ``TP``, ``FP``, ``TN`` or ``FN`` of the image
     - ``<key>_truth``: Classification ``normal`` or ``anomalous``
@@ -88,7 +87,7 @@ class EvaluationWriter:
         self._files = evaluations_folder(dataset) / f"{eval_key}-{uuid.uuid4().hex[:8]}"
         self._files.mkdir(parents=True)
         self._batch: dict[str, dict[str, Any]] = {}
-        self._in_force = False
+        self._registered = False
         delete_evaluation_fields(dataset, eval_key, pending=True)
         for name, kind in _KINDS.items():
             description = _DESCRIPTIONS[name]
@@ -100,21 +99,15 @@ class EvaluationWriter:
                     path, fo.EmbeddedDocumentField, embedded_doc_type=kind, description=description
                 )
 
-    def add(
-        self,
-        result: ImageResult,
-        predicted: list[tuple[Region, bool]],
-        missed: list[Region],
-        errors: NDArray[np.uint8],
-    ) -> None:
-        """Add an image: what was measured, its predicted regions and whether they are true, missed ones, errors."""
-        size = (errors.shape[1], errors.shape[0])
-        regions = [_region(region, "hit" if true else "false alarm", size) for region, true in predicted]
-        regions += [_region(region, "miss", size) for region in missed]
+    def add(self, image: EvaluatedImage) -> None:
+        """Write what was measured of an image; images are written in batches."""
+        result, size = image.result, (image.errors.shape[1], image.errors.shape[0])
+        regions = [_region(region, HIT if true else FALSE_ALARM, size) for region, true in image.regions.predicted]
+        regions += [_region(region, MISS, size) for region in image.regions.missed]
         self._batch[result.id] = {
             "truth": fo.Classification(label=ANOMALOUS if result.defective else NORMAL),
             "regions": fo.Detections(detections=regions),
-            "errors": self._error_map(result.id, errors),
+            "errors": self._error_map(result.id, image.errors),
             "iou": result.pixels.iou,
             "f1": result.pixels.f1,
             "aupimo": result.aupimo,
@@ -123,28 +116,31 @@ class EvaluationWriter:
             self._flush()
 
     def finish(self, samples: Samples, results: AnomalyResults) -> None:
-        """Put the evaluation in force, in place of one of the same key."""
+        """Commit the evaluation: register it and swap its pending fields in, replacing one of the same key."""
         self._flush()
         dataset, eval_key = self.dataset, self.eval_key
         dataset.add_dynamic_sample_fields(fields=evaluation_field(eval_key, "regions", pending=True))
-        figures = results.metrics()
+        metrics = results.metrics()
         delete_evaluation(dataset, eval_key, keep_pending=True)
-        self._register(results, figures)
-        names = {name: evaluation_field(eval_key, name) for name in EVALUATION_FIELDS}
+        self._register(results, metrics)
+        fields = {name: evaluation_field(eval_key, name) for name in EVALUATION_FIELDS}
         dataset.rename_sample_fields(
-            {evaluation_field(eval_key, name, pending=True): final for name, final in names.items()}
+            {evaluation_field(eval_key, name, pending=True): field for name, field in fields.items()}
         )
-        dataset.mask_targets = {**dataset.mask_targets, names["errors"]: ERRORS}
+        self._set_colours(fields)
+        self._register_with_fiftyone(self._evaluated(samples, list(results.images)), metrics)
+
+    def _set_colours(self, fields: dict[str, str]) -> None:
+        self.dataset.mask_targets = {**self.dataset.mask_targets, fields["errors"]: ERRORS}
         values = [{"value": label, "color": colour} for label, colour in _COLOURS.items()]
         targets = [{"intTarget": value, "color": _COLOURS[label]} for value, label in ERRORS.items()]
         set_colours(
-            dataset,
+            self.dataset,
             [
-                {"path": names["regions"], "colorByAttribute": "label", "valueColors": values},
-                {"path": names["errors"], "maskTargetsColors": targets},
+                {"path": fields["regions"], "colorByAttribute": "label", "valueColors": values},
+                {"path": fields["errors"], "maskTargetsColors": targets},
             ],
         )
-        self._show(self._evaluated(samples, list(results.images)), figures)
 
     def __enter__(self) -> EvaluationWriter:
         return self
@@ -156,37 +152,38 @@ class EvaluationWriter:
     def discard(self) -> None:
         """Remove what was written, for an evaluation that came to nothing."""
         delete_evaluation_fields(self.dataset, self.eval_key, pending=True)
-        if self._in_force:
+        if self._registered:
             delete_evaluation(self.dataset, self.eval_key)
         delete_files(self._files)
 
-    def _register(self, results: AnomalyResults, figures: dict[str, float | int | None]) -> None:
+    def _register(self, results: AnomalyResults, metrics: Metrics) -> None:
         """Register the evaluation as this package knows it, from when on it can be removed."""
+        overlap = subsample_curve(*overlap_to_limit(*results.curve("pro")), max_points=_CURVE_POINTS)
         config = self.dataset.init_run(
             plugin=PLUGIN,
             evaluated=self.run.key,
             gt_field=self.gt_field,
             threshold=results.threshold,
-            metrics=figures,
-            pro=[values.tolist() for values in thin(*overlap_to_limit(*results.curve("pro")), most=_CURVE_POINTS)],
+            metrics=metrics,
+            pro=[values.tolist() for values in overlap],
             errors=self._files.name,
         )
         self.dataset.register_run(self.eval_key, config)
-        self._in_force = True
+        self._registered = True
 
     def _evaluated(self, samples: Samples, ids: list[str]) -> Samples:
-        """The evaluated ones of the samples, as a view that holds the fields that are compared."""
-        found = set(samples.values("id"))
+        """Return the evaluated ones of the samples, as a view that holds the fields of prediction and truth."""
+        sample_ids = set(samples.values("id"))
         fields = (self.run.field("pred"), evaluation_field(self.eval_key, "truth"))
         # A view may leave the fields out, or be made of those of the evaluation that was replaced
-        if not found.issuperset(ids) or not all(samples.has_sample_field(name) for name in fields):
+        if not sample_ids.issuperset(ids) or not all(samples.has_sample_field(name) for name in fields):
             return self.dataset.select(ids)
-        return samples if len(found) == len(ids) else samples.select(ids)
+        return samples if len(sample_ids) == len(ids) else samples.select(ids)
 
-    def _show(self, samples: Samples, figures: dict[str, float | int | None]) -> None:
-        """Make it an evaluation that FiftyOne itself knows."""
+    def _register_with_fiftyone(self, samples: Samples, metrics: Metrics) -> None:
+        """Make it an evaluation that FiftyOne itself knows, which the App's Model Evaluation panel lists."""
         groups = self.dataset.app_config.sidebar_groups
-        known = samples.evaluate_classifications(
+        evaluation = samples.evaluate_classifications(
             self.run.field("pred"),
             gt_field=evaluation_field(self.eval_key, "truth"),
             eval_key=self.eval_key,
@@ -194,12 +191,12 @@ class EvaluationWriter:
             method="binary",
             progress=False,
         )
-        known.custom_metrics = {
-            f"{PLUGIN}/{name}": {"key": name, "value": figures[name], "label": title, "lower_is_better": name == "fpr"}
+        evaluation.custom_metrics = {
+            f"{PLUGIN}/{name}": {"key": name, "value": metrics[name], "label": title, "lower_is_better": name == "fpr"}
             for name, (title, _) in METRICS.items()
-            if figures[name] is not None and name not in _FIFTYONES
+            if metrics[name] is not None and name not in _FIFTYONE_METRICS
         }
-        known.save()
+        evaluation.save()
         if groups is None:  # FiftyOne fixes the groups of all fields, which would outlast the evaluation
             self.dataset.app_config.sidebar_groups = None
             self.dataset.save()
@@ -220,7 +217,7 @@ class EvaluationWriter:
         return fo.Segmentation(mask_path=str(file))
 
 
-def _region(region: Region, label: str, size: tuple[int, int]) -> fo.Detection:
-    made = detection(region, size, label)
-    made["outcome"] = _OUTCOMES[label]
-    return made
+def _region(region: Region, error: int, size: Size) -> fo.Detection:
+    labelled = detection(region, size, ERRORS[error])
+    labelled["outcome"] = _OUTCOMES[error]
+    return labelled

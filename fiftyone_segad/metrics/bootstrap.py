@@ -1,8 +1,12 @@
 """Bootstrap: how far figures may be off because the images are few.
 
-Images are drawn with replacement, as many good and as many defective ones as there are (Efron and Tibshirani, "An
-Introduction to the Bootstrap", 1993; percentile intervals). What else may differ elsewhere, such as light or another
-batch of parts, no interval tells.
+B samples of n images are drawn with replacement, as many good and as many defective ones as there are, and a figure is
+computed from each; the interval lies between percentiles of the B replications (Efron and Tibshirani, "An Introduction
+to the Bootstrap", 1993, chapters 6 and 13). What else may differ elsewhere, such as light or another batch of parts, no
+interval tells.
+
+A drawn sample is a row of weights: how often each of the n images was drawn. A replication is then the figure with
+weighted images, which takes no copies of them.
 """
 
 from __future__ import annotations
@@ -12,23 +16,28 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .curves import AUPRO_LIMITS
 from .image_result import ImageResult
 
 INTERVAL_NAMES = ("image_auroc", "image_ap", "pixel_auroc", "aupro_30", "aupro_05")
 """Metrics that have bootstrap intervals."""
 
 DRAWS = 1000
+"""B, the number of samples that are drawn."""
+
 LEVEL = 0.95
+"""Share of the replications within an interval, 1 - 2 alpha."""
 
 _BLOCK = 100
+"""Samples whose figures are computed together, which bounds the memory."""
 
 
 def draw_figures(images: Sequence[ImageResult], draws: int = DRAWS, seed: int = 0) -> dict[str, NDArray[np.float64]]:
-    """The metrics of images that were drawn at random.
+    """Compute the metrics of images that were drawn at random.
 
     Args:
-        images: what was measured of each image
-        draws: number of draws, 1 or more
+        images: what was measured of each image, ``[n]``
+        draws: number of draws B, 1 or more
         seed: seed of the draws
 
     Returns:
@@ -43,18 +52,19 @@ def draw_figures(images: Sequence[ImageResult], draws: int = DRAWS, seed: int = 
     if defective.all() or not defective.any():
         return {}
     scores = np.array([image.score for image in images])
-    normal = np.stack([image.normal for image in images])
     nothing = np.zeros_like(images[0].normal)
-    positive = np.stack([nothing if image.positive is None else image.positive for image in images])
-    overlap = np.stack([nothing if image.overlap is None else image.overlap for image in images])
-    parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in INTERVAL_NAMES}
+    normal = np.stack([image.normal for image in images])  # histograms of m coarse bins, [n, m]
+    positive = np.stack([nothing if image.positive is None else image.positive for image in images])  # [n, m]
+    overlap = np.stack([nothing if image.overlap is None else image.overlap for image in images])  # [n, m]
+    wide, strict = AUPRO_LIMITS
+    replications: dict[str, list[NDArray[np.float64]]] = {name: [] for name in INTERVAL_NAMES}
     for weights in draw_weights(defective, draws, seed):
-        parts["image_auroc"].append(weighted_auroc(scores, defective, weights))
-        parts["image_ap"].append(weighted_average_precision(scores, defective, weights))
-        parts["pixel_auroc"].append(weighted_partial_areas(normal, positive, weights, 1))
-        parts["aupro_30"].append(weighted_partial_areas(normal, overlap, weights, 0.3))
-        parts["aupro_05"].append(weighted_partial_areas(normal, overlap, weights, 0.05))
-    return {name: np.concatenate(values) for name, values in parts.items()}
+        replications["image_auroc"].append(weighted_auroc(scores, defective, weights))
+        replications["image_ap"].append(weighted_average_precision(scores, defective, weights))
+        replications["pixel_auroc"].append(weighted_partial_areas(normal, positive, weights, 1))
+        replications["aupro_30"].append(weighted_partial_areas(normal, overlap, weights, wide))
+        replications["aupro_05"].append(weighted_partial_areas(normal, overlap, weights, strict))
+    return {name: np.concatenate(blocks) for name, blocks in replications.items()}
 
 
 def draw_weights(defective: NDArray[np.bool_], draws: int = DRAWS, seed: int = 0) -> Iterator[NDArray[np.float64]]:
@@ -64,6 +74,11 @@ def draw_weights(defective: NDArray[np.bool_], draws: int = DRAWS, seed: int = 0
         defective: bool array ``[n]``
         draws: number of draws
         seed: seed of the draws
+
+    Example:
+        >>> (weights,) = draw_weights(np.array([True, True, True, False, False]), draws=4)
+        >>> weights.shape, weights[:, :3].sum(axis=1), weights[:, 3:].sum(axis=1)
+        ((4, 5), array([3., 3., 3., 3.]), array([2., 2., 2., 2.]))
     """
     random = np.random.default_rng(seed)
     for start in range(0, draws, _BLOCK):
@@ -76,7 +91,12 @@ def draw_weights(defective: NDArray[np.bool_], draws: int = DRAWS, seed: int = 0
 
 
 def interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float]:
-    """The interval between the percentiles that leave out ``(1 - level) / 2`` of the draws on either side."""
+    """Return the percentiles between which ``level`` of the values lie, as many below as above.
+
+    Example:
+        >>> interval(range(101), level=0.5)
+        (25.0, 75.0)
+    """
     low, high = np.quantile(np.asarray(values, np.float64), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -84,58 +104,70 @@ def interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float]:
 def weighted_auroc(
     scores: NDArray[np.float64], defective: NDArray[np.bool_], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """AUROC of images for each row of weights ``[b, n]``, ties counted half."""
-    normal, positive = _cumulative(scores, defective, weights)
-    return _areas(normal / normal[:, -1:], positive / positive[:, -1:])
+    """Compute the AUROC of images for each row of weights ``[b, n]``, ties counted half: ``[b]``.
+
+    Example:
+        >>> scores, defective = np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True])
+        >>> weighted_auroc(scores, defective, np.array([[1.0, 1.0, 1.0, 1.0], [2.0, 0.0, 1.0, 1.0]]))
+        array([0.75, 1.  ])
+    """
+    normal, positive = _weights_from_the_top(scores, defective, weights)
+    fpr, tpr = normal / normal[:, -1:], positive / positive[:, -1:]  # [b, k]
+    zeros = np.zeros((len(weights), 1))
+    return np.trapezoid(np.hstack([zeros, tpr]), np.hstack([zeros, fpr]), axis=1)
 
 
 def weighted_average_precision(
     scores: NDArray[np.float64], defective: NDArray[np.bool_], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Average precision of images for each row of weights ``[b, n]``."""
-    normal, positive = _cumulative(scores, defective, weights)
-    flagged = normal + positive
+    """Compute the average precision of images for each row of weights ``[b, n]``: ``[b]``."""
+    normal, positive = _weights_from_the_top(scores, defective, weights)
+    flagged = normal + positive  # [b, k]
     precision = np.divide(positive, flagged, out=np.zeros_like(positive), where=flagged > 0)
-    gained = np.diff(positive, axis=1, prepend=0) / positive[:, -1:]
-    return (gained * precision).sum(axis=1)
+    recall_gained = np.diff(positive, axis=1, prepend=0) / positive[:, -1:]
+    return (recall_gained * precision).sum(axis=1)
 
 
 def weighted_partial_areas(
     normal: NDArray[np.floating], defective: NDArray[np.floating], weights: NDArray[np.float64], limit: float
 ) -> NDArray[np.float64]:
-    """Area under the true- over the false-positive rate up to a limit, for each row of weights.
+    """Compute the area under the true- over the false-positive rate up to a limit, for each row of weights.
 
     Args:
-        normal: histograms ``[n, k]`` of the images, lowest score first
+        normal: histograms ``[n, m]`` of the images, lowest score first
         defective: the same of what is defective: pixels, or regions of equal weight
         weights: array ``[b, n]``
         limit: highest false-positive rate, in (0, 1]; the area is divided by it
+
+    Returns:
+        float64 array ``[b]``
+
+    Example:
+        >>> normal, defective = np.array([[3.0, 1.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [2.0, 2.0]])
+        >>> weighted_partial_areas(normal, defective, np.ones((1, 2)), limit=1.0)
+        array([0.625])
     """
     rates = []
-    for counts in (normal, defective):
-        cumulative = np.cumsum((weights.astype(np.float32) @ counts)[:, ::-1], axis=1, dtype=np.float64)
+    for histograms in (normal, defective):
+        drawn = weights.astype(np.float32) @ histograms  # [b, m]
+        cumulative = np.cumsum(drawn[:, ::-1], axis=1, dtype=np.float64)  # from the highest score down
         rates.append(np.hstack([np.zeros((len(weights), 1)), cumulative / cumulative[:, -1:]]))
-    fpr, tpr = rates
-    # Each interval between two rates, cut off at the limit
+    fpr, tpr = rates  # [b, m + 1]
+    # The trapezoid between two neighbouring rates, cut off at the limit: its width there, and its mean height
     left, right = fpr[:, :-1], fpr[:, 1:]
     width = np.clip(np.minimum(right, limit) - left, 0, None)
     slope = np.divide(np.diff(tpr, axis=1), right - left, out=np.zeros_like(left), where=right > left)
     return (width * (tpr[:, :-1] + slope * width / 2)).sum(axis=1) / limit
 
 
-def _cumulative(
+def _weights_from_the_top(
     scores: NDArray[np.float64], defective: NDArray[np.bool_], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weight of the normal and of the defective images at or above each distinct score, highest first."""
+    """Sum the weights of the normal and of the defective images at or above each of k distinct scores: ``[b, k]``."""
     order = np.argsort(-scores, kind="stable")
-    ordered = scores[order]
-    last = np.append(ordered[1:] != ordered[:-1], True)
+    descending = scores[order]
+    last_of_ties = np.append(descending[1:] != descending[:-1], True)  # [n], k of them True
     sorted_weights, truth = weights[:, order], defective[order]
-    normal = np.cumsum(sorted_weights * ~truth, axis=1)[:, last]
-    positive = np.cumsum(sorted_weights * truth, axis=1)[:, last]
+    normal = np.cumsum(sorted_weights * ~truth, axis=1)[:, last_of_ties]
+    positive = np.cumsum(sorted_weights * truth, axis=1)[:, last_of_ties]
     return normal, positive
-
-
-def _areas(fpr: NDArray[np.float64], tpr: NDArray[np.float64]) -> NDArray[np.float64]:
-    zeros = np.zeros((len(fpr), 1))
-    return np.trapezoid(np.hstack([zeros, tpr]), np.hstack([zeros, fpr]), axis=1)

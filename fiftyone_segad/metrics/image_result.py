@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..segments.regions import RegionCounts
-from .curves import Confusion
+from .confusion import Confusion
 
 
 @dataclass

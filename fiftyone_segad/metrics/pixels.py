@@ -1,4 +1,14 @@
-"""Counts of the pixels of many maps in bounded memory: histograms of normal, of defective pixels and of regions."""
+"""Counts of the pixels of many maps in bounded memory: histograms of normal pixels, defective pixels and regions.
+
+The regions are those of AUPRO (Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021). Its symbols:
+``C_ik`` is connected region k of the ground truth of image i, ``P_i`` the pixels of image i that a threshold flags, N
+the number of all regions, and
+
+    PRO = 1 / N * sum over i and k of |P_i and C_ik| / |C_ik|
+
+A pixel of ``C_ik`` therefore counts ``1 / |C_ik|``, and a cumulative histogram of such pixels, divided by N, is PRO at
+every threshold at once.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +34,14 @@ class Bins:
         low: lowest score of the maps that will be counted
         high: highest score
         count: number of bins
+
+    Example:
+        >>> bins = Bins(low=0.0, high=1.0, count=5)
+        >>> bins(np.array([[0.1, 0.3], [0.9, 1.0]]))
+        array([[0, 1],
+               [4, 4]], dtype=int32)
+        >>> bins.scores()
+        array([1.  , 0.75, 0.5 , 0.25, 0.  ])
     """
 
     low: float
@@ -36,7 +54,7 @@ class Bins:
         return (self.high - self.low) / (self.count - 1)
 
     def __call__(self, anomaly: NDArray[np.floating]) -> NDArray[np.int32]:
-        """The bin of each pixel, in the shape of the map."""
+        """Return the bin of each pixel, in the shape of the map."""
         span = self.high - self.low
         scale = np.float32((self.count - 1) / span if span > 0 else 0.0)
         index = anomaly.astype(np.float32) - np.float32(self.low)
@@ -46,21 +64,28 @@ class Bins:
         return index.astype(np.int32)
 
     def scores(self) -> NDArray[np.float64]:
-        """Score of each bin ``[count]``, highest first."""
+        """Return the score of each bin ``[count]``, highest first."""
         return np.linspace(self.low, self.high, self.count)[::-1]
 
 
 class PixelCounts:
-    """How many pixels, and how much of regions, lie in each bin.
+    """Number of pixels, and share of regions, in each bin.
 
     Args:
         bins: the bins
 
     Attributes:
-        normal: normal pixels a bin ``[count]``, lowest score first
+        normal: normal pixels per bin ``[count]``, lowest score first
         defective: defective pixels; None while there is none
-        overlap: the same with every ground-truth region weighing 1, spread over its pixels
+        overlap: the same with every ground-truth region weighing 1, divided among its pixels
         regions: number of regions
+
+    Example:
+        >>> anomaly = np.array([[0.0, 1.0, 1.0, 0.5]])
+        >>> mask = np.array([[False, True, True, True]])
+        >>> counts = PixelCounts.of(Bins(0.0, 1.0, count=3), anomaly, mask)
+        >>> counts.normal, counts.defective, counts.overlap.round(2)
+        (array([1., 0., 0.]), array([0., 1., 2.]), array([0.  , 0.33, 0.67]))
     """
 
     def __init__(self, bins: Bins) -> None:
@@ -89,13 +114,14 @@ class PixelCounts:
         counts.normal = np.bincount(index.ravel(), minlength=bins.count).astype(np.float64, copy=False)
         if mask is None or not mask.any():
             return counts
-        inside = index[mask]
+        inside = index[mask]  # bin of each defective pixel
         counts.defective = np.bincount(inside, minlength=bins.count).astype(np.float64)
         counts.normal -= counts.defective
         labels, counts.regions = label_regions(mask)
-        members = labels[mask]
-        areas = np.bincount(members)
-        counts.overlap = np.bincount(inside, weights=1 / areas[members], minlength=bins.count).astype(np.float64)
+        region_of_pixel = labels[mask]  # k, [defective pixels]
+        areas = np.bincount(region_of_pixel)  # |C_ik|, [1 + regions]
+        weights = 1 / areas[region_of_pixel]  # 1 / |C_ik|, [defective pixels]
+        counts.overlap = np.bincount(inside, weights=weights, minlength=bins.count).astype(np.float64)
         return counts
 
     def add(self, other: PixelCounts) -> None:
@@ -109,19 +135,19 @@ class PixelCounts:
             self.overlap += other.overlap
 
     @classmethod
-    def merge(cls, bins: Bins, parts: Iterable[PixelCounts]) -> PixelCounts:
-        """Add up several."""
-        merged = cls(bins)
-        for part in parts:
-            merged.add(part)
-        return merged
+    def merge(cls, bins: Bins, counts: Iterable[PixelCounts]) -> PixelCounts:
+        """Add up the counts of several groups of images."""
+        total = cls(bins)
+        for group in counts:
+            total.add(group)
+        return total
 
     def pixels(self) -> ScoreCounts:
-        """Count of pixels, for pixel AUROC, AP and F1."""
+        """Return the pixels at each score, for pixel AUROC, AP and F1."""
         return self._counts(self.defective)
 
     def by_region(self) -> ScoreCounts:
-        """Count in which every ground-truth region weighs 1, spread over its pixels, for AUPRO."""
+        """Return the regions at each score, each weighing 1 that is divided among its pixels, for AUPRO."""
         return self._counts(self.overlap)
 
     def _counts(self, defective: NDArray[np.float64] | None) -> ScoreCounts:

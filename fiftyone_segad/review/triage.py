@@ -1,4 +1,4 @@
-"""What the triage panel shows of a run: counts, histogram and choices of images at any threshold, from arrays."""
+"""Triage: which images of a run to look at first, and their counts and rates at any threshold, from arrays."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from ..data.truth import GOOD
 from ..data.truth_sources import NORMAL_NAMES
-from ..metrics import curves
-from ..metrics.curves import Confusion, confusion, count_scores
+from ..metrics.confusion import Confusion, confusion
+from ..metrics.curves import OperatingPoints, count_scores, operating_points
+from ..metrics.summary import image_metrics
 from ..registry.fields import ANOMALOUS, NORMAL
 from ..registry.run import Run, evaluation_field, list_evaluations, load_run
 
@@ -28,7 +29,7 @@ UNKNOWN = "unknown"
 """Truth of images that nothing is known of."""
 
 SHOWN = 60
-"""Images of a choice that has no natural end, such as the highest scores."""
+"""Images at most of a choice that has no natural end, such as the highest scores."""
 
 CHOICES = ("highest", "uncertain", "flagged", "TP", "FP", "FN", "TN")
 
@@ -42,6 +43,14 @@ class ScoreTable:
         scores: float64 array ``[n]``
         truth: ``normal``, ``anomalous`` or ``unknown``, array ``[n]``
         defects: kind of defect or None, ``[n]``
+
+    Example:
+        >>> truth = np.array(["normal", "anomalous", "unknown"])
+        >>> table = ScoreTable(np.array(["a", "b", "c"]), np.array([0.2, 0.9, 0.5]), truth, [None, "dent", None])
+        >>> table.flagged(0.4), table.confusion(0.4)
+        (2, Confusion(tp=1, fp=0, fn=0, tn=1))
+        >>> table.choose("uncertain", 0.4)  # nearest to the threshold first
+        ['c', 'a', 'b']
     """
 
     ids: NDArray[np.str_]
@@ -63,16 +72,16 @@ class ScoreTable:
         return float(self.scores.min()), float(self.scores.max())
 
     def flagged(self, threshold: float) -> int:
-        """Number of images above a threshold."""
+        """Count the images above a threshold."""
         return int((self.scores > threshold).sum())
 
     def confusion(self, threshold: float) -> Confusion:
-        """The images whose truth is known, by outcome at a threshold."""
-        known = self.truth != UNKNOWN
-        return confusion(self.scores[known] > threshold, self.truth[known] == ANOMALOUS)
+        """Count the images whose truth is known, by outcome at a threshold."""
+        labelled = self.truth != UNKNOWN
+        return confusion(self.scores[labelled] > threshold, self.truth[labelled] == ANOMALOUS)
 
     def histogram(self) -> tuple[NDArray[np.float64], dict[str, NDArray[np.int64]]]:
-        """Numbers of images by score and truth.
+        """Count the images by score and truth.
 
         Returns:
             edges ``[BINS + 1]`` and, by truth that occurs, counts ``[BINS]``
@@ -86,11 +95,11 @@ class ScoreTable:
         }
 
     def between(self, low: float, high: float) -> list[str]:
-        """Ids of the images with scores from ``low`` to ``high``, highest first."""
-        return self._ordered((self.scores >= low) & (self.scores <= high))
+        """Return the ids of the images with scores from ``low`` to ``high``, highest first."""
+        return self._highest_first((self.scores >= low) & (self.scores <= high))
 
     def choose(self, choice: str, threshold: float) -> list[str]:
-        """Ids of images, in the order in which one would look at them.
+        """Return ids of images, in the order in which one would look at them.
 
         Args:
             choice: ``highest`` scores; ``uncertain``, those nearest to the threshold; ``flagged``, or those with an
@@ -104,64 +113,58 @@ class ScoreTable:
             raise ValueError(f"There is no choice {choice!r}; use one of {list(CHOICES)}")
         above = self.scores > threshold
         if choice == "highest":
-            return self._ordered(np.ones(len(self), bool))[:SHOWN]
+            return self._highest_first(np.ones(len(self), bool))[:SHOWN]
         if choice == "uncertain":
             order = np.argsort(np.abs(self.scores - threshold), kind="stable")[:SHOWN]
             return [str(id) for id in self.ids[order]]
         if choice == "flagged":
-            return self._ordered(above)
-        wanted = ANOMALOUS if choice in ("TP", "FN") else NORMAL
-        return self._ordered((self.truth == wanted) & (above == (choice[1] == "P")))
+            return self._highest_first(above)
+        truth = ANOMALOUS if choice in ("TP", "FN") else NORMAL
+        return self._highest_first((self.truth == truth) & (above == (choice[1] == "P")))
 
-    def rates(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None:
-        """False-positive rate, recall and precision for each threshold at which one of them changes.
+    def rates(self) -> OperatingPoints | None:
+        """Compute false-positive rate, recall and precision for each threshold at which one of them changes.
 
         Returns:
-            thresholds, descending, and the three rates, ``[k]`` each; at most ``POINTS`` of them. None if the truth
-            of normal or of defective images is unknown
+            at most ``POINTS`` of them; None if the truth of normal or of defective images is unknown
         """
-        known = self.truth != UNKNOWN
-        counts = count_scores(self.scores[known], self.truth[known] == ANOMALOUS)
-        if not counts.both_classes:
-            return None
-        fpr, recall = (rates[1:] for rates in counts.rates())
-        # An image is flagged above a threshold: it lies between two scores
-        below = np.append(counts.scores[1:], counts.scores[-1] - 1e-6)
-        kept = np.unique(np.linspace(0, len(below) - 1, min(POINTS, len(below))).round().astype(int))
-        thresholds = (counts.scores + below) / 2
-        return thresholds[kept], fpr[kept], recall[kept], curves.precision_of(counts)[kept]
+        labelled = self.truth != UNKNOWN
+        return operating_points(count_scores(self.scores[labelled], self.truth[labelled] == ANOMALOUS), POINTS)
 
     def by_defect(self, threshold: float) -> list[dict[str, Any]]:
-        """Rows ``defect``, ``images``, ``flagged``, ``recall`` and ``auroc`` (against all normal images)."""
-        normal = self.scores[self.truth == NORMAL]
+        """Compute rows ``defect``, ``images``, ``flagged``, ``recall`` and ``auroc`` (against all normal images)."""
+        normal = self.truth == NORMAL
         rows = []
         for defect in sorted({name for name in self.defects if name and name.lower() not in NORMAL_NAMES}):
-            own = self.scores[np.array([name == defect for name in self.defects])]
-            flagged = int((own > threshold).sum())
-            counts = count_scores(np.concatenate([normal, own]), np.arange(len(normal) + len(own)) >= len(normal))
+            with_defect = self._has_defect(defect)
+            scores = np.concatenate([self.scores[normal], self.scores[with_defect]])
+            metrics = image_metrics(scores, scores > threshold, np.arange(len(scores)) >= normal.sum())
             rows.append(
                 {
                     "defect": defect,
-                    "images": len(own),
-                    "flagged": flagged,
-                    "recall": flagged / len(own),
-                    "auroc": curves.auroc(counts),
+                    "images": metrics["n_anomalous"],
+                    "flagged": int((self.scores[with_defect] > threshold).sum()),
+                    "recall": metrics["recall"],
+                    "auroc": metrics["image_auroc"],
                 }
             )
         return rows
 
     def of_defect(self, defect: str) -> list[str]:
-        """Ids of the images with a kind of defect, highest score first."""
-        return self._ordered(np.array([name == defect for name in self.defects]))
+        """Return the ids of the images with a kind of defect, highest score first."""
+        return self._highest_first(self._has_defect(defect))
 
-    def _ordered(self, chosen: NDArray[np.bool_]) -> list[str]:
-        places = np.flatnonzero(chosen)
-        return [str(id) for id in self.ids[places[np.argsort(-self.scores[places], kind="stable")]]]
+    def _has_defect(self, defect: str) -> NDArray[np.bool_]:
+        return np.array([name == defect for name in self.defects])
+
+    def _highest_first(self, selected: NDArray[np.bool_]) -> list[str]:
+        index = np.flatnonzero(selected)
+        return [str(id) for id in self.ids[index[np.argsort(-self.scores[index], kind="stable")]]]
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """The curve of the overlap of regions (PRO) that an evaluation kept.
+    """Overlap of regions (PRO) over the false-positive rate of pixels, as an evaluation kept it.
 
     Attributes:
         eval_key: the evaluation's key
@@ -177,7 +180,10 @@ class Overlap:
 
 
 def read_overlap(samples: Samples, run: Run) -> Overlap | None:
-    """The curve of the run's latest evaluation; None without one, or if its images had no defects or nothing else."""
+    """Read the overlap curve of the run's latest evaluation.
+
+    None without an evaluation, or if its images had no defects or nothing else.
+    """
     eval_key = _latest_evaluation(samples, run)
     if eval_key is None:
         return None
@@ -196,21 +202,20 @@ def read_score_table(samples: Samples, run: Run) -> ScoreTable:
         run: the run
     """
     scored = samples.exists(run.field("score"))
-    schema = samples.get_field_schema()
     evaluation = _latest_evaluation(samples, run)
-    has_defects = "defect" in schema and "defect.label" in samples.get_field_schema(flat=True)
+    has_defects = "defect.label" in samples.get_field_schema(flat=True)
     paths = ["id", run.field("score")]
     paths += ["defect.label"] if has_defects else []
     paths += [f"{evaluation_field(evaluation, 'truth')}.label"] if evaluation is not None else []
     ids, scores, *labels = scored.values(paths)
     defects: list[str | None] = labels.pop(0) if has_defects else [None] * len(ids)
-    judged: list[str | None] = labels[0] if labels else [None] * len(ids)
-    truth = [label or _by_defect(defect) for label, defect in zip(judged, defects, strict=True)]
+    evaluated: list[str | None] = labels[0] if labels else [None] * len(ids)
+    truth = [label or _truth_by_defect(defect) for label, defect in zip(evaluated, defects, strict=True)]
     return ScoreTable(np.array(ids, str), np.array(scores, np.float64), np.array(truth, str), defects)
 
 
 def second_opinions(samples: Samples, key: str, other: str | None = None, max_images: int = SHOWN) -> fo.DatasetView:
-    """The samples at which a second person should look first.
+    """Find the samples at which a second person should look first.
 
     Those on which two runs disagree come first, the clearest disagreement leading; then those whose scores are nearest
     to the threshold.
@@ -226,38 +231,42 @@ def second_opinions(samples: Samples, key: str, other: str | None = None, max_im
 
     Raises:
         ValueError: if there is no such run, or ``max_images`` is no number of images
+
+    Example:
+        >>> session.view = segad.second_opinions(dataset, "segad", other="segad_within")  # doctest: +SKIP
     """
     if not isinstance(max_images, int) or max_images < 1:
         raise ValueError(f"max_images must be a whole number from 1 on, got {max_images!r}")
-    ids, above = _margins(samples, key)
-    order = sorted(ids, key=lambda id: abs(above[id]))
-    first = [] if other is None else disagreements(samples, key, other)
-    queue = list(dict.fromkeys([*first, *order]))
+    margins = _margins(samples, key)
+    nearest_first = sorted(margins, key=lambda id: abs(margins[id]))
+    disputed = [] if other is None else disagreements(samples, key, other)
+    queue = list(dict.fromkeys([*disputed, *nearest_first]))
     view: fo.DatasetView = samples.select(queue[:max_images], ordered=True)
     return view
 
 
 def disagreements(samples: Samples, key: str, other: str) -> list[str]:
-    """Ids of the samples that one of two runs calls anomalous and the other normal, the clearest first.
+    """Return the ids of the samples that one of two runs calls anomalous and the other normal, the clearest first.
 
     Raises:
         ValueError: if there is no such run
     """
-    ids, above = _margins(samples, key)
-    _, beside = _margins(samples, other)
-    clear = {id: abs(above[id] - beside[id]) for id in ids if id in beside and above[id] * beside[id] < 0}
-    return sorted(clear, key=lambda id: -clear[id])
+    margins, others = _margins(samples, key), _margins(samples, other)
+    distances = {
+        id: abs(margin - others[id]) for id, margin in margins.items() if id in others and margin * others[id] < 0
+    }
+    return sorted(distances, key=lambda id: -distances[id])
 
 
-def _margins(samples: Samples, key: str) -> tuple[list[str], dict[str, float]]:
-    """Ids of a run's samples, and how far above its threshold they lie, in standard deviations of its scores."""
+def _margins(samples: Samples, key: str) -> dict[str, float]:
+    """Compute how far above a run's threshold its samples lie, in standard deviations of its scores, by id."""
     run = load_run(samples, key)
     ids, scores = samples.exists(run.field("score")).values(["id", run.field("score")])
     values = np.array(scores, np.float64)
     margins = values - run.thresholds.image
-    margins[margins == 0] = -1e-12  # flagged is what lies above the threshold
-    spread = max(float(values.std()), 1e-12) if len(values) else 1.0
-    return ids, dict(zip(ids, (margins / spread).tolist(), strict=True))
+    margins[margins == 0] = -1e-12  # a score that is equal to the threshold is not flagged
+    deviation = max(float(values.std()), 1e-12) if len(values) else 1.0
+    return dict(zip(ids, (margins / deviation).tolist(), strict=True))
 
 
 def _latest_evaluation(samples: Samples, run: Run) -> str | None:
@@ -266,7 +275,7 @@ def _latest_evaluation(samples: Samples, run: Run) -> str | None:
     return max(keys, key=lambda key: root.get_run_info(key).timestamp, default=None)
 
 
-def _by_defect(defect: str | None) -> str:
+def _truth_by_defect(defect: str | None) -> str:
     if defect is None:
         return UNKNOWN
     return NORMAL if defect.lower() in NORMAL_NAMES or defect == GOOD else ANOMALOUS

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from ..metrics.curves import AUPRO_LIMITS, overlap_to_limit, thin
+from ..metrics.curves import AUPRO_LIMITS, overlap_to_limit, subsample_curve
 from ..metrics.names import METRICS
 from ..scoring.thresholds import threshold_text
 from .text import format_metric
@@ -201,7 +201,7 @@ def _line(results: AnomalyResults, name: str, category: str | None, line: dict[s
         # Average precision has no interpolation: a gain in recall counts at the precision that it is reached with
         x, y = np.append(0.0, x), np.append(y[0], y)
         line = {**line, "shape": "vh"}
-    x, y = thin(x, y)
+    x, y = subsample_curve(x, y)
     label = "all" if category is None else html.escape(category, quote=False)
     _, across, up = _TITLES[name]
     return go.Scatter(

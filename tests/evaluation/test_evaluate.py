@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 import fiftyone_segad as segad
 from fiftyone_segad.data.truth import NO_TRUTH
 from fiftyone_segad.engine.calibration import score_bins
-from fiftyone_segad.evaluation.evaluate import _coarse_edges
+from fiftyone_segad.evaluation.evaluator import coarse_edges
 from fiftyone_segad.metrics import bootstrap
 from fiftyone_segad.metrics.bootstrap import INTERVAL_NAMES
 from fiftyone_segad.metrics.names import METRIC_NAMES
@@ -287,7 +287,7 @@ def test_intervals_of_a_run(dataset: fo.Dataset) -> None:
 def test_bins_hold_every_map(dataset: fo.Dataset) -> None:
     store = segad.load_run(dataset, "segad").store
     bins = score_bins(store)
-    edges = _coarse_edges(store, bins)
+    edges = coarse_edges(store, bins)
     maps = maps_of(dataset)
     assert bins.low <= maps.min() and maps.max() <= bins.high
     assert edges[0] == 0 and (np.diff(edges) > 0).all() and edges[-1] < bins.count

@@ -19,10 +19,11 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from fiftyone_segad.evaluation.results import AnomalyResults, resolution_warning
+from fiftyone_segad.evaluation.evaluate import resolution_warning
+from fiftyone_segad.evaluation.results import AnomalyResults
 from fiftyone_segad.metrics import bootstrap
 from fiftyone_segad.metrics.bootstrap import INTERVAL_NAMES
-from fiftyone_segad.metrics.curves import confusion
+from fiftyone_segad.metrics.confusion import confusion
 from fiftyone_segad.metrics.image_result import ImageResult
 from fiftyone_segad.metrics.names import METRIC_NAMES
 from fiftyone_segad.metrics.pixels import Bins, PixelCounts

@@ -1,29 +1,20 @@
-"""Metrics, against scikit-learn and closed forms."""
+"""Curves over all thresholds, against scikit-learn and closed forms."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import (
-    average_precision_score,
-    confusion_matrix,
-    f1_score,
-    jaccard_score,
-    precision_recall_curve,
-    precision_score,
-    recall_score,
-    roc_auc_score,
-)
+from sklearn.metrics import auc, average_precision_score, f1_score, precision_recall_curve, roc_auc_score
 
 from fiftyone_segad.metrics.curves import (
-    Confusion,
+    MAX_POINTS,
     auroc,
     average_precision,
-    confusion,
     count_scores,
     f1_max,
+    operating_points,
     partial_area,
-    precision_of,
+    subsample_curve,
 )
 
 
@@ -38,12 +29,12 @@ def test_image_metrics_equal_scikit_learn(seed: int, decimals: int) -> None:
     assert average_precision(counts) == pytest.approx(average_precision_score(truth, scores), abs=1e-12)
     precision, recall, _ = precision_recall_curve(truth, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    found = f1_max(counts)
-    assert found is not None
-    assert found[0] == pytest.approx(f1.max(), abs=1e-12)
-    assert f1_score(truth, scores >= found[1]) == pytest.approx(found[0], abs=1e-12)
+    best = f1_max(counts)
+    assert best is not None
+    assert best[0] == pytest.approx(f1.max(), abs=1e-12)
+    assert f1_score(truth, scores >= best[1]) == pytest.approx(best[0], abs=1e-12)
     # From the lowest threshold to the highest, and then a point (1, 0) for flagging nothing
-    np.testing.assert_allclose(precision_of(counts)[::-1], precision[:-1], atol=1e-12)
+    np.testing.assert_allclose(counts.precision()[::-1], precision[:-1], atol=1e-12)
 
 
 def test_image_metrics_by_hand() -> None:
@@ -96,49 +87,49 @@ def test_error_of_lengths_that_differ() -> None:
         count_scores([1, 2, 3], [True, False])
 
 
-def test_confusion_equals_scikit_learn() -> None:
-    random = np.random.default_rng(3)
-    truth, flagged = random.random((2, 9, 11)) < 0.4
-    found = confusion(flagged, truth)
-    y, x = truth.ravel(), flagged.ravel()
-    assert [[found.tn, found.fp], [found.fn, found.tp]] == confusion_matrix(y, x).tolist()
-    assert found.precision == pytest.approx(precision_score(y, x))
-    assert found.recall == pytest.approx(recall_score(y, x))
-    assert found.fpr == pytest.approx(1 - recall_score(~y, ~x))
-    assert found.f1 == pytest.approx(f1_score(y, x))
-    assert found.iou == pytest.approx(jaccard_score(y, x))
+def test_operating_points_lie_between_the_scores() -> None:
+    # Descending: defective 4, normal 3, a tie of both at 2, normal 1
+    points = operating_points(count_scores([1, 2, 4, 2, 3], [False, True, True, False, False]), max_points=10)
+    assert points is not None
+    assert points.thresholds == pytest.approx([3.5, 2.5, 1.5, 1], abs=1e-6)
+    assert points.thresholds[-1] < 1, "at the last one all are above it"
+    np.testing.assert_allclose(points.fpr, [0, 1 / 3, 2 / 3, 1])
+    np.testing.assert_allclose(points.recall, [1 / 2, 1 / 2, 1, 1])
+    np.testing.assert_allclose(points.precision, [1, 1 / 2, 2 / 4, 2 / 5])
 
 
-@pytest.mark.parametrize(
-    ("flagged", "defective", "counts", "rates"),
-    [
-        pytest.param([1, 1, 0, 0, 0], [0, 1, 1, 0, 0], (1, 1, 1, 2), (1 / 2, 1 / 2, 1 / 3, 1 / 2, 1 / 3), id="each"),
-        pytest.param([1, 0, 1, 1, 0], [1, 0, 0, 1, 0], (2, 1, 0, 2), (2 / 3, 1, 1 / 3, 4 / 5, 2 / 3), id="no miss"),
-        pytest.param([0, 0, 0, 0, 0], [0, 1, 1, 0, 0], (0, 0, 2, 3), (None, 0, 0, 0, 0), id="nothing flagged"),
-        pytest.param([1, 1, 1, 1, 1], [0, 1, 1, 0, 0], (2, 3, 0, 0), (2 / 5, 1, 1, 4 / 7, 2 / 5), id="all flagged"),
-    ],
-)
-def test_confusion_by_hand(
-    flagged: list[int], defective: list[int], counts: tuple[int, ...], rates: tuple[float | None, ...]
-) -> None:
-    found = confusion(flagged, defective)
-    assert found == Confusion(*counts)
-    assert (found.precision, found.recall, found.fpr, found.f1, found.iou) == rates
+@pytest.mark.parametrize("max_points", [2, 7, 79, 80, 1000])
+def test_operating_points_are_those_of_the_flagged(max_points: int) -> None:
+    random = np.random.default_rng(8)
+    truth = random.random(80) < 0.4
+    scores = random.normal(size=80) + truth
+    points = operating_points(count_scores(scores, truth), max_points)
+    assert points is not None
+    assert len(points.thresholds) == min(max_points, 80)
+    assert (points.recall[-1], points.fpr[-1]) == (1, 1)
+    for threshold, fpr, recall, precision in zip(*points, strict=True):
+        flagged = scores > threshold
+        assert fpr == pytest.approx(flagged[~truth].mean())
+        assert recall == pytest.approx(flagged[truth].mean())
+        assert precision == pytest.approx(truth[flagged].mean())
 
 
-def test_confusion_of_absent_classes() -> None:
-    def rates(flagged: list[bool], defective: list[bool]) -> tuple[float | None, ...]:
-        found = confusion(flagged, defective)
-        return found.precision, found.recall, found.fpr, found.f1, found.iou
-
-    assert rates([True], [False]) == (0, None, 1, 0, 0)
-    assert rates([True], [True]) == (1, 1, None, 1, 1)
-    assert rates([False], [False]) == (None, None, 0, None, None)
-    assert rates([], []) == (None, None, None, None, None)
+def test_operating_points_need_both_classes() -> None:
+    assert operating_points(count_scores([1, 2], [True, True]), 10) is None
+    assert operating_points(count_scores([1, 2], [False, False]), 10) is None
 
 
-def test_confusions_add_up() -> None:
-    random = np.random.default_rng(4)
-    truth, flagged = random.random((2, 40)) < 0.4
-    assert confusion(flagged[:15], truth[:15]) + confusion(flagged[15:], truth[15:]) == confusion(flagged, truth)
-    assert Confusion(1, 2, 3, 4) + Confusion(10, 20, 30, 40) == Confusion(11, 22, 33, 44)
+def test_curves_of_many_points_keep_their_ends_and_their_area() -> None:
+    random = np.random.default_rng(1)
+    count = 20_000
+    x = np.sort(random.random(count)) ** 3
+    y = 1 - (1 - np.linspace(0, 1, count)) ** 20  # steep, then flat
+    few_x, few_y = subsample_curve(x, y)
+    assert len(few_x) <= MAX_POINTS
+    assert (few_x[0], few_y[0], few_x[-1], few_y[-1]) == (x[0], y[0], x[-1], y[-1])
+    assert auc(few_x, few_y) == pytest.approx(auc(x, y), abs=1e-4)
+    assert np.hypot(np.diff(few_x), np.diff(few_y)).max() < 0.01, "no gap, not even where it is steep"
+    three = np.array([0.0, 0.5, 1.0])
+    assert subsample_curve(three, three)[0] is three
+    constant, _ = subsample_curve(np.zeros(5000), np.zeros(5000))
+    assert 1 <= len(constant) <= 2

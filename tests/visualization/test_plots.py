@@ -13,7 +13,7 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 
 from fiftyone_segad.evaluation.results import AnomalyResults
 from fiftyone_segad.metrics import curves
-from fiftyone_segad.metrics.curves import Confusion
+from fiftyone_segad.metrics.confusion import Confusion
 from fiftyone_segad.metrics.image_result import ImageResult
 from fiftyone_segad.metrics.pixels import Bins, PixelCounts
 from fiftyone_segad.visualization import plots
@@ -140,27 +140,11 @@ def test_absent_classes_are_told_in_the_figure(defective: list[bool], said: str,
         assert "No defective images" in texts(bars)
 
 
-def test_curves_of_many_points_keep_their_ends_and_their_area() -> None:
-    random = np.random.default_rng(1)
-    count = 20_000
-    x = np.sort(random.random(count)) ** 3
-    y = 1 - (1 - np.linspace(0, 1, count)) ** 20  # steep, then flat
-    thin_x, thin_y = curves.thin(x, y)
-    assert len(thin_x) <= curves.MOST_POINTS
-    assert (thin_x[0], thin_y[0], thin_x[-1], thin_y[-1]) == (x[0], y[0], x[-1], y[-1])
-    assert auc(thin_x, thin_y) == pytest.approx(auc(x, y), abs=1e-4)
-    assert np.hypot(np.diff(thin_x), np.diff(thin_y)).max() < 0.01, "no gap, not even where it is steep"
-    few = np.array([0.0, 0.5, 1.0])
-    assert curves.thin(few, few)[0] is few
-    constant = curves.thin(np.zeros(5000), np.zeros(5000))[0]
-    assert 1 <= len(constant) <= 2
-
-
 def test_thousands_of_images_make_a_small_figure() -> None:
     random = np.random.default_rng(2)
     scores = random.random(6000) * 10
     figure = plots.curves(results_of(scores, scores + random.normal(0, 3, 6000) > 5))
-    assert all(len(trace.x) <= curves.MOST_POINTS for trace in figure.data)
+    assert all(len(trace.x) <= curves.MAX_POINTS for trace in figure.data)
 
 
 def test_no_bar_of_the_scores_is_on_both_sides_of_the_threshold() -> None:

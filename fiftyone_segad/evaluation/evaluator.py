@@ -1,0 +1,191 @@
+"""Measure each image of a run against its ground truth, from full-precision maps at image size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.truth import GOOD, NO_TRUTH, Truth
+from ..engine.prediction import predicted_mask
+from ..errors import ImageError
+from ..metrics.confusion import Confusion
+from ..metrics.image_result import ImageResult
+from ..metrics.pixels import Bins, PixelCounts
+from ..registry.run import Run
+from ..segments.maps import anomaly_map
+from ..segments.regions import Region, RegionCounts, label_regions, match_regions, regions_of, size_of
+from ..storage.records import ImageScores
+from ..storage.store import RunStore
+from ..utils.threads import prefetch_map
+
+FALSE_ALARM, MISS, HIT = 1, 2, 3
+"""Values of an error map: flagged only, defective only, both."""
+
+_COARSE_QUANTILES = np.concatenate([np.linspace(0, 0.99, 397), 1 - np.geomspace(1e-2, 1e-6, 300)])
+"""Quantiles of the segment scores between which pixels count as equal in the bootstrap."""
+
+
+@dataclass(frozen=True)
+class RegionOutcomes:
+    """The regions of an image by outcome.
+
+    Attributes:
+        predicted: regions of the predicted mask, and whether a defect matches them
+        missed: ground-truth regions that no predicted one matches
+        by_size: numbers of regions by size
+    """
+
+    predicted: list[tuple[Region, bool]]
+    missed: list[Region]
+    by_size: dict[str, RegionCounts]
+
+
+@dataclass(frozen=True)
+class EvaluatedImage:
+    """What an evaluation measured of an image, with what is written of it.
+
+    Attributes:
+        result: the figures
+        counts: its pixels by score
+        regions: its regions by outcome
+        errors: uint8 array ``[height, width]`` of 0, ``FALSE_ALARM``, ``MISS`` and ``HIT``
+    """
+
+    result: ImageResult
+    counts: PixelCounts
+    regions: RegionOutcomes
+    errors: NDArray[np.uint8]
+
+
+class Evaluator:
+    """Goes through the images of a run, first the normal and then the defective ones.
+
+    Args:
+        run: the run
+        truths: ground truth of the samples to evaluate, by id
+        bins: bins of the pixel scores
+
+    Attributes:
+        excluded: ``{"id", "reason"}`` of the samples that could not be evaluated
+    """
+
+    def __init__(self, run: Run, truths: dict[str, Truth], bins: Bins) -> None:
+        self.run = run
+        self.truths = truths
+        self.bins = bins
+        self.excluded: list[dict[str, str]] = []
+        self._coarse_edges = coarse_edges(run.store, bins)
+        self._remaining = set(truths)
+        self._defective: set[str] = set()
+        for id, truth in truths.items():
+            if not truth.known:
+                self._exclude(id, NO_TRUTH)
+
+    def images(self, defective: bool, advance: Callable[[int], None]) -> Iterator[EvaluatedImage]:
+        """Yield the normal or the defective images. To be called for the normal ones first, which finds the others."""
+
+        def evaluate(record: ImageScores) -> EvaluatedImage | ImageError | None:
+            try:
+                mask = self.truths[record.id].read(record.segments.size)
+            except ImageError as error:
+                return error
+            return self._evaluate(record, mask) if (mask is not None) == defective else None
+
+        ids = self._defective if defective else self._remaining
+        records = (record for record in self.run.store.scores if record.id in ids)
+        for record, image in prefetch_map(evaluate, records):
+            if isinstance(image, ImageError):
+                self._exclude(record.id, str(image))
+            elif image is None:
+                self._defective.add(record.id)
+            else:
+                self._remaining.discard(record.id)
+                yield image
+                advance(1)
+
+    def exclude_unscored(self) -> None:
+        """Exclude the samples that the run has no score for."""
+        for id in sorted(self._remaining):
+            self._exclude(id, f"Run '{self.run.key}' has no score for it")
+
+    def _exclude(self, id: str, reason: str) -> None:
+        self._remaining.discard(id)
+        self.excluded.append({"id": id, "reason": reason})
+
+    def _evaluate(self, record: ImageScores, mask: NDArray[np.bool_] | None) -> EvaluatedImage:
+        truth, thresholds = self.truths[record.id], self.run.thresholds
+        anomaly = anomaly_map(record.segments, record.scores)
+        counts = PixelCounts.of(self.bins, anomaly, mask)
+        flags = predicted_mask(record, anomaly, thresholds) != 0
+        errors = flags.view(np.uint8)  # FALSE_ALARM
+        if mask is not None:
+            errors = errors + (mask.view(np.uint8) << 1)  # MISS, or HIT where both are
+        regions = _match(flags, mask, anomaly)
+        defect = GOOD
+        if mask is not None:
+            defect = truth.defect if truth.defect and truth.defect != GOOD else "defect"
+        result = ImageResult(
+            id=record.id,
+            score=record.image_score,
+            defective=mask is not None,
+            defect=defect,
+            category=truth.category or "",
+            flagged=record.image_score > thresholds.image,
+            pixels=_count_errors(errors),
+            regions=regions.by_size,
+            normal=self._coarse(counts.normal),
+            positive=self._coarse(counts.defective) if counts.defective is not None else None,
+            overlap=self._coarse(counts.overlap) if counts.overlap is not None else None,
+        )
+        return EvaluatedImage(result, counts, regions, errors)
+
+    def _coarse(self, counts: NDArray[np.float64]) -> NDArray[np.float32]:
+        return np.add.reduceat(counts, self._coarse_edges).astype(np.float32)
+
+
+def coarse_edges(store: RunStore, bins: Bins) -> NDArray[np.int64]:
+    """Group a run's score bins for the bootstrap: narrow groups where scores are high and decide.
+
+    Returns:
+        int array ``[m]``, the first bin of each group
+    """
+    counts = np.zeros(bins.count, np.int64)
+    for record in store.scores:
+        counts += np.bincount(bins(record.scores), minlength=bins.count)
+    shares = np.cumsum(counts) / counts.sum()  # of the segments, in the first 1, 2, ... bins
+    return np.unique(np.append(0, np.searchsorted(shares, _COARSE_QUANTILES)))
+
+
+def _match(flags: NDArray[np.bool_], mask: NDArray[np.bool_] | None, anomaly: NDArray[np.float32]) -> RegionOutcomes:
+    """Match the regions of a predicted mask with those of the ground truth, None if all of it is normal."""
+    labels, count = label_regions(flags)
+    predicted = regions_of(labels, count, anomaly)
+    truth: list[Region] = []
+    true, found = np.zeros(count, bool), np.zeros(0, bool)
+    if mask is not None:
+        truth_labels, truth_count = label_regions(mask)
+        truth = regions_of(truth_labels, truth_count, anomaly)
+        true, found = match_regions(labels, truth_labels, (count, truth_count))
+    by_size: dict[str, RegionCounts] = {}
+
+    def add(region: Region, counts: RegionCounts) -> None:
+        size = size_of(region.area)
+        by_size[size] = by_size.get(size, RegionCounts()) + counts
+
+    for region, hit in zip(predicted, true, strict=True):
+        add(region, RegionCounts(true=int(hit), false=int(not hit)))
+    for region, hit in zip(truth, found, strict=True):
+        add(region, RegionCounts(found=int(hit), missed=int(not hit)))
+    return RegionOutcomes(
+        predicted=[(region, bool(hit)) for region, hit in zip(predicted, true, strict=True)],
+        missed=[region for region, hit in zip(truth, found, strict=True) if not hit],
+        by_size=by_size,
+    )
+
+
+def _count_errors(errors: NDArray[np.uint8]) -> Confusion:
+    counts = np.bincount(errors.ravel(), minlength=4).tolist()
+    return Confusion(tp=counts[HIT], fp=counts[FALSE_ALARM], fn=counts[MISS], tn=counts[0])
