@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,9 +98,8 @@ def region_rows(images: Iterable[ImageResult]) -> list[dict[str, Any]]:
     ]
 
 
-def mean_metrics(rows: Iterable[Metrics]) -> Metrics:
+def mean_metrics(rows: Sequence[Mapping[str, Any]]) -> Metrics:
     """Average the metrics of categories that have them, as papers do; numbers of images are added up."""
-    rows = list(rows)
     means: Metrics = {}
     for name in METRIC_NAMES:
         values = [value for row in rows if (value := row[name]) is not None]
