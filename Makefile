@@ -1,6 +1,7 @@
 # make demo   installs everything and runs the main job; DATA=path/to/category uses your own images
 # make app    opens the App on the demo's dataset
-# make test   runs the tests
+# make test   runs the tests but for those that take long, in about ten minutes
+# make test-slow  runs those: kills, fuzzing, a run without network, Ray, PyTorch, most of the App; make test-all runs both
 # make test-versions  runs the tests without a browser on each of PYTHONS, with the oldest and the newest FiftyOne
 # make audit  prints licences and known vulnerabilities of all that is installed
 # make bench  prints the figures of benchmarks/README.md; make bench-accuracy those of every method and embedder
@@ -20,7 +21,7 @@ CATEGORY := $(abspath $(if $(DATA),$(DATA),.demo/sample/brick))
 # Two clones, or two folders of one name, must not meet in one dataset
 NAME := segad-demo-$(notdir $(CATEGORY))-$(firstword $(shell printf %s "$(CATEGORY)" | cksum))
 
-.PHONY: demo app test test-versions lint audit bench bench-accuracy install clean
+.PHONY: demo app test test-slow test-all test-versions lint audit bench bench-accuracy install clean
 
 demo: $(VENV)/installed $(if $(DATA),,.demo/sample/brick)
 	@mkdir -p .demo
@@ -33,8 +34,18 @@ app: $(VENV)/installed
 .demo/sample/brick: | $(VENV)/installed
 	$(BIN)/python examples/make_sample_dataset.py .demo/sample
 
+# A worker per core; the tests of a file stay together, since they share what is costly to make
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder --durations 10
+LONG := slow or ray or torch
+
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) -m "not ($(LONG))" $(ARGS)
+
+test-slow: $(VENV)/installed-dev
+	$(PYTEST) -m "$(LONG)" $(ARGS)
+
+test-all: $(VENV)/installed-dev
+	$(PYTEST) $(ARGS)
 
 PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 FIFTYONES ?= 1.22.0 1.22.1
@@ -46,7 +57,7 @@ test-versions:
 		$$venv/bin/pip install --quiet --editable . fiftyone==$$fiftyone hypothesis pytest safetensors scikit-learn; \
 		$$venv/bin/pip install --quiet --no-deps fastdup==2.54 || true; \
 		$$venv/bin/python tools/ensure_mongod.py; \
-		$$venv/bin/python -m pytest --ignore-glob='tests/test_app*' $(ARGS); \
+		$$venv/bin/python -m pytest -m "not browser" $(ARGS); \
 	done; done
 
 lint: $(VENV)/installed-dev

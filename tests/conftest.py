@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT / "examples"))
 
 
 def start_mongod(folder: Path, port: int = 0) -> tuple[subprocess.Popen[bytes], str]:
-    """Starts FiftyOne's own mongod on a port, a free one by default; returns it and its address."""
+    """Start FiftyOne's own mongod on a port, a free one by default; return it and its address."""
     if not port:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -53,24 +53,45 @@ def _mongod() -> Path:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Starts the database before anything imports FiftyOne, which reads its settings once."""
+    """Start the database before anything imports FiftyOne, which reads its settings once.
+
+    With ``-n`` each worker has a database and folders of its own, and the process that hands out the tests has none.
+    """
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        return
     folder = Path(tempfile.mkdtemp(prefix="segad-tests-"))
     os.environ["FIFTYONE_DEFAULT_DATASET_DIR"] = str(folder / "datasets")
     os.environ["FIFTYONE_SEGAD_DIR"] = str(folder / "segad")
     config.stash[_FOLDER] = folder
     config.stash[_MONGOD] = None
-    if _mongod().is_file() and "FIFTYONE_DATABASE_URI" not in os.environ:
+    if "FIFTYONE_DATABASE_URI" in os.environ:
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+        os.environ["FIFTYONE_DATABASE_NAME"] = f"segad-tests-{worker}"
+    elif _mongod().is_file():
         (folder / "db").mkdir()
         config.stash[_MONGOD], os.environ["FIFTYONE_DATABASE_URI"] = start_mongod(folder / "db")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stops the database and removes what the suite wrote."""
+    """Stop the database and remove what the suite wrote."""
     process = config.stash.get(_MONGOD, None)
     if process is not None:
         process.terminate()
         process.wait(30)
-    shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
+    if _FOLDER in config.stash:
+        shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out what tests share: ``--doctest-modules`` would import it, scripts too."""
+    return collection_path.suffix == ".py" and not collection_path.name.startswith("test_") or None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files that take long first, so that no worker is left with one at the end while the others wait."""
+    long = {item.path for item in items if any(map(item.get_closest_marker, ("browser", "ray", "slow")))}
+    items.sort(key=lambda item: item.path not in long)
 
 
 _FOLDER = pytest.StashKey[Path]()

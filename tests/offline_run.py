@@ -1,6 +1,7 @@
-"""A whole run in a process that may reach nothing but itself: `python offline_run.py CATEGORY FOLDER [leak]`.
+"""A whole run in a process that may reach nothing but itself: `python offline_run.py CATEGORY FOLDER`.
 
-Prints what was tried to be reached as JSON. In a network namespace of its own it brings up the loopback.
+Prints what was tried to be reached as JSON: two requests that it makes itself at the end, and nothing else. In a network
+namespace of its own it brings up the loopback.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import socket
 import struct
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +103,8 @@ if __name__ == "__main__":
     finally:
         mongod.terminate()
         mongod.wait(30)
-    if "leak" in sys.argv:
-        from contextlib import suppress
-
-        with suppress(OSError), socket.socket() as any_socket:
-            any_socket.connect(("192.0.2.1", 80))  # for documentation only: nobody's address
-        with suppress(OSError):
-            socket.getaddrinfo("telemetry.example", 443)
+    with suppress(OSError), socket.socket() as any_socket:  # what follows shows that a leak would be seen
+        any_socket.connect(("192.0.2.1", 80))  # for documentation only: nobody's address
+    with suppress(OSError):
+        socket.getaddrinfo("telemetry.example", 443)
     print(json.dumps(sorted(set(REACHED))))

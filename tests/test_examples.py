@@ -47,6 +47,7 @@ def test_original_method(sample_category: Path, tmp_path: Path) -> None:
     assert ((pixels[..., 0] == 255) & (pixels[..., 1] == 0)).any(), "red boxes are drawn"
 
 
+@pytest.mark.slow
 @needs_fastdup
 def test_mvtec_category(sample_category: Path, tmp_path: Path) -> None:
     printed = run("mvtec_category.py", sample_category, "--sheet", "sheet.png", cwd=tmp_path)
@@ -57,6 +58,7 @@ def test_mvtec_category(sample_category: Path, tmp_path: Path) -> None:
     assert float(total.split()[4]) > 0.9, "image AUROC: the defects of the sample are found"
 
 
+@pytest.mark.slow
 @needs_fastdup
 def test_plugin_operators(sample_category: Path, tmp_path: Path) -> None:
     printed = run("plugin_operators.py", sample_category, cwd=tmp_path)

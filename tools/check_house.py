@@ -15,6 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("fiftyone_segad", "tests", "benchmarks", "examples", "tools")
 
+ROOT_FILES = {"__init__.py", "__init__.pyi", "_version.py", "errors.py", "py.typed"}
+"""All that lies in the package's root besides its rooms."""
+
 MAX_FILE_LINES = 350
 MAX_BODY_LINES = 60
 """Lines of a function without its docstring."""
@@ -60,6 +63,10 @@ def main() -> None:
         [ROOT / name for name in FOLDERS] if len(sys.argv) < 2 else [Path(name).resolve() for name in sys.argv[1:]]
     )
     count = 0
+    for path in sorted((ROOT / "fiftyone_segad").iterdir()):
+        if path.is_file() and path.name not in ROOT_FILES:
+            print(f"{path.relative_to(ROOT)}: it belongs in a room, not in the package's root")
+            count += 1
     for folder in folders:
         for file in sorted(folder.rglob("*.py")):
             for line, what in offences(file):

@@ -23,6 +23,8 @@ from fiftyone_segad.segments.boxes import Segments, from_boxes
 
 torch = pytest.importorskip("torch")
 
+pytestmark = pytest.mark.torch
+
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 HUBCONF = '''

@@ -25,6 +25,8 @@ from fiftyone_segad.utils.timing import StageTimer
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[data]'")
 
+pytestmark = pytest.mark.ray
+
 NORMALS, IMAGES = 24, 40
 BROKEN = 3
 CORES = min(usable_cores(), 4)

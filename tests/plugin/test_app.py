@@ -18,7 +18,7 @@ import fiftyone_segad as segad
 from app_page import MINUTE, app_page, close, execute, first_box, needs_chromium, open_form
 from conftest import needs_fastdup
 
-pytestmark = [needs_fastdup, needs_chromium]
+pytestmark = [pytest.mark.browser, needs_fastdup, needs_chromium]
 
 NAME = "segad-app-test"
 

@@ -17,7 +17,7 @@ from PIL import Image
 import fiftyone_segad as segad
 from app_page import app_page, button, close, execute, needs_chromium, open_form, select_first
 
-pytestmark = needs_chromium
+pytestmark = [pytest.mark.browser, pytest.mark.slow, needs_chromium]
 
 NAME = "segad-review-test"
 LEAK, DARK = "train/good/leak.png", "train/good/dark.png"

@@ -21,7 +21,7 @@ from app_page import MINUTE, app_page, button, close, execute, needs_chromium, o
 from conftest import needs_fastdup
 from fiftyone_segad.plugin.trial import DATASET
 
-pytestmark = [needs_fastdup, needs_chromium]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, needs_fastdup, needs_chromium]
 
 NAME = "segad-runs-test"
 FLAGGED = {"coarse": 3, "fine": 1}

@@ -27,7 +27,6 @@ from fiftyone_segad.registry.run import FIELD_NAMES, field_name
 pytestmark = pytest.mark.usefixtures("colour_embedder")
 
 SCRIPT = ROOT / "tests" / "interrupted_run.py"
-KILLS = 20
 
 
 @pytest.fixture
@@ -94,8 +93,9 @@ def leftovers(dataset: fo.Dataset) -> list[str]:
     return [str(file) for file in files if current not in file.parents or file.suffix == ".partial"]
 
 
-def test_killed_at_any_moment(made: Callable[[], fo.Dataset]) -> None:
-    """kill -9 at random moments: before it is resumed the old run is whole, or the new one; after it the new one."""
+@pytest.mark.parametrize("part", [slice(4), pytest.param(slice(4, 20), marks=pytest.mark.slow)], ids=["few", "many"])
+def test_killed_at_any_moment(made: Callable[[], fo.Dataset], part: slice) -> None:
+    """kill -9 at random moments: before it is resumed the old run is complete, or the new one; after it the new one."""
     dataset = made()
     new_run(dataset)
     new = seen(dataset)
@@ -108,7 +108,7 @@ def test_killed_at_any_moment(made: Callable[[], fo.Dataset]) -> None:
     assert seen(dataset) == new, "the process computes the same run"
     # Half of the moments in the last quarter, where the new run takes the place of the old one
     chosen = random.Random(8)
-    moments = [chosen.randrange(total) if i % 2 else chosen.randrange(3 * total // 4, total) for i in range(KILLS)]
+    moments = [chosen.randrange(total) if i % 2 else chosen.randrange(3 * total // 4, total) for i in range(20)][part]
 
     def kill(moments: list[int]) -> list[str]:
         """Kills a run at each of some moments; returns which run was whole then."""
@@ -264,6 +264,7 @@ def test_a_full_disk(made: Callable[[], fo.Dataset], tmp_path: Path, monkeypatch
         subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.8], ids=["scoring", "writing", "putting in force"])
 def test_a_database_that_is_restarted(pictures: list[Path], tmp_path: Path, share: float) -> None:
     """What the process wants of it meanwhile is asked again."""

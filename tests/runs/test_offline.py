@@ -16,39 +16,27 @@ from conftest import ROOT
 SCRIPT = ROOT / "tests" / "offline_run.py"
 UNSHARE = ["unshare", "--net", "--map-root-user"]
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the loopback is raised with Linux's calls")
-
-
-def run(category: Path, folder: Path, *arguments: str, before: tuple[str, ...] = ()) -> list[str]:
-    """What a whole run tried to reach; it has a database of its own."""
-    variables = {name: value for name, value in os.environ.items() if name != "FIFTYONE_DATABASE_URI"}
-    variables |= {"FIFTYONE_SEGAD_DIR": str(folder / "segad"), "FIFTYONE_DEFAULT_DATASET_DIR": str(folder / "datasets")}
-    variables |= {"FIFTYONE_DATABASE_NAME": "offline", "FIFTYONE_DO_NOT_TRACK": "true"}
-    command = [*before, sys.executable, "-W", "ignore", str(SCRIPT), str(category), str(folder), *arguments]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=variables,
-        cwd=folder,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    reached: list[str] = json.loads(done.stdout.splitlines()[-1])
-    return reached
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="the loopback is raised with Linux's calls"),
+]
 
 
 def test_a_whole_run_reaches_nothing_and_a_leak_is_seen(sample_category: Path, tmp_path: Path) -> None:
-    """The two requests that the script adds at its end are all that there is."""
-    reached = run(sample_category, tmp_path, "leak")
-    assert reached == ["socket.connect 192.0.2.1", "socket.getaddrinfo telemetry.example"]
+    """The two requests that the script adds at its end are all that there is.
 
-
-def test_it_needs_no_network(sample_category: Path, tmp_path: Path) -> None:
-    """In a network namespace with nothing but a loopback, where neither C code nor a subprocess finds a way out."""
-    works = shutil.which("unshare") and subprocess.run([*UNSHARE, "true"], capture_output=True).returncode == 0
-    if not works:
+    It runs in a network namespace with nothing but a loopback, where neither C code nor a subprocess finds a way out,
+    and with a database of its own.
+    """
+    if not shutil.which("unshare") or subprocess.run([*UNSHARE, "true"], capture_output=True).returncode:
         pytest.skip("no network namespace can be made here: " + " ".join(UNSHARE))
-    assert run(sample_category, tmp_path, before=tuple(UNSHARE)) == []
+    variables = {name: value for name, value in os.environ.items() if name != "FIFTYONE_DATABASE_URI"}
+    variables |= {"FIFTYONE_SEGAD_DIR": str(tmp_path / "segad"), "FIFTYONE_DATABASE_NAME": "offline"}
+    variables |= {"FIFTYONE_DEFAULT_DATASET_DIR": str(tmp_path / "datasets")}
+    command = [*UNSHARE, sys.executable, "-W", "ignore", str(SCRIPT), str(sample_category), str(tmp_path)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=600, env=variables, cwd=tmp_path, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    reached = json.loads(done.stdout.splitlines()[-1])
+    assert reached == ["socket.connect 192.0.2.1", "socket.getaddrinfo telemetry.example"]

@@ -89,6 +89,7 @@ def mutated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_each_is_read_or_told(mutated: Path) -> None:
     told = read_all(mutated)
     # What was made by hand but is a picture all the same
@@ -124,6 +125,7 @@ def test_memory_a_pixel(tmp_path: Path, kind: str, mode: str, options: dict[str,
     assert read_all(tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_a_run_reports_each(
     mutated: Path, dataset_of: Callable[..., fo.Dataset], colour_embedder: object, pictures: list[Path]
 ) -> None:

@@ -297,6 +297,7 @@ def test_a_report_is_whole_or_the_old_one(tmp_path: Path, monkeypatch: pytest.Mo
     assert file.read_text(encoding="utf-8") != before
 
 
+@pytest.mark.browser
 @needs_chromium
 def test_a_browser_shows_it_without_errors_or_connections(dataset: fo.Dataset, tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright
