@@ -84,7 +84,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leave out what tests share: ``--doctest-modules`` would import it, scripts too."""
-    return collection_path.suffix == ".py" and not collection_path.name.startswith("test_") or None
+    return (collection_path.suffix == ".py" and not collection_path.name.startswith("test_")) or None
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,6 +1,6 @@
 """A whole run in a process that may reach nothing but itself: `python offline_run.py CATEGORY FOLDER`.
 
-Prints what was tried to be reached as JSON: two requests that it makes itself at the end, and nothing else. In a network
+Prints what was tried to be reached as JSON: two requests that it makes itself at the end, and no more. In a network
 namespace of its own it brings up the loopback.
 """
 
