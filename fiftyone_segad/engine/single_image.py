@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from ..embedders.factory import get_embedder
 from ..scoring.fastdup_rule import Outliers, find_outliers, nearest_segments, segment_scores
 from ..segments.boxes import Segments, get_proposer
+from ..utils.drawing import outline_boxes
 from ..utils.images import read_image
 
-_RED = (255, 0, 0)
+_RED = "#ff0000"
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,9 @@ class ImageOutliers:
 
     def draw(self) -> Image.Image:
         """Return the picture with the outlier segments in red boxes."""
-        picture = Image.fromarray(self.image)
-        pen = ImageDraw.Draw(picture)
-        width = max(2, min(self.segments.size) // 150)
-        for x0, y0, x1, y1 in self.segments.boxes[self.outliers.indices].tolist():
-            pen.rectangle((x0, y0, x1 - 1, y1 - 1), outline=_RED, width=width)
-        return picture
+        boxes = self.segments.boxes[self.outliers.indices].tolist()
+        line_width = max(2, min(self.segments.size) // 150)
+        return outline_boxes(Image.fromarray(self.image), boxes, _RED, line_width)
 
 
 def find_outlier_segments(image: str | Path, segments: str = "grid:7", embedder: str = "auto") -> ImageOutliers:

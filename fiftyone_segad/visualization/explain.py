@@ -18,8 +18,8 @@ from ..segments.boxes import PixelBox, Segments
 from ..storage.records import ImageFeatures, ImageScores
 from ..utils.images import read_image
 
-_APART = 0.08
-"""Distance of the centres of two segments that are shown, at least, as a share of the shorter side."""
+_LEAST_DISTANCE = 0.08
+"""Distance of the centres of two explained segments at least, as a share of the image's shorter side."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ExplainedSegment:
         score: its anomaly score
         level: name of the level of features at which it is most anomalous, and at which the others were sought
         neighbours: the most similar segments of other images (of its own for ``within_image``), nearest first, one
-            an image
+            per image
     """
 
     box: PixelBox
@@ -58,7 +58,7 @@ class ExplainedSegment:
 def explain_sample(
     samples: Samples, key: str, sample_id: str, max_segments: int = 3, max_neighbours: int = 3
 ) -> list[ExplainedSegment]:
-    """Show what makes a sample anomalous: its highest segments, and what they were found to differ from.
+    """Explain what makes a sample anomalous: its highest segments, and the most similar ones that they differ from.
 
     The image goes through the embedder once more; the bank is searched exhaustively.
 
@@ -74,6 +74,10 @@ def explain_sample(
         RunError: if the embedder is not the run's any more
         ImageError: if the image cannot be read
         MissingDependencyError: if the embedder is not installed
+
+    Examples:
+        >>> for segment in segad.explain_sample(dataset, "segad", sample.id):  # doctest: +SKIP
+        ...     print(segment.box, segment.score, [normal.filepath for normal in segment.neighbours])
     """
     run = load_run(samples, key)
     record = next((record for record in run.store.scores if record.id == sample_id), None)
@@ -82,75 +86,94 @@ def explain_sample(
     filepath = samples._root_dataset[sample_id].filepath
     pixels = read_image(filepath)
     with RunFeatures(run) as features:
-        levels, patches = features.levels, features.patches(record, pixels)
-    rows = levels.transform(patches)
-    chosen = _spread(record, max_segments)
-    queries = [nearest_segments(patches, record.segments, index) for index in chosen]
+        scorer, patches = features.levels, features.patches(record, pixels)
+    rows = scorer.transform(patches)
+    indices = _highest_apart(record, max_segments)
+    places = [nearest_segments(patches, record.segments, index) for index in indices]
     if run.method == "within_image":
-        found = [[_within(filepath, patches[0].segments, rows[0], index, max_neighbours)] for (index,) in queries]
+        neighbours = [[_nearest_within(filepath, patches[0].segments, rows[0], i, max_neighbours)] for (i,) in places]
     else:
-        found = _across(chain(run.store.bank, run.store.marked), filepath, rows, queries, max_neighbours)
+        bank = (image for image in chain(run.store.bank, run.store.marked) if image.path != filepath)
+        neighbours = _nearest_in_bank(bank, rows, places, max_neighbours)
     explained = []
-    for index, places, near in zip(chosen, queries, found, strict=True):
-        level = _decisive(levels, patches, places, near)
-        box = _box(patches[level].segments, places[level])
-        explained.append(ExplainedSegment(box, float(record.scores[index]), levels.levels[level].name, near[level]))
+    for index, segment_places, segment_neighbours in zip(indices, places, neighbours, strict=True):
+        level = _decisive_level(scorer, patches, segment_places, segment_neighbours)
+        explained.append(
+            ExplainedSegment(
+                box=_box(patches[level].segments, segment_places[level]),
+                score=float(record.scores[index]),
+                level=scorer.levels[level].name,
+                neighbours=segment_neighbours[level],
+            )
+        )
     return explained
 
 
-def _spread(record: ImageScores, count: int) -> list[int]:
-    """Return indices of the highest segments that are not close to each other."""
+def _highest_apart(record: ImageScores, count: int) -> list[int]:
+    """Return indices of the segments with the highest scores, leaving out those close to a higher one."""
     boxes = record.segments.boxes
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    apart = _APART * min(record.segments.size)
-    chosen: list[int] = []
+    least_distance = _LEAST_DISTANCE * min(record.segments.size)
+    indices: list[int] = []
     for index in np.argsort(-record.scores, kind="stable").tolist():
-        if len(chosen) == count:
+        if len(indices) == count:
             break
-        if all(np.abs(centres[index] - centres[other]).max() >= apart for other in chosen):
-            chosen.append(index)
-    return chosen
+        if all(np.abs(centres[index] - centres[higher]).max() >= least_distance for higher in indices):
+            indices.append(index)
+    return indices
 
 
-def _within(filepath: str, segments: Segments, rows: NDArray[np.float32], index: int, count: int) -> list[Neighbour]:
+def _nearest_within(
+    filepath: str, segments: Segments, rows: NDArray[np.float32], index: int, count: int
+) -> list[Neighbour]:
+    """Return the nearest other segments of the same image, by their features ``[n, d]``."""
     distances = np.linalg.norm(rows - rows[index], axis=1)
     distances[index] = np.inf
     nearest = np.argsort(distances, kind="stable")[: min(count, len(rows) - 1)]
     return [Neighbour(filepath, _box(segments, int(i)), float(distances[i])) for i in nearest]
 
 
-def _across(
-    bank: Iterable[ImageFeatures], filepath: str, rows: LevelFeatures, queries: list[list[int]], count: int
+def _nearest_in_bank(
+    bank: Iterable[ImageFeatures], rows: LevelFeatures, places: list[list[int]], count: int
 ) -> list[list[list[Neighbour]]]:
-    """The nearest segments of other images: for each segment and each level a list."""
-    found: list[list[list[Neighbour]]] = [[[] for _ in places] for places in queries]
+    """Return the nearest segments of the bank, at most one per image: a list for each segment and each level.
+
+    Args:
+        bank: features of normal images
+        rows: features of the explained image, ``[n, d]`` per level
+        places: for each explained segment its row, per level
+        count: neighbours at most
+    """
+    neighbours: list[list[list[Neighbour]]] = [[[] for _ in segment_places] for segment_places in places]
     for image in bank:
-        if image.path == filepath:
-            continue
-        for near, places in zip(found, queries, strict=True):
-            for level, place in enumerate(places):
-                near[level].append(_nearest(image, level, rows[level][place]))
-    return [[sorted(several, key=lambda each: each.distance)[:count] for several in near] for near in found]
+        for by_level, segment_places in zip(neighbours, places, strict=True):
+            for level, place in enumerate(segment_places):
+                by_level[level].append(_nearest_of_image(image, level, rows[level][place]))
+    return [[sorted(near, key=lambda one: one.distance)[:count] for near in by_level] for by_level in neighbours]
 
 
-def _nearest(image: ImageFeatures, level: int, query: NDArray[np.float32]) -> Neighbour:
+def _nearest_of_image(image: ImageFeatures, level: int, query: NDArray[np.float32]) -> Neighbour:
     rows = np.asarray(image.rows[level], np.float32)
     squares = ((rows - query) ** 2).sum(axis=1)
     place = int(squares.argmin())
-    # Rows after those of the segments are of turned copies; of an image that is not whole the places are not known
-    known = image.whole and place < len(image.segments[level])
-    return Neighbour(image.path, _box(image.segments[level], place) if known else None, float(np.sqrt(squares[place])))
+    # Rows after those of the segments are of turned copies; where only some rows were kept, their places are unknown
+    has_box = image.whole and place < len(image.segments[level])
+    return Neighbour(
+        image.path, _box(image.segments[level], place) if has_box else None, float(np.sqrt(squares[place]))
+    )
 
 
-def _decisive(levels: LevelScorer, patches: Sequence[Patches], places: list[int], near: list[list[Neighbour]]) -> int:
-    """The level that adds most to the score of a segment."""
-    if not levels.has_common_scale:
+def _decisive_level(
+    scorer: LevelScorer, patches: Sequence[Patches], places: list[int], neighbours: list[list[Neighbour]]
+) -> int:
+    """Return the level that adds most to the score of a segment."""
+    if not scorer.has_common_scale:
         return 0
     shares = []
-    for level, (each, place) in enumerate(zip(patches, places, strict=True)):
-        segment = Segments(each.segments.size, each.segments.boxes[[place]])
-        distance = np.array([np.mean([neighbour.distance for neighbour in near[level]])], np.float32)
-        shares.append(levels.levels[level].weight * float(levels.to_common_scale(level, (segment, distance))[0]))
+    for level, (level_patches, place) in enumerate(zip(patches, places, strict=True)):
+        segment = Segments(level_patches.segments.size, level_patches.segments.boxes[[place]])
+        distance = np.array([np.mean([neighbour.distance for neighbour in neighbours[level]])], np.float32)
+        shares.append(scorer.levels[level].weight * float(scorer.to_common_scale(level, (segment, distance))[0]))
     return int(np.argmax(shares))
 
 

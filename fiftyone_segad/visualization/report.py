@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-import base64
 import re
-from collections.abc import Iterable, Sequence
+import secrets
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jinja2
+from plotly.offline import get_plotlyjs
+
 from .._version import __version__
 from ..metrics.names import METRICS
 from ..scoring.thresholds import threshold_text
+from ..utils.drawing import jpeg_url
+from ..utils.text import pluralize
 from ..utils.whole_files import atomic_write
-from . import plots
+from . import palette, plots
+from .mistakes import (
+    JPEG_QUALITY,
+    TITLES,
+    Mistake,
+    draw_mistakes,
+    false_alarms,
+    misses,
+    root_dataset,
+    sample_names,
+)
 from .pictures import short_name
-from .report_page import escape, page, paragraph, plot, section, table
 from .text import format_metric, why_missing
-from .thumbnails import SHOWN, Thumbnails, draw_thumbnails, facts_of, false_alarms, misses, names_of, root_dataset
 
 if TYPE_CHECKING:
     from ..evaluation.results import AnomalyResults
 
 _COLUMNS = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro_30", "aupro_05", "aupimo", "recall", "fpr")
+
+_SIZES = {"small": "up to 32 x 32 px", "medium": "up to 96 x 96 px", "large": "larger", "all": "all"}
 
 _MOST_EXCLUDED = 100
 
@@ -34,9 +49,11 @@ _PATHS = (
     re.compile(rf"(?<![\w.'/\\]){_START}[^\s'\",;:()]+"),
 )
 
+Intervals = Mapping[str, tuple[float, float]]
+
 
 def save_report(results: AnomalyResults, path: str | Path, max_images: int = 12) -> Path:
-    """See ``save_report``."""
+    """See ``AnomalyResults.save_report``."""
     file = Path(path).expanduser()
     if isinstance(max_images, bool) or not isinstance(max_images, int) or max_images < 0:
         raise ValueError(f"max_images={max_images!r} must be a whole number, 0 or more")
@@ -44,62 +61,67 @@ def save_report(results: AnomalyResults, path: str | Path, max_images: int = 12)
         raise ValueError(f"path='{file}' is a folder; name a file in it, e.g. '{file / 'report.html'}'")
     if not file.parent.is_dir():
         raise FileNotFoundError(f"The folder '{file.parent}' of path='{file}' does not exist; make it first")
-    text = html_report(results, max_images)
+    text = _template().render(report_context(results, max_images))
     with atomic_write(file) as partial:
         partial.write_text(text, encoding="utf-8")
     return file
 
 
-def html_report(results: AnomalyResults, max_images: int = 12) -> str:
-    """The page that ``save_report`` saves."""
+def report_context(results: AnomalyResults, max_images: int) -> dict[str, Any]:
+    """Gather what ``templates/report.html.j2`` shows, as texts that it escapes."""
     rows = results.rows()
     total = rows[-1]
     dataset = root_dataset(results)
-    title = f"Anomaly report: {results.key if dataset is None else dataset.name}"
-    bounds = results.intervals()
-    parts = [
-        f"<h1>{escape(title)}</h1>",
-        _facts(results, total),
-        _lead(results, total),
-        _tiles(results, total, bounds),
-        _warnings(results),
-        _plots(results),
-        _figures(results, total, bounds),
-        _defects(results, rows),
-        _regions(results),
-        _grid(
-            results,
-            "Worst false alarms",
-            "Normal images above the threshold, highest score first. Look at them: some may hold a defect that nobody "
-            "marked.",
-            "No false alarms at this threshold.",
-            false_alarms(results),
-            max_images,
-        ),
-        _grid(
-            results,
-            "Worst misses",
-            "Defective images that are not above the threshold, largest defect first.",
-            "No misses at this threshold." if total["n_anomalous"] else "There are no defective images.",
-            misses(results),
-            max_images,
-        ),
-        _excluded(results),
-        f"<footer>Made by fiftyone_segad {escape(__version__)} on {_now()}. This file holds everything it shows and "
-        "opens no connection. Metrics follow MVTec: pixels of all images at image size, good ones included, "
-        "8-connected regions.</footer>",
-    ]
-    return page(title, "\n".join(part for part in parts if part))
+    intervals = results.intervals()
+    date = f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
+    return {
+        "title": f"Anomaly report: {results.key if dataset is None else dataset.name}",
+        "facts": _facts(results, date),
+        "threshold": f"{results.threshold:.4g}",
+        "hits": len(results.ids("TP")),
+        "alarms": len(results.ids("FP")),
+        "n_defective": total["n_anomalous"],
+        "n_normal": total["n_normal"],
+        "better_f1": _better_f1(total),
+        "tiles": _tiles(results, total, intervals),
+        "warnings": _readable(results, [*results.warnings, *(results.run.warnings if results.run is not None else [])]),
+        "scores": plots.scores(results),
+        "curves": {name: plots.curves(results, [name]) for name in plots.CURVES},
+        "metrics": _metrics(total, intervals),
+        "missing": why_missing(total),
+        "defects": _defects(results, rows),
+        "regions": _regions(results),
+        "mistakes": _mistakes(results, max_images),
+        "excluded": _excluded(results),
+        "version": __version__,
+        "date": date,
+        "nonce": secrets.token_urlsafe(16),
+        "palette": palette,
+        "plotly_js": get_plotlyjs(),
+    }
 
 
 def hide_paths(text: str) -> str:
-    """Text in which each absolute path is only a file with its folder: a report goes to other people."""
+    """Cut each absolute path in a text to a file with its folder: a report goes to other people.
+
+    >>> hide_paths("No such image file: '/home/me/data/good/1.png'")
+    "No such image file: 'good/1.png'"
+    """
     for pattern in _PATHS:
-        text = pattern.sub(lambda found: short_name(found.group()), text)
+        text = pattern.sub(lambda match: short_name(match.group()), text)
     return text
 
 
-def _facts(results: AnomalyResults, total: dict[str, Any]) -> str:
+def _template() -> jinja2.Template:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["pluralize"] = pluralize
+    return environment.get_template("report.html.j2")
+
+
+def _facts(results: AnomalyResults, date: str) -> list[tuple[str, str]]:
     run = results.run
     facts = {
         "run": results.key,
@@ -108,195 +130,124 @@ def _facts(results: AnomalyResults, total: dict[str, Any]) -> str:
         "normal images used": str(run.normals) if run is not None and run.normals else "",
         "threshold": threshold_text(results.threshold, results.threshold_rule),
         "ground truth": results.gt_field,
-        "date": _now(),
+        "date": date,
         "fiftyone_segad": __version__,
     }
-    shown = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items() if v)
-    return f'<dl class="facts">{shown}</dl>'
+    return [(name, value) for name, value in facts.items() if value]
 
 
-def _lead(results: AnomalyResults, total: dict[str, Any]) -> str:
-    found, alarms = len(results.ids("TP")), len(results.ids("FP"))
-    text = (
-        f"At the run's threshold of {results.threshold:.4g}, "
-        f"{found} of {_count(total['n_anomalous'], 'defective image')} and "
-        f"{alarms} of {_count(total['n_normal'], 'normal image')} are flagged."
-    )
-    best, own = total["image_f1max"], total["image_f1"]
-    if best is not None and own is not None and best - own >= 0.1:
-        text += (
-            f" Scores would allow more: the best threshold, which has seen the truth, has an F1 of {best:.3f} instead "
-            f"of {own:.3f}."
-        )
-    return paragraph(text, "lead")
+def _better_f1(total: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return F1 at the best threshold and at the run's own, if the first is clearly better."""
+    best, actual = total["image_f1max"], total["image_f1"]
+    if best is None or actual is None or best - actual < 0.1:
+        return None
+    return f"{best:.3f}", f"{actual:.3f}"
 
 
-def _tiles(results: AnomalyResults, total: dict[str, Any], bounds: dict[str, tuple[float, float]]) -> str:
-    def interval(name: str) -> str:
-        return f"95 %: {_interval(bounds, name)}" if name in bounds else ""
+def _tiles(results: AnomalyResults, total: Mapping[str, Any], intervals: Intervals) -> list[tuple[str, str, str]]:
+    def area(title: str, name: str) -> tuple[str, str, str]:
+        interval = f"95 %: {_interval(intervals, name)}" if name in intervals else ""
+        return title, format_metric(total[name]), interval
 
-    n_normal, n_defective = total["n_normal"], total["n_anomalous"]
-    tiles = [
-        ("Image AUROC", format_metric(total["image_auroc"]), interval("image_auroc")),
-        ("AUPRO up to 0.3", format_metric(total["aupro_30"]), interval("aupro_30")),
-        ("Defective images found", f"{len(results.ids('TP'))} of {n_defective}", _percent(total["recall"])),
-        ("False alarms", f"{len(results.ids('FP'))} of {n_normal}", _percent(total["fpr"])),
-    ]
-    shown = "".join(
-        f'<div class="tile"><span>{escape(name)}</span><b>{escape(value)}</b><span>{escape(more)}</span></div>'
-        for name, value, more in tiles
-    )
-    return f'<div class="tiles">{shown}</div>'
-
-
-def _warnings(results: AnomalyResults) -> str:
-    texts = [*results.warnings, *(results.run.warnings if results.run is not None else [])]
-    if not texts:
-        return ""
-    items = "".join(f"<li>{escape(text)}</li>" for text in _readable(results, texts))
-    return section("What to know first", f"<ul>{items}</ul>", kind="warn")
-
-
-def _plots(results: AnomalyResults) -> str:
-    curves = "".join(plot(plots.curves(results, [name]), f"curve-{name}") for name in plots.CURVES)
-    return section("Scores and curves", plot(plots.scores(results), "scores"), f'<div class="plots">{curves}</div>')
-
-
-def _figures(results: AnomalyResults, total: dict[str, Any], bounds: dict[str, tuple[float, float]]) -> str:
-    rows = [
-        (title, format_metric(total[key]), _interval(bounds, key), why)
-        for key, (title, why) in METRICS.items()
-        if not key.startswith("n_")
-    ]
-    missing = why_missing(total)
-    return section(
-        "All figures",
-        paragraph(
-            "Intervals hold 95 % of what other images of the same kind would give (bootstrap over the images); what "
-            "other light or another batch would change, they do not tell."
-            + (f" A dash is a figure that does not exist here: {missing}." if missing else "")
+    return [
+        area("Image AUROC", "image_auroc"),
+        area("AUPRO up to 0.3", "aupro_30"),
+        (
+            "Defective images found",
+            f"{len(results.ids('TP'))} of {total['n_anomalous']}",
+            _percent(total["recall"]),
         ),
-        _figure_table(rows),
-    )
-
-
-def _figure_table(rows: Iterable[tuple[str, str, str, str]]) -> str:
-    body = "".join(
-        f'<tr><td class="label">{escape(name)}</td><td class="number">{escape(value)}</td>'
-        f'<td class="number">{escape(interval)}</td><td class="soft">{escape(why)}</td></tr>'
-        for name, value, interval, why in rows
-    )
-    head = (
-        '<th>figure</th><th class="number">value</th><th class="number label">95 % interval</th><th>what it says</th>'
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _defects(results: AnomalyResults, rows: Sequence[dict[str, Any]]) -> str:
-    named = len(results.categories) > 1
-    titles = ["category"] * named + ["defect", "normal", "defective", *(METRICS[name][0] for name in _COLUMNS)]
-    cells = [
-        [row["category"]] * named
-        + [row["defect"], str(row["n_normal"]), str(row["n_anomalous"])]
-        + [format_metric(row[name]) for name in _COLUMNS]
-        for row in rows
+        ("False alarms", f"{len(results.ids('FP'))} of {total['n_normal']}", _percent(total["fpr"])),
     ]
-    return section(
-        "Kinds of defects",
-        paragraph("Each kind is compared with all normal images of its category."),
-        plot(plots.defects(results, rows), "defects"),
-        table(titles, cells, left=1 + named, totals=[i for i, row in enumerate(rows) if row["defect"] == "all"]),
-    )
 
 
-def _regions(results: AnomalyResults) -> str:
+def _metrics(total: Mapping[str, Any], intervals: Intervals) -> list[tuple[str, str, str, str]]:
+    return [
+        (title, format_metric(total[name]), _interval(intervals, name), why)
+        for name, (title, why) in METRICS.items()
+        if not name.startswith("n_")
+    ]
+
+
+def _defects(results: AnomalyResults, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    with_category = len(results.categories) > 1
+    names = ["category"] * with_category + ["defect"]
+    return {
+        "figure": plots.defects(results, rows),
+        "titles": [*names, "normal", "defective", *(METRICS[name][0] for name in _COLUMNS)],
+        "words": len(names),
+        "rows": [
+            [row[name] for name in names]
+            + [row["n_normal"], row["n_anomalous"]]
+            + [format_metric(row[name]) for name in _COLUMNS]
+            for row in rows
+        ],
+        "totals": [index for index, row in enumerate(rows) if row["defect"] == "all"],
+    }
+
+
+def _regions(results: AnomalyResults) -> list[list[Any]]:
     counts = ("found", "missed", "true", "false")
-    names = {"small": "up to 32 x 32 px", "medium": "up to 96 x 96 px", "large": "larger", "all": "all"}
     rows = results.regions()
     if not any(rows[-1][name] for name in counts):
-        return ""
-    cells = [
-        [names[row["size"]], *(str(row[name]) for name in counts)]
+        return []
+    return [
+        [_SIZES[row["size"]]]
+        + [row[name] for name in counts]
         + [format_metric(row[name]) for name in ("recall", "precision")]
         for row in rows
     ]
-    titles = ["area", "defects found", "defects missed", "true regions", "false regions", "recall", "precision"]
-    return section(
-        "Regions by size",
-        paragraph(
-            "Connected regions of the predicted masks against those of the ground truth, which count as met if a tenth "
-            "of the smaller of the two is shared. Found and missed are by the size of the defect, true and false by "
-            "that of the predicted region."
-        ),
-        table(titles, cells, left=1, totals=[len(rows) - 1]),
-    )
 
 
-def _grid(results: AnomalyResults, title: str, says: str, empty: str, ids: Sequence[str], max_images: int) -> str:
-    if not ids:
-        return section(title, paragraph(empty, "none"))
-    shown = ids[:max_images]
-    if not shown:
-        return section(title, paragraph(f"{len(ids)}; their pictures were left out of this report.", "none"))
-    legend = (
-        '<p class="soft">Image, anomaly map, and masks: <span class="key red"></span>predicted '
-        '<span class="key cyan"></span>outline of the ground truth. '
-        + escape(f"{len(shown)} of {len(ids)} are shown." if len(shown) < len(ids) else "")
-        + "</p>"
-    )
-    cards = "".join(_card(results, thumbnails) for thumbnails in draw_thumbnails(results, shown))
-    return section(f"{title} ({len(ids)})", paragraph(says), legend, f'<div class="cards">{cards}</div>')
+def _mistakes(results: AnomalyResults, max_images: int) -> list[dict[str, Any]]:
+    alarms = {
+        "title": "Worst false alarms",
+        "about": "Normal images above the threshold, highest score first. Look at them: some may hold a defect that "
+        "nobody marked.",
+        "none": "No false alarms at this threshold.",
+        "ids": false_alarms(results),
+    }
+    missed = {
+        "title": "Worst misses",
+        "about": "Defective images that are not above the threshold, largest defect first.",
+        "none": "No misses at this threshold."
+        if any(image.defective for image in results.images.values())
+        else "There are no defective images.",
+        "ids": misses(results),
+    }
+    groups: list[dict[str, Any]] = [alarms, missed]
+    for group in groups:
+        group["cards"] = [_card(results, mistake) for mistake in draw_mistakes(results, group["ids"][:max_images])]
+    return groups
 
 
-def _card(results: AnomalyResults, thumbnails: Thumbnails) -> str:
-    pictures = []
-    for shown in SHOWN:
-        data = thumbnails.pictures.get(shown)
-        if data is None:
-            pictures.append(f'<div class="gone">no {shown}</div>')
-        else:
-            source = base64.b64encode(data).decode()
-            alt = escape(f"{shown} of {thumbnails.name}")
-            pictures.append(f'<img alt="{alt}" src="data:image/jpeg;base64,{source}">')
-    problems = "".join(f"<br>{escape(text)}" for text in _readable(results, thumbnails.problems))
-    return (
-        f'<figure class="card"><div class="trio">{"".join(pictures)}</div><figcaption><b>{escape(thumbnails.name)}</b>'
-        f"<br><span>{escape(facts_of(results, thumbnails))}{problems}</span></figcaption></figure>"
-    )
+def _card(results: AnomalyResults, mistake: Mistake) -> dict[str, Any]:
+    urls = {title: jpeg_url(image, JPEG_QUALITY) for title, image in mistake.pictures.items()}
+    return {
+        "name": mistake.name,
+        "facts": mistake.facts,
+        "pictures": {title: urls.get(title) for title in TITLES},
+        "problems": _readable(results, mistake.problems),
+    }
 
 
-def _excluded(results: AnomalyResults) -> str:
-    if not results.excluded:
-        return ""
-    shown = results.excluded[:_MOST_EXCLUDED]
-    names = names_of(results, [entry["id"] for entry in shown])
-    reasons = _readable(results, [entry["reason"] for entry in shown])
-    rows = [(names.get(entry["id"], entry["id"]), reason) for entry, reason in zip(shown, reasons, strict=True)]
-    left_out = len(results.excluded) - len(shown)
-    return section(
-        f"Samples that were not evaluated ({len(results.excluded)})",
-        table(["image", "reason"], rows, left=2),
-        paragraph(f"And {left_out} more.") if left_out else "",
-    )
+def _excluded(results: AnomalyResults) -> dict[str, Any]:
+    entries = results.excluded[:_MOST_EXCLUDED]
+    names = sample_names(results, [entry["id"] for entry in entries])
+    reasons = _readable(results, [entry["reason"] for entry in entries])
+    rows = [(names.get(entry["id"], entry["id"]), reason) for entry, reason in zip(entries, reasons, strict=True)]
+    return {"count": len(results.excluded), "rows": rows}
 
 
 def _readable(results: AnomalyResults, texts: Sequence[str]) -> list[str]:
-    """Texts with files instead of the samples' ids, and without the machine's folders."""
-    names = names_of(results, sorted({id for text in texts for id in _ID.findall(text)}))
-    return [_ID.sub(lambda found: names.get(found.group(), found.group()), hide_paths(text)) for text in texts]
+    """Replace the samples' ids in texts by their files, and cut the machine's folders."""
+    names = sample_names(results, sorted({id for text in texts for id in _ID.findall(text)}))
+    return [_ID.sub(lambda match: names.get(match.group(), match.group()), hide_paths(text)) for text in texts]
 
 
-def _interval(bounds: dict[str, tuple[float, float]], name: str) -> str:
-    return "{:.3f} to {:.3f}".format(*bounds[name]) if name in bounds else ""
+def _interval(intervals: Intervals, name: str) -> str:
+    return "{:.3f} to {:.3f}".format(*intervals[name]) if name in intervals else ""
 
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f} %"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
-
-
-def _now() -> str:
-    return f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"

@@ -16,17 +16,19 @@ from numpy.typing import NDArray
 from ..errors import ImageError, RunError
 from ..registry.run import delete_plot, load_run, plot_key
 from ..runs.features import RunFeatures, nearest_segments
+from ..scoring.levels import LevelFeatures
 from ..utils.images import read_ahead
 from ..utils.threads import usable_cores
 
 logger = logging.getLogger(__name__)
 
 PROJECTIONS = ("tsne", "pca", "umap")
+"""Names of the methods that lay segments out."""
 
 MAX_IMAGES = 200
 
 Points = tuple[NDArray[np.float64], list[str], list[float]]
-"""Places ``[n, 2]``, ids and scores of segments."""
+"""Places ``[n, 2]``, ids and scores of segments, in one order."""
 
 
 def visualize_segments(
@@ -37,7 +39,7 @@ def visualize_segments(
     seed: int = 51,
     progress: bool | Callable[[Any], None] | None = None,
 ) -> Any:
-    """Lays out the segments of a run's most anomalous images in the plane, by FiftyOne's ``compute_visualization``.
+    """Lay out the segments of a run's most anomalous images in the plane, by FiftyOne's ``compute_visualization``.
 
     Groups of anomalous segments are kinds of defects, or one kind of false alarm. The images go through the embedder
     once more. The result is stored under the key ``<key>_plot``, opens in the Embeddings panel as well (coloured by
@@ -58,6 +60,9 @@ def visualize_segments(
         ValueError: if a parameter is wrong, the run does not exist, or none of its images is among the samples
         RunError: if the embedder is not the run's any more, or no image can be read
         MissingDependencyError: if the embedder is not installed
+
+    Examples:
+        >>> segad.visualize_segments(dataset, "segad", method="pca")  # doctest: +SKIP
     """
     if method not in PROJECTIONS:
         raise ValueError(f"method={method!r} must be one of {list(PROJECTIONS)}")
@@ -69,14 +74,14 @@ def visualize_segments(
     ids, paths, indices = view.values(["id", "filepath", f"{field}.detections.index"])
     if not ids:
         raise ValueError(f"Run '{key}' scored none of these samples; pass the dataset")
-    wanted = dict(zip(ids, indices, strict=True))
-    records = {record.id: record for record in run.store.scores if record.id in wanted}
-    found: dict[str, list[NDArray[np.float32]]] = {}
+    indices_of = dict(zip(ids, indices, strict=True))
+    records = {record.id: record for record in run.store.scores if record.id in indices_of}
+    embeddings: dict[str, LevelFeatures] = {}
     bar = fou.ProgressBar(total=len(ids), progress=progress, iters_str="images")
     with bar, RunFeatures(run) as features:
         for id, pixels in zip(ids, read_ahead(paths, usable_cores()), strict=True):
             bar.update(1)
-            if isinstance(pixels, ImageError) or not wanted[id]:
+            if isinstance(pixels, ImageError) or not indices_of[id]:
                 continue
             try:
                 patches = features.patches(records[id], pixels)
@@ -84,16 +89,16 @@ def visualize_segments(
                 logger.warning("%s: %s", id, error)
                 continue
             rows = features.levels.transform(patches)
-            places = [nearest_segments(patches, records[id].segments, index) for index in wanted[id]]
-            found[id] = [level[[place[i] for place in places]] for i, level in enumerate(rows)]
-    if not found:
+            places = [nearest_segments(patches, records[id].segments, index) for index in indices_of[id]]
+            embeddings[id] = [level[[place[i] for place in places]] for i, level in enumerate(rows)]
+    if not embeddings:
         raise RunError(f"None of the {len(ids)} images of run '{key}' can be read; check their files")
     dataset = samples._root_dataset
     delete_plot(dataset, key)
     return fob.compute_visualization(
-        dataset.select(list(found)),
+        dataset.select(list(embeddings)),
         patches_field=field,
-        embeddings=_balanced(found),
+        embeddings=_join_levels(embeddings),
         method=method,
         seed=seed,
         brain_key=plot_key(key),
@@ -102,14 +107,13 @@ def visualize_segments(
 
 
 def has_plot(dataset: fo.Dataset, key: str) -> bool:
-    """Whether ``visualize_segments`` has stored a plot of a run; one that is being computed does not count."""
+    """Tell whether ``visualize_segments`` has stored a plot of a run; one that is being computed does not count."""
     name = plot_key(key)
     return dataset.has_brain_run(name) and dataset.load_brain_results(name) is not None
 
 
 def segment_points(dataset: fo.Dataset, key: str) -> Points | None:
-    """What ``visualize_segments`` stored: points ``[n, 2]``, ids of the segments and their scores; None if nothing
-    is stored, or segments have changed since."""
+    """Read what ``visualize_segments`` stored; None if that is nothing, or segments have changed since."""
     if not has_plot(dataset, key):
         return None
     results = dataset.load_brain_results(plot_key(key))
@@ -122,11 +126,11 @@ def segment_points(dataset: fo.Dataset, key: str) -> Points | None:
     return np.asarray(results.points, np.float64), labels, [by_id[id] for id in labels]
 
 
-def _balanced(found: dict[str, list[NDArray[np.float32]]]) -> dict[str, NDArray[np.float32]]:
-    """One array an image, in which every level has the same weight."""
-    levels = range(len(next(iter(found.values()))))
-    spreads = []
+def _join_levels(embeddings: dict[str, LevelFeatures]) -> dict[str, NDArray[np.float32]]:
+    """Join the levels of each image to one array ``[segments, sum of d]`` in which every level weighs the same."""
+    levels = range(len(next(iter(embeddings.values()))))
+    deviations = []
     for level in levels:
-        rows = np.concatenate([image[level] for image in found.values()])
-        spreads.append(max(float(np.sqrt(rows.var(axis=0).sum())), 1e-12))
-    return {id: np.hstack([image[level] / spreads[level] for level in levels]) for id, image in found.items()}
+        rows = np.concatenate([image[level] for image in embeddings.values()])  # [all segments, d]
+        deviations.append(max(float(np.sqrt(rows.var(axis=0).sum())), 1e-12))
+    return {id: np.hstack([image[level] / deviations[level] for level in levels]) for id, image in embeddings.items()}

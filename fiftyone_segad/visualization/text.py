@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def text_report(results: AnomalyResults, intervals: bool = True) -> str:
-    """The metrics per kind of defect and category as text tables, with what a reader should know.
+    """Write the metrics per kind of defect and category as text tables, with what a reader should know.
 
     Args:
-        results: what an evaluation found
+        results: the evaluation
         intervals (True): whether to add the bootstrap intervals, which take a moment
     """
     rows = results.rows()
     total = rows[-1]
-    shown = ["category"] * (len(results.categories) > 0) + ["defect", "n_normal", "n_anomalous"]
-    shown += [name for name in METRIC_NAMES if not name.startswith(("n_", "region_"))]
-    lines = [_table(rows, shown)]
+    columns = ["category"] * (len(results.categories) > 0) + ["defect", "n_normal", "n_anomalous"]
+    columns += [name for name in METRIC_NAMES if not name.startswith(("n_", "region_"))]
+    lines = [_table(rows, columns)]
     threshold = threshold_text(results.threshold, results.threshold_rule)
     lines.append(
         f"precision, recall, fpr and image_f1 are of images with a score above {threshold}, pixel_f1 of the run's "
@@ -34,8 +34,8 @@ def text_report(results: AnomalyResults, intervals: bool = True) -> str:
     )
     if any(count.regions for count in results.groups.values()) or any(map(_has_mask, results.images.values())):
         lines += ["", "Regions by size (area up to 32 x 32, up to 96 x 96, larger):"]
-        shown = ["size", "found", "missed", "true", "false", "precision", "recall", "f1"]
-        lines.append(_table(results.regions(), shown))
+        columns = ["size", "found", "missed", "true", "false", "precision", "recall", "f1"]
+        lines.append(_table(results.regions(), columns))
     bounds = results.intervals() if intervals else {}
     if bounds:
         texts = [f"{name} {total[name]:.3f} [{low:.3f}, {high:.3f}]" for name, (low, high) in bounds.items()]
@@ -47,7 +47,7 @@ def text_report(results: AnomalyResults, intervals: bool = True) -> str:
 
 
 def why_missing(metrics: Mapping[str, Any]) -> str:
-    """Why some of these metrics are None; empty if none is."""
+    """Say why some of these metrics are None; empty if none is."""
     reasons = {
         "no defective images": not metrics["n_anomalous"],
         "no normal images": not metrics["n_normal"],
@@ -60,7 +60,11 @@ def why_missing(metrics: Mapping[str, Any]) -> str:
 
 
 def format_metric(value: Any) -> str:
-    """A metric as tables show it; one that does not exist is a dash."""
+    """Format a metric for a table; one that does not exist is a dash.
+
+    >>> format_metric(0.91251), format_metric(12), format_metric(None)
+    ('0.913', '12', '-')
+    """
     return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 

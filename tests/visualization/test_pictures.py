@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import fiftyone_segad as segad
-from fiftyone_segad.visualization.pictures import outlined, overlay, short_name, tinted
+from fiftyone_segad.visualization.pictures import short_name
 
 TILE = 226
 ROW = 242
@@ -56,31 +56,6 @@ def test_what_cannot_be_read_leaves_its_tile_empty(dataset: fo.Dataset, tmp_path
     sheet = segad.contact_sheet(by_score)
     assert drawn_tiles(sheet, 0) == [False] * 4
     assert drawn_tiles(sheet, 1) == [True] * 4, "the others are as they were"
-
-
-def test_hot_pixels_hide_more_of_the_image() -> None:
-    image = np.full((1, 2, 3), 100, np.uint8)
-    cold, hot = overlay(image, np.array([[0.0, 1.0]]))[0].astype(int)
-    assert cold == pytest.approx([75] * 3, abs=1), "the black end of the colours at a quarter"
-    assert hot[0] > 150
-    assert hot[2] < hot[0]
-
-
-def test_a_mask_is_red_on_grey() -> None:
-    image = np.array([[[0, 150, 0], [0, 150, 0]]], np.uint8)
-    assert tinted(image, np.array([[False, True]])).tolist() == [[[50, 50, 50], [173, 20, 20]]]
-
-
-def test_the_outline_leaves_what_it_surrounds() -> None:
-    image = np.full((15, 15, 3), 77, np.uint8)
-    mask = np.zeros((15, 15), bool)
-    mask[7, 7] = True
-    result = outlined(image, mask)
-    assert (result[6:9, 6:9] == 77).all()
-    assert (result[4:6, 4:11] == (0, 220, 255)).all()
-    assert (result[3, 3:12] == 0).all()
-    assert (result[:3] == 77).all()
-    assert (image == 77).all(), "the image itself stays"
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ import fiftyone_segad as segad
 from app_page import CHROMIUM, needs_chromium
 from fiftyone_segad.evaluation.results import AnomalyResults
 from fiftyone_segad.metrics.names import METRICS
+from fiftyone_segad.visualization.mistakes import SIDE, draw_mistakes, misses
 from fiftyone_segad.visualization.report import hide_paths
-from fiftyone_segad.visualization.thumbnails import SIDE, draw_thumbnails, misses
 
 EVIL = "<script>alert(1)</script>"
 EVIL_FILE = "<img src=x onerror=alert(1)>.png"
@@ -183,8 +183,8 @@ def test_the_pictures_of_false_alarms_and_misses(dataset: fo.Dataset, tmp_path: 
 def test_the_predicted_mask_is_that_of_the_evaluation(dataset: fo.Dataset, tmp_path: Path) -> None:
     results = evaluated(dataset, ALL_FLAGGED)
     segad.set_threshold(dataset, "segad", NONE_FLAGGED)  # rewrites the masks on the dataset
-    (thumbnails,) = draw_thumbnails(results, [dataset.first().id])
-    picture = np.asarray(Image.open(io.BytesIO(thumbnails.pictures["mask"]))).astype(int)
+    (mistake,) = draw_mistakes(results, [dataset.first().id])
+    picture = np.asarray(mistake.pictures["mask"]).astype(int)
     assert ((picture[..., 0] - picture[..., 2]) > 80).mean() > 0.5
 
 

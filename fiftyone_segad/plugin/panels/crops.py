@@ -1,9 +1,7 @@
-"""Crops of segments as pictures that a panel can show."""
+"""Crops of segments as pictures in the panel."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,22 +9,19 @@ from typing import Any
 import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
-from PIL import Image, ImageDraw
 
 from ...errors import ImageError
 from ...segments.boxes import PixelBox
-from ...utils.images import read_image
-from ...visualization.explain import explain_sample
+from ...utils.drawing import jpeg_url
+from ...visualization.explain import ExplainedSegment, explain_sample
+from ...visualization.pictures import crop_segment
 
-_SIDE = 160  # pixels of a crop
-_SHOWN = "104px"
-"""Its side in the panel: four beside each other fit in half of a page of 1280 px."""
-_AROUND = 0.12
-"""Side of a crop at least, as a share of the image's shorter side: a patch alone does not tell where it is."""
+_SIDE = "104px"
+"""Side of a crop in the panel: four beside each other fit in half of a page of 1280 px."""
 
 
 def explained(dataset: fo.Dataset, key: str, sample_id: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """The explanation of a sample as plain values.
+    """Explain a sample in plain values.
 
     Returns:
         ``{"sample_id", "name", "segments": [[{"label", "filepath"}, ...], ...]}``, in which the first crop of a segment
@@ -37,19 +32,14 @@ def explained(dataset: fo.Dataset, key: str, sample_id: str) -> tuple[dict[str, 
         ValueError, SegadError: as ``explain_sample``
     """
     filepath = dataset[sample_id].filepath
-    segments: list[list[dict[str, str]]] = []
-    pictures = {}
+    rows: list[list[dict[str, str]]] = []
+    pictures: dict[str, str] = {}
     for segment in explain_sample(dataset, key, sample_id):
-        parts: list[tuple[str, PixelBox | None, str]] = [(filepath, segment.box, f"score {segment.score:.2f}")]
-        parts += [(near.filepath, near.box, f"distance {near.distance:.2f}") for near in segment.neighbours]
-        row: list[dict[str, str]] = []
-        for path, box, label in parts:
-            picture = _crop(path, box)
-            if picture is not None:
-                pictures[f"{_row(len(segments))}.{_place(len(row))}"] = picture
-                row.append({"label": label, "filepath": path})
-        segments.append(row)
-    return {"sample_id": sample_id, "name": Path(filepath).name, "segments": segments}, pictures
+        crops = _crops(filepath, segment)
+        rows.append([{"label": label, "filepath": path} for label, path, _ in crops])
+        for column, (_, _, picture) in enumerate(crops):
+            pictures[f"{_row(len(rows) - 1)}.{_place(column)}"] = picture
+    return {"sample_id": sample_id, "name": Path(filepath).name, "segments": rows}, pictures
 
 
 def add(panel: types.Object, why: dict[str, Any], on_click: Callable[[foo.ExecutionContext], None]) -> None:
@@ -60,8 +50,8 @@ def add(panel: types.Object, why: dict[str, Any], on_click: Callable[[foo.Execut
         row = panel.h_stack(_row(i), gap=1)
         for j, crop in enumerate(crops):
             view = types.ImageView(
-                height=_SHOWN,
-                width=_SHOWN,
+                height=_SIDE,
+                width=_SIDE,
                 alt=crop["label"],
                 label=crop["label"],
                 operator=on_click,
@@ -70,36 +60,22 @@ def add(panel: types.Object, why: dict[str, Any], on_click: Callable[[foo.Execut
             row.view(_place(j), view)
 
 
+def _crops(filepath: str, segment: ExplainedSegment) -> list[tuple[str, str, str]]:
+    """Return label, file and picture of a segment and of its neighbours, but for images that are gone."""
+    places: list[tuple[str, str, PixelBox | None]] = [(f"score {segment.score:.2f}", filepath, segment.box)]
+    places += [(f"distance {near.distance:.2f}", near.filepath, near.box) for near in segment.neighbours]
+    crops = []
+    for label, path, box in places:
+        try:
+            crops.append((label, path, jpeg_url(crop_segment(path, box))))
+        except ImageError:
+            continue
+    return crops
+
+
 def _row(index: int) -> str:
     return f"segment{index}"
 
 
 def _place(index: int) -> str:
     return f"crop{index}"
-
-
-def _crop(filepath: str, box: PixelBox | None) -> str | None:
-    try:
-        image = Image.fromarray(read_image(filepath))
-    except ImageError:
-        return None
-    if box is not None:
-        image = _framed(image, box)
-    image.thumbnail((_SIDE, _SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _framed(image: Image.Image, box: PixelBox) -> Image.Image:
-    """A square around a box, with the box outlined."""
-    x0, y0, x1, y1 = box
-    half = max(x1 - x0, y1 - y0, _AROUND * min(image.size)) * 0.8
-    centre = ((x0 + x1) / 2, (y0 + y1) / 2)
-    corner = (centre[0] - half, centre[1] - half)
-    scale = _SIDE / (2 * half)
-    crop = image.crop((*corner, centre[0] + half, centre[1] + half))
-    crop = crop.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
-    frame = [(value - corner[i % 2]) * scale for i, value in enumerate(box)]
-    ImageDraw.Draw(crop).rectangle(frame, outline=(213, 94, 0), width=2)
-    return crop

@@ -2,151 +2,124 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...metrics.curves import AUPRO_LIMITS
-from ...registry.fields import ANOMALOUS, NORMAL
-from ...review.triage import UNKNOWN, Overlap, ScoreTable
+from ...review.triage import Overlap, ScoreTable
+from ...visualization import palette, traces
 from ...visualization.text import format_metric
+from ...visualization.traces import Trace
 
-Figure = list[dict[str, Any]]
-
-COLOURS = {NORMAL: "#56B4E9", ANOMALOUS: "#D55E00", UNKNOWN: "#9aa0a6"}
-"""Told apart by colour-blind people too."""
-
-_LINE = "#E69F00"
 _LONGEST_NAME = 24
 
 
-def histogram(triage: ScoreTable) -> Figure:
-    """Numbers of images by score and truth."""
-    edges, counts = triage.histogram()
-    centres = ((edges[:-1] + edges[1:]) / 2).tolist()
-    return [
-        {"type": "bar", "name": truth, "x": centres, "y": values.tolist(), "marker": {"color": COLOURS[truth]}}
-        for truth, values in counts.items()
-    ]
+def histogram(table: ScoreTable) -> list[Trace]:
+    """Count images by score and truth."""
+    return traces.score_bars(*table.histogram())
 
 
 def histogram_layout(span: tuple[float, float], threshold: float) -> dict[str, Any]:
-    """The layout of ``histogram`` with the threshold as a line."""
+    """Lay ``histogram`` out, with the threshold as a line."""
     low, high = span
     margin = max(high - low, 1e-6) * 0.03
-    line = {"color": _LINE, "width": 3, "dash": "dash"}
     return {
         **_layout("anomaly score", "images"),
         "barmode": "stack",
         "bargap": 0.05,
         "xaxis": {"title": {"text": "anomaly score"}, "range": [low - margin, high + margin]},
-        "shapes": [{"type": "line", "x0": threshold, "x1": threshold, "yref": "paper", "y0": 0, "y1": 1, "line": line}],
+        "shapes": [traces.vertical_line(threshold, width=3)],
     }
 
 
-def roc(triage: ScoreTable, threshold: float) -> Figure:
-    """Recall over the false-alarm rate, with the threshold as a point; empty without truth of both kinds.
+def roc(table: ScoreTable, threshold: float) -> list[Trace]:
+    """Draw recall over the false-alarm rate, with the threshold as a point; nothing without truth of both kinds.
 
     The ids of the points are their thresholds.
     """
-    rates = triage.rates()
+    rates = table.rates()
     if rates is None:
         return []
     thresholds, fpr, recall, _ = rates
-    now = triage.confusion(threshold)
-    return _curve(thresholds, fpr, recall, (now.fpr, now.recall))
+    now = table.confusion(threshold)
+    return _rate_curve(thresholds, fpr, recall, (now.fpr, now.recall))
 
 
-def precision_recall(triage: ScoreTable, threshold: float) -> Figure:
-    """Precision over recall, with the threshold as a point; empty without truth of both kinds."""
-    rates = triage.rates()
+def precision_recall(table: ScoreTable, threshold: float) -> list[Trace]:
+    """Draw precision over recall as ``roc`` draws its rates."""
+    rates = table.rates()
     if rates is None:
         return []
     thresholds, _, recall, precision = rates
-    now = triage.confusion(threshold)
-    return _curve(thresholds, recall, precision, (now.recall, now.precision))
+    now = table.confusion(threshold)
+    return _rate_curve(thresholds, recall, precision, (now.recall, now.precision))
 
 
-def overlap(kept: Overlap) -> Figure:
-    """Overlap of regions over the false-positive rate of pixels."""
-    return [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "overlap",
-            "x": kept.fpr,
-            "y": kept.overlap,
-            "fill": "tozeroy",
-            "line": {"color": COLOURS[NORMAL]},
-        }
-    ]
+def overlap(evaluated: Overlap) -> list[Trace]:
+    """Draw the overlap of regions over the false-positive rate of pixels."""
+    return [traces.curve(evaluated.fpr, evaluated.overlap, name="overlap", fill="tozeroy")]
 
 
-def overlap_layout(kept: Overlap) -> dict[str, Any]:
-    """The layout of ``overlap``, up to the limit of AUPRO, with the stricter limit as a line."""
+def overlap_layout() -> dict[str, Any]:
+    """Lay ``overlap`` out up to the limit of AUPRO, with the stricter limit as a line."""
     limit, strict = AUPRO_LIMITS
-    line = {"color": _LINE, "width": 1, "dash": "dot"}
     layout = curve_layout("false-positive rate of pixels", "overlap of regions")
     layout["xaxis"]["range"] = [0, limit]
-    layout["shapes"] = [{"type": "line", "x0": strict, "x1": strict, "yref": "paper", "y0": 0, "y1": 1, "line": line}]
+    layout["shapes"] = [traces.vertical_line(strict, width=1, dash="dot")]
     return layout
 
 
-def overlap_title(kept: Overlap) -> str:
-    """What ``overlap`` shows, as Markdown."""
+def overlap_title(evaluated: Overlap) -> str:
+    """Say in Markdown what ``overlap`` shows."""
     wide, strict = AUPRO_LIMITS
-    areas = [format_metric(kept.metrics[name]) for name in ("aupro_30", "aupro_05")]
+    areas = [format_metric(evaluated.metrics[name]) for name in ("aupro_30", "aupro_05")]
     return (
-        f"Overlap of regions (PRO) in evaluation **{kept.eval_key}**: "
+        f"Overlap of regions (PRO) in evaluation **{evaluated.eval_key}**: "
         f"AUPRO {areas[0]} up to {wide}, {areas[1]} up to {strict}."
     )
 
 
-def defect_bars(triage: ScoreTable, threshold: float) -> Figure:
-    """Recall of each kind of defect; the ids of the bars are its names."""
-    rows = triage.by_defect(threshold)
+def defect_bars(table: ScoreTable, threshold: float) -> list[Trace]:
+    """Draw the recall of each kind of defect; the ids of the bars are its names."""
+    rows = table.by_defect(threshold)
+    bars = traces.kind_bars(
+        [row["recall"] for row in rows],
+        [f"{row['flagged']} of {row['images']}" for row in rows],
+        ids=[row["defect"] for row in rows],
+        hoverinfo="text",
+        marker={"color": palette.ANOMALOUS},
+    )
+    return [bars]
+
+
+def defect_bars_layout(table: ScoreTable, threshold: float) -> dict[str, Any]:
+    """Lay ``defect_bars`` out, with names that are cut."""
+    names = [traces.short_html(str(row["defect"]), _LONGEST_NAME) for row in table.by_defect(threshold)]
+    layout = _layout("recall", "")
+    layout["xaxis"]["range"] = [0, 1.03]
+    return {**layout, "yaxis": traces.kind_axis(names), "showlegend": False}
+
+
+def defect_rows(table: ScoreTable, threshold: float) -> list[dict[str, Any]]:
+    """Format the rows of the table of kinds of defects."""
     return [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "x": [row["recall"] for row in rows],
-            "y": list(range(len(rows))),
-            "ids": [row["defect"] for row in rows],
-            "text": [f"{row['flagged']} of {row['images']}" for row in rows],
-            "hoverinfo": "text",
-            "marker": {"color": COLOURS[ANOMALOUS]},
-        }
+        {**row, "recall": f"{row['recall']:.2f}", "auroc": format_metric(row["auroc"])}
+        for row in table.by_defect(threshold)
     ]
 
 
-def defect_bars_layout(triage: ScoreTable, threshold: float) -> dict[str, Any]:
-    """The layout of ``defect_bars``. Names are cut, and stand beside positions: two may be cut alike."""
-    names = [str(row["defect"]) for row in triage.by_defect(threshold)]
-    short = [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in names]
-    layout = _layout("recall", "")
-    layout["xaxis"]["range"] = [0, 1.03]
-    layout["yaxis"] = {
-        "tickvals": list(range(len(names))),
-        "ticktext": [html.escape(name, quote=False) for name in short],
-        "range": [len(names) - 0.4, -0.6],  # the first on top
-        "automargin": True,
-        "zeroline": False,
-    }
-    return {**layout, "showlegend": False}
-
-
 def curve_layout(x: str, y: str) -> dict[str, Any]:
-    """The layout of a curve of two rates."""
+    """Lay a curve of two rates out."""
     layout = _layout(x, y)
     for axis in ("xaxis", "yaxis"):
         layout[axis]["range"] = [-0.03, 1.03]
     return {**layout, "showlegend": False}
 
 
-def segments(points: NDArray[np.float64], ids: list[str], scores: list[float]) -> Figure:
-    """Segments as points, coloured by their score."""
+def segments(points: NDArray[np.float64], ids: list[str], scores: list[float]) -> list[Trace]:
+    """Draw segments as points ``[n, 2]``, coloured by their score."""
     marker = {"size": 6, "color": scores, "colorscale": "Viridis", "showscale": True, "colorbar": {"thickness": 10}}
     return [
         {
@@ -164,45 +137,29 @@ def segments(points: NDArray[np.float64], ids: list[str], scores: list[float]) -
 
 
 def segments_layout() -> dict[str, Any]:
-    """The layout of ``segments``: their distances mean something, their coordinates do not."""
+    """Lay ``segments`` out: their distances mean something, their coordinates do not."""
     hidden = {"showticklabels": False, "zeroline": False}
     return {**_layout("", ""), "xaxis": hidden, "yaxis": hidden, "dragmode": "lasso", "showlegend": False}
 
 
-def defect_rows(triage: ScoreTable, threshold: float) -> list[dict[str, Any]]:
-    """The rows of the table of kinds of defects, as they are shown."""
-    return [
-        {**row, "recall": f"{row['recall']:.2f}", "auroc": "-" if row["auroc"] is None else f"{row['auroc']:.3f}"}
-        for row in triage.by_defect(threshold)
-    ]
-
-
-def _curve(
+def _rate_curve(
     thresholds: NDArray[np.float64],
     x: NDArray[np.float64],
     y: NDArray[np.float64],
     now: tuple[float | None, float | None],
-) -> Figure:
-    line = {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": "curve",
-        "x": x.tolist(),
-        "y": y.tolist(),
-        "ids": [repr(float(value)) for value in thresholds],
-        "text": [f"threshold {value:.4g}" for value in thresholds],
-        "line": {"color": COLOURS[NORMAL]},
-        "marker": {"size": 5},
-    }
-    point = {
-        "type": "scatter",
-        "mode": "markers",
-        "name": "threshold",
-        "x": [now[0]],
-        "y": [now[1]],
-        "marker": {"size": 12, "color": _LINE},
-    }
-    return [line] if None in now else [line, point]
+) -> list[Trace]:
+    line = traces.curve(
+        x,
+        y,
+        name="curve",
+        mode="lines+markers",
+        ids=[repr(float(value)) for value in thresholds],
+        text=[f"threshold {value:.4g}" for value in thresholds],
+        marker={"size": 5},
+    )
+    if now[0] is None or now[1] is None:
+        return [line]
+    return [line, traces.threshold_point(now[0], now[1])]
 
 
 def _layout(x: str, y: str) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def add_curves(
         panel.md(text, name="no_overlap")
     else:
         panel.md(figures.overlap_title(overlap), name="overlap_help")
-        _add_plot(panel, "overlap", figures.overlap_layout(overlap))
+        _add_plot(panel, "overlap", figures.overlap_layout())
     kinds = len(shown.triage.by_defect(shown.threshold))
     if kinds:
         panel.md("Recall of each kind of defect: click a bar to see its images.", name="bars_help")
