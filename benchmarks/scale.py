@@ -24,7 +24,7 @@ from ray import cloudpickle
 import fiftyone_segad as segad
 from fiftyone_segad.data.sample_data import make_category
 from fiftyone_segad.embedders.factory import get_embedder
-from fiftyone_segad.engine.job import Job, JobImage
+from fiftyone_segad.engine.job import Job, JobContext, JobImage, JobSpec
 from fiftyone_segad.engine.reference import against_bank
 from fiftyone_segad.storage.store import RunStore
 from fiftyone_segad.utils.threads import usable_cores
@@ -123,7 +123,7 @@ def bank_bytes(run: segad.Run) -> int:
     """Bytes of the bank as an actor gets it."""
     with get_embedder(run.embedder) as model:
         images = [JobImage(path, path) for path in run.store.bank.paths()]
-        job = Job([], images, run.method, None, model, run.store, 1)
+        job = Job(JobSpec([], images, run.method, None), JobContext(model, run.store, workers=1))
         score, _ = against_bank(job, job.levels())
         target = io.BytesIO()
         cloudpickle.dump(score, target)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fiftyone_segad.embedders.base import Patches
 from fiftyone_segad.embedders.efficientnet import EfficientNetEmbedder
-from fiftyone_segad.engine.passes import BANK_ROWS, row_limits
+from fiftyone_segad.engine.bank import BANK_ROWS, row_limits
 from fiftyone_segad.scoring.levels import FIT_IMAGES, LevelScorer
 from fiftyone_segad.scoring.neighbors import NeighborIndex, one_thread
 from fiftyone_segad.utils.images import read_image

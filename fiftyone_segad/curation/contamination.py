@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..embedders.aligned import AlignedEmbedder, map_boxes_back
 from ..embedders.aligned import align as align_part
 from ..embedders.factory import Embedder, get_embedder
-from ..engine.job import Job, JobImage
+from ..engine.job import Job, JobContext, JobImage, JobSpec
 from ..engine.methods import run_job, steps
 from ..errors import ImageError
 from ..registry.fields import ANOMALOUS
@@ -250,36 +250,35 @@ def _examine(
     examined = _Examined()
     with tempfile.TemporaryDirectory(prefix="segad-") as scratch:
         store = RunStore.create(Path(scratch) / "run", {})
-        job = Job(images, _normals(images, method), method, None, model, store, workers, advise=False, seed=seed)
-        job.stage = lambda text: logger.info("%s ...", text)
-        with fou.ProgressBar(total=len(images) + steps(job), progress=progress, iters_str="images") as bar:
-            job.advance = bar.update
-            job.images = _measure(job, examined)
-            job.normals = _normals(job.images, method)
-            run_job(job)
+        context = JobContext(model, store, workers, on_stage=lambda text: logger.info("%s ...", text))
+        total = len(images) + steps(Job(_spec(images, method, seed), context))
+        with fou.ProgressBar(total=total, progress=progress, iters_str="images") as bar:
+            context = replace(context, on_progress=bar.update)
+            readable = _measure(images, context, examined)
+            report = run_job(Job(_spec(readable, method, seed), context))
         examined.records = {record.id: record for record in store.scores}
-    reasons = {entry["filepath"]: entry["reason"] for entry in job.skipped}
-    unscored = [image for image in job.images if image.id not in examined.records]
+    reasons = {entry["filepath"]: entry["reason"] for entry in report.skipped}
+    unscored = [image for image in readable if image.id not in examined.records]
     examined.errors |= {image.id: reasons.get(image.path, "it has no score") for image in unscored}
     if method == "unlabeled":  # those of the other method advise on arguments that there are none of here
-        for text in job.warnings:
+        for text in report.warnings:
             logger.warning("%s", text)
     for text in examined.errors.values():
         logger.warning("Left out: %s", text)
     return examined
 
 
-def _measure(job: Job, examined: _Examined) -> list[JobImage]:
-    """Measure the images of a job; return those that can be read.
+def _measure(images: list[JobImage], context: JobContext, examined: _Examined) -> list[JobImage]:
+    """Measure images; return those that can be read.
 
     Images of the same pixels come back with the same path, by which a job knows that they are one: they would excuse
     each other.
     """
-    aligned = isinstance(job.embedder, AlignedEmbedder)
+    aligned = isinstance(context.embedder, AlignedEmbedder)
     path_of_pixels: dict[str, str] = {}
     readable = []
-    pixels_of = read_ahead([image.path for image in job.images], job.workers)
-    for image, pixels in zip(job.images, pixels_of, strict=True):
+    pixels_of = read_ahead([image.path for image in images], context.workers)
+    for image, pixels in zip(images, pixels_of, strict=True):
         try:
             if isinstance(pixels, ImageError):
                 raise pixels
@@ -288,13 +287,13 @@ def _measure(job: Job, examined: _Examined) -> list[JobImage]:
             readable.append(JobImage(image.id, path_of_pixels.setdefault(pixel_digest(pixels), image.path)))
         except (ImageError, ValueError) as error:
             examined.errors[image.id] = str(error)
-        job.advance(1)
+        context.on_progress(1)
     return readable
 
 
-def _normals(images: list[JobImage], method: str) -> list[JobImage]:
-    paths = {image.path: None for image in images} if method == "reference" else {}
-    return [JobImage(path, path) for path in paths]
+def _spec(images: list[JobImage], method: str, seed: int) -> JobSpec:
+    paths = dict.fromkeys(image.path for image in images) if method == "reference" else ()
+    return JobSpec(images, [JobImage(path, path) for path in paths], method, None, seed=seed, advise_rotations=False)
 
 
 def _most_anomalous_segment(record: ImageScores, place: NDArray[np.float64], size: Size) -> fo.Detections:

@@ -1,4 +1,7 @@
-"""A job: images to decode, embed and score into a store. Knows nothing of FiftyOne."""
+"""Describe a job: what is asked, what it is done with, and what came of it; and the task that is done with each image.
+
+A ``Job`` is handed to ``run_job`` (``methods.py``), which fills its report. Nobody changes it otherwise.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +13,18 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..embedders.base import Level, Patches
-from ..embedders.factory import Embedder
+from ..embedders.base import Embedder, Level, Patches
 from ..errors import ImageError
 from ..scoring.levels import LevelScorer
 from ..segments.boxes import Proposer, Segments, Size, from_relative, get_proposer
-from ..storage.store import RunStore, ScoreParts
+from ..storage.store import RunStore
 from ..utils.images import PIXELS_AHEAD, count_pixels, read_image_or_error, rotate
 from ..utils.timing import StageTimer
 from .executors import Executor, LocalExecutor, Task
-from .executors.base import Result, Results
-
-Advance = Callable[[int], None]
+from .executors.base import Result
 
 CUSTOM_SEGMENTS = (Level("segments"),)
 """The one level of segments that were asked for."""
-
 
 FEATURE_BYTES = 2 * 2**30
 """Features of scored images that a run keeps by default."""
@@ -47,12 +46,93 @@ class JobImage:
 
 
 @dataclass(frozen=True)
+class JobSpec:
+    """A job as it is asked for.
+
+    Attributes:
+        images: the images to score
+        normals: normal images: the bank of ``reference``, and what thresholds are calibrated on. Their ids
+            are their paths
+        method: ``reference``, ``unlabeled`` or ``within_image``
+        segments: specification or function of the segments; None for the embedder's own patches. Images that
+            bring boxes have these
+        rotations: copies of each normal image in the bank, turned in equal steps (``reference``)
+        bank_size: rows that the bank may have at each level; None for 131,072 at the finest one (``reference``)
+        marks: boxes ``[n, 4]``, relative ``x, y, width, height``, of images that people marked as normal; the segments
+            in them are compared with as the bank is (``reference``)
+        seed: seed of all that is chosen at random
+        feature_bytes: features of the scored images that are kept, for ``rescore``
+        advise_rotations: whether to try if rotations would help (``reference``)
+        bank_names: names by which the bank knows files that lie elsewhere now, by the files' paths
+    """
+
+    images: Sequence[JobImage]
+    normals: Sequence[JobImage]
+    method: str
+    segments: str | Proposer | None
+    rotations: int = 1
+    bank_size: int | None = None
+    marks: Sequence[tuple[JobImage, list[tuple[float, ...]]]] = ()
+    seed: int = 0
+    feature_bytes: int = FEATURE_BYTES
+    advise_rotations: bool = True
+    bank_names: Mapping[str, str] = field(default_factory=dict)
+
+    def bank_path(self, image: JobImage) -> str:
+        """Return the path by which the bank knows an image's file."""
+        return self.bank_names.get(image.path, image.path)
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What a job is done with.
+
+    Attributes:
+        embedder: turns images into features
+        store: where features and scores go
+        workers: threads that decode images
+        executor: has the images embedded and scored; None for this machine
+        on_progress: called with the number of images that were finished; may raise to stop the job, which loses
+            nothing that was finished
+        on_stage: called with a few words on what is being done
+        timer: counts the seconds by stage
+    """
+
+    embedder: Embedder
+    store: RunStore
+    workers: int
+    executor: Executor | None = None
+    on_progress: Callable[[int], None] = lambda count: None
+    on_stage: Callable[[str], None] = lambda text: None
+    timer: StageTimer = field(default_factory=StageTimer)
+
+
+@dataclass
+class JobReport:
+    """What came of a job, besides what is in its store.
+
+    Attributes:
+        skipped: ``{"id", "filepath", "reason"}`` of the images that could not be used
+        warnings: what the user should know
+        seconds: time spent, by stage
+    """
+
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def first_reason(self) -> str:
+        """Return why the first image was skipped, as a sentence; empty if none was."""
+        return f"The first: {self.skipped[0]['filepath']}: {self.skipped[0]['reason']}" if self.skipped else ""
+
+
+@dataclass(frozen=True)
 class Embedded:
     """An image that was read.
 
     Attributes:
         image: the image
-        copies: its features at each angle that was asked for, one entry a level
+        copies: its features at each angle that was asked for, per angle one entry per level
     """
 
     image: JobImage
@@ -60,45 +140,45 @@ class Embedded:
 
     @property
     def patches(self) -> list[Patches]:
-        """Those at the first angle."""
+        """Features at the first angle, one entry per level."""
         return self.copies[0]
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Why an image cannot be used."""
+    """The reason why an image cannot be used."""
 
     reason: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class Reader:
     """Turns images into features, on whichever machine.
 
     Attributes:
         embedder: the embedder
-        segments: as those of a ``Job``
-        clock: counts the seconds
+        segments: as those of a ``JobSpec``
+        timer: counts the seconds
     """
 
     embedder: Embedder
     segments: str | Proposer | None
-    clock: StageTimer
+    timer: StageTimer
 
     def patches(self, image: JobImage, pixels: NDArray[np.uint8]) -> list[Patches]:
-        """The features of an image's pixels, one entry a level.
+        """Compute the features of an image's pixels ``[height, width, 3]``, one entry per level.
 
         Raises:
             ValueError: if it has no segments, or its features are not finite
         """
         if self.segments is None:
-            with self.clock("embed"):
+            with self.timer("embed"):
                 patches = self.embedder.patches(pixels)
         else:
             segments = self._propose(image, (pixels.shape[1], pixels.shape[0]))
             if len(segments) == 0:
                 raise ValueError("It has no segments")
-            with self.clock("embed"):
+            with self.timer("embed"):
                 patches = [Patches(segments, self.embedder.embed(pixels, segments))]
         if not all(np.isfinite(level.features).all() for level in patches):
             raise ValueError("The embedder gave values that are not finite")
@@ -112,7 +192,7 @@ class Reader:
 
 
 class ImageTask(Task[JobImage, Result | Skipped]):
-    """What is done with each image that can be used.
+    """Reads and embeds each image, and does ``work`` with those that can be used.
 
     Args:
         reader: turns them into features
@@ -121,7 +201,7 @@ class ImageTask(Task[JobImage, Result | Skipped]):
 
     def __init__(self, reader: Reader, angles: Sequence[float] = (0,)) -> None:
         self.reader = reader
-        self.clock = reader.clock
+        self.timer = reader.timer
         self._angles = angles
 
     budget = PIXELS_AHEAD
@@ -134,7 +214,7 @@ class ImageTask(Task[JobImage, Result | Skipped]):
         return read_image_or_error(item.path)
 
     def __call__(self, item: JobImage, content: NDArray[np.uint8] | ImageError) -> Embedded | Skipped:
-        """Embeds the image."""
+        """Embed the image."""
         try:
             if isinstance(content, ImageError):
                 raise content
@@ -156,133 +236,90 @@ class _Embed(ImageTask[Embedded]):
         return embedded
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
-    """What is to be scored, how, and into which store; ``run_job`` does it.
+    """Images to be scored: by ``spec``, with ``context``, into ``report``; ``run_job`` does it.
 
     Attributes:
-        images: the images to score
-        normals: normal images: the bank of ``reference``, and what thresholds are calibrated on. Their ids
-            are their paths
-        method: ``reference``, ``unlabeled`` or ``within_image``
-        segments: specification or function of the segments; None for those that the embedder chooses. Images that
-            bring boxes have these
-        embedder: the embedder
-        store: where scores and bank go
-        workers: threads that decode
-        executor: what has the images embedded and scored; None for this machine
-        rotations: copies of each normal image in the bank, turned in equal steps (``reference``)
-        bank_size: rows that the bank may have at each level; None for 131,072 at the finest one (``reference``)
-        marks: boxes ``[n, 4]``, relative ``x, y, width, height``, of images that people marked as normal; what is in
-            them is compared with as the bank is (``reference``)
-        feature_bytes: features of the scored images that are kept, for ``rescore``
-        advise: whether to see if rotations would help
-        seed: seed of all that is chosen at random
-        copies: paths by which the bank knows files that lie elsewhere now, by the files' paths
-        advance: called with the number of images that were finished; may raise to stop the job, which loses
-            nothing that was finished
-        stage: called with what is being done, in a few words
-        skipped: ``{"id", "filepath", "reason"}`` of the images that could not be used
-        warnings: what the user should know
-        clock: seconds spent, by stage
+        spec: what is asked
+        context: what it is done with
+        report: what has come of it so far
     """
 
-    images: list[JobImage]
-    normals: list[JobImage]
-    method: str
-    segments: str | Proposer | None
-    embedder: Embedder
-    store: RunStore
-    workers: int
-    executor: Executor | None = None
-    rotations: int = 1
-    bank_size: int | None = None
-    marks: list[tuple[JobImage, list[tuple[float, ...]]]] = field(default_factory=list)
-    feature_bytes: int = FEATURE_BYTES
-    advise: bool = True
-    seed: int = 0
-    copies: Mapping[str, str] = field(default_factory=dict)
-    advance: Advance = lambda count: None
-    stage: Callable[[str], None] = lambda text: None
-    skipped: list[dict[str, str]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    clock: StageTimer = field(default_factory=StageTimer)
+    spec: JobSpec
+    context: JobContext
+    report: JobReport = field(default_factory=JobReport)
 
     @property
-    def chosen(self) -> bool:
-        """Whether the embedder chooses the segments."""
-        return self.segments is None
+    def store(self) -> RunStore:
+        return self.context.store
 
-    def levels(self) -> LevelScorer:
-        """The levels of the run, with what the store knows of them."""
-        return LevelScorer(self.embedder.levels if self.chosen else CUSTOM_SEGMENTS, self.store.levels())
+    @property
+    def timer(self) -> StageTimer:
+        return self.context.timer
 
     @property
     def reader(self) -> Reader:
         """Turns the job's images into features."""
-        return Reader(self.embedder, self.segments, self.clock)
+        return Reader(self.context.embedder, self.spec.segments, self.timer)
 
-    def map(self, task: ImageTask[Result], images: list[JobImage], ordered: bool = False) -> Iterator[Result]:
-        """Yield what a task makes of the images that can be used; the others are noted in ``skipped``.
+    @property
+    def executor(self) -> Executor:
+        """Has the images worked on."""
+        return self.context.executor or self._this_machine
+
+    @property
+    def _this_machine(self) -> LocalExecutor:
+        return LocalExecutor(self.context.workers)
+
+    def with_progress(self, on_progress: Callable[[int], None]) -> Job:
+        """Return the same job, its progress told to a function."""
+        return replace(self, context=replace(self.context, on_progress=on_progress))
+
+    def levels(self) -> LevelScorer:
+        """Load the levels of the run, with what the store has of them."""
+        levels = self.context.embedder.levels if self.spec.segments is None else CUSTOM_SEGMENTS
+        return LevelScorer(levels, self.store.levels())
+
+    def advance(self, count: int) -> None:
+        """Say that images are finished."""
+        self.context.on_progress(count)
+
+    def stage(self, text: str) -> None:
+        """Say what is done next."""
+        self.context.on_stage(text)
+
+    def map(self, task: ImageTask[Result], images: Sequence[JobImage], ordered: bool = False) -> Iterator[Result]:
+        """Yield what a task makes of the images that can be used; the others are reported as skipped.
 
         Args:
             task: the task
-            images: the images
+            images: the images, each of which is progress
             ordered (False): whether the results must come in the images' order
         """
-        yield from self._collect(self.run_by.map(task, images, ordered), self.advance, True)
+        with closing(self.executor.map(task, images, ordered)) as results:
+            for image, result in results:
+                if isinstance(result, Skipped):
+                    self.skip(image, result.reason)
+                else:
+                    yield result
+                self.advance(1)
 
-    def embed(
-        self, images: list[JobImage], advance: Advance | None = None, report_skipped: bool = True, angle: float = 0
-    ) -> Iterator[Embedded]:
+    def embed(self, images: Sequence[JobImage], report_skipped: bool = True, angle: float = 0) -> Iterator[Embedded]:
         """Yield the images that can be used with their features, in order and embedded by this machine.
 
         Args:
-            images: the images; those that cannot be used are noted in ``skipped``
-            advance: what to call instead of ``advance``
-            report_skipped: False if a later pass over the same images reports those that cannot be used
-            angle: degrees by which they are turned before
+            images: the images, which are no progress: they are worked on again later
+            report_skipped (True): False if a later pass over the same images reports those that cannot be used
+            angle (0): degrees by which they are turned before
         """
-        task = _Embed(self.reader, [angle])
-        yield from self._collect(self._local.map(task, images), advance or self.advance, report_skipped)
-
-    def _collect(
-        self, results: Results[JobImage, Result | Skipped], advance: Advance, report_skipped: bool
-    ) -> Iterator[Result]:
-        with closing(results):
+        with closing(self._this_machine.map(_Embed(self.reader, [angle]), images)) as results:
             for image, result in results:
                 if not isinstance(result, Skipped):
                     yield result
                 elif report_skipped:
                     self.skip(image, result.reason)
-                advance(1)
-
-    @property
-    def run_by(self) -> Executor:
-        """What has the images worked on."""
-        return self.executor or self._local
-
-    @property
-    def _local(self) -> LocalExecutor:
-        return LocalExecutor(self.workers)
-
-    def original(self, path: str) -> str:
-        """The path by which the bank knows a file."""
-        return self.copies.get(path, path)
-
-    def copy(self, images: list[JobImage], source: ScoreParts) -> None:
-        """Keep scores that are known already under the ids of these images; source ids are paths."""
-        by_path: dict[str, list[JobImage]] = {}
-        for image in images:
-            by_path.setdefault(self.original(image.path), []).append(image)
-        for record in source if by_path else ():
-            for image in by_path.get(record.id, ()):
-                self.store.scores.add(replace(record, id=image.id))
 
     def skip(self, image: JobImage, reason: str) -> None:
-        """Note an image that cannot be used."""
-        self.skipped.append({"id": image.id, "filepath": image.path, "reason": reason})
-
-    def first_reason(self) -> str:
-        """Why the first image was skipped, as a sentence."""
-        return f"The first: {self.skipped[0]['filepath']}: {self.skipped[0]['reason']}" if self.skipped else ""
+        """Report an image that cannot be used."""
+        self.report.skipped.append({"id": image.id, "filepath": image.path, "reason": reason})

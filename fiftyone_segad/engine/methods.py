@@ -1,51 +1,54 @@
-"""The methods: how the images of a job are compared, and with what. Knows nothing of FiftyOne."""
+"""Run a job by its method. Each method is a file: ``reference.py``, ``unlabeled.py`` and ``within_image.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from ..errors import SegadError
-from ..scoring.fastdup_rule import find_outliers
-from ..scoring.fastdup_rule import segment_scores as within_image_scores
 from ..scoring.mutual import POOL
-from ..storage.records import ImageScores
-from .job import Embedded, ImageTask, Job
-from .passes import calibration_images, flushed, score_images
-from .prediction import image_scores
-from .reference import against_bank, score_by_bank, score_by_reference
-from .unlabeled import against_pool, score_unlabeled
+from .job import Job, JobReport
+from .passes import calibration_images
+from .reference import score_against_bank, score_by_reference
+from .unlabeled import score_against_pool, score_unlabeled
+from .within_image import score_within_image
+
+_METHODS: dict[str, Callable[[Job], None]] = {
+    "reference": score_by_reference,
+    "unlabeled": score_unlabeled,
+    "within_image": score_within_image,
+}
+
+_METHODS_OF_A_FINISHED_RUN: dict[str, Callable[[Job], None]] = {
+    "reference": score_against_bank,
+    "unlabeled": score_against_pool,
+    "within_image": score_within_image,
+}
 
 
 def steps(job: Job) -> int:
-    """What the numbers that a job's ``advance`` is called with add up to, if every image can be used."""
-    if job.method == "within_image":
-        return len(job.normals) + len(job.images)
-    if job.method == "unlabeled":
-        return 2 * min(len({image.path for image in job.images}), POOL) + len(job.images)
-    held_out = len(calibration_images(job, job.levels())) if len(job.normals) > 1 else 0
-    return len(job.normals) + held_out + len(job.images)
+    """Return the sum of the counts that a job's ``on_progress`` is called with, if every image can be used."""
+    images, normals = len(job.spec.images), len(job.spec.normals)
+    if job.spec.method == "within_image":
+        return normals + images
+    if job.spec.method == "unlabeled":
+        return 2 * min(len({image.path for image in job.spec.images}), POOL) + images
+    held_out = len(calibration_images(job, job.levels())) if normals > 1 else 0
+    return normals + held_out + images
 
 
-def run_job(job: Job) -> None:
+def run_job(job: Job) -> JobReport:
     """Do all of a job that is left to do.
 
     Raises:
         SegadError: if none of the normal images, or none of the images, can be used
     """
-    methods: dict[str, Callable[[Job], None]] = {
-        "reference": score_by_reference,
-        "unlabeled": score_unlabeled,
-        "within_image": _score_within,
-    }
-    methods[job.method](job)
-    if not job.store.scores.ids() & {image.id for image in job.images}:
-        raise SegadError(f"None of the {len(job.images)} images could be scored. {job.first_reason()}")
+    _METHODS[job.spec.method](job)
+    check_any_scored(job)
+    return _finish(job)
 
 
-def score_against_run(job: Job) -> None:
-    """Scores images against what the store of a finished run holds; nothing is fitted, and nothing joins the bank.
+def score_against_run(job: Job) -> JobReport:
+    """Score images against the store of a finished run; nothing is fitted, and nothing joins the bank.
 
     An image gets the score that the run would have given it. For ``unlabeled`` that is so of the images that the run
     did not choose for its pool.
@@ -53,37 +56,22 @@ def score_against_run(job: Job) -> None:
     Raises:
         SegadError: if the store has nothing to compare with
     """
-    levels = job.levels()
-    if job.method == "within_image":
-        _score_within(job)
-    elif not job.store.bank.paths():
+    if job.spec.method != "within_image" and not job.store.bank.paths():
         raise SegadError(f"'{job.store.folder}' has no features to compare with; compute the run again")
-    elif job.method == "reference":
-        score_by_bank(job, levels, *against_bank(job, levels))
-    else:
-        done = job.store.scores.ids()
-        missing = [image for image in job.images if image.id not in done]
-        job.advance(len(job.images) - len(missing))
-        with flushed(job.store.scores):
-            score_images(job, levels, missing, against_pool(job)[0])
+    _METHODS_OF_A_FINISHED_RUN[job.spec.method](job)
+    return _finish(job)
 
 
-def _score_within(job: Job) -> None:
-    for images, target in ((job.normals, job.store.normals), (job.images, job.store.scores)):
-        done = target.ids()
-        missing = [image for image in images if image.id not in done]
-        job.advance(len(images) - len(missing))
-        with flushed(target):
-            for record in job.map(_WithinTask(job.reader), missing):
-                target.add(record)
+def check_any_scored(job: Job) -> None:
+    """Check that a job has not skipped all of its images.
+
+    Raises:
+        SegadError: if it has
+    """
+    if not job.store.scores.ids() & {image.id for image in job.spec.images}:
+        raise SegadError(f"None of the {len(job.spec.images)} images could be scored. {job.report.first_reason()}")
 
 
-class _WithinTask(ImageTask[ImageScores]):
-    """Scores an image by itself."""
-
-    def work(self, embedded: Embedded) -> ImageScores:
-        (level,) = embedded.patches
-        with self.clock("search"):
-            scores = within_image_scores(level.features)
-            outliers = np.isin(np.arange(len(scores)), find_outliers(level.features).indices)
-        return image_scores(embedded.image.id, (level.segments, scores), self.clock, outliers)
+def _finish(job: Job) -> JobReport:
+    job.report.seconds = job.timer.seconds
+    return job.report

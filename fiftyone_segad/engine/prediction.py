@@ -13,7 +13,7 @@ from ..utils.timing import StageTimer
 
 
 def image_scores(
-    id: str, scored: LevelScores, clock: StageTimer, outliers: NDArray[np.bool_] | None = None
+    id: str, scored: LevelScores, timer: StageTimer, outliers: NDArray[np.bool_] | None = None
 ) -> ImageScores:
     """Make the record of an image from the scores of its segments; the image's score is the peak of its map.
 
@@ -25,11 +25,11 @@ def image_scores(
     Args:
         id: name under which it is kept
         scored: its segments and their scores ``[n]``
-        clock: counts the seconds of the map
+        timer: counts the seconds of the map
         outliers: bool array ``[n]``, segments that the method itself calls outliers; None if it has no such rule
     """
     segments, scores = scored
-    with clock("map"):
+    with timer("map"):
         peak = float(anomaly_map(segments, scores).max())
     return ImageScores(id, segments, scores, np.zeros(len(scores), bool) if outliers is None else outliers, peak)
 

@@ -16,7 +16,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 from ..data.truth import GT_FIELD, read_truth
 from ..embedders.factory import Embedder, get_embedder, resolve_name
 from ..engine.executors import check_executor, get_executor
-from ..engine.job import Job, JobImage
+from ..engine.job import Job, JobContext, JobImage, JobSpec
 from ..engine.methods import run_job, steps
 from ..registry.exclusive import holds_run_lock
 from ..registry.run import Run, check_key, owns_color_scheme
@@ -136,25 +136,13 @@ def compute_segment_anomalies(
         store = open_store(dataset, key, settings, resume)
         if embedder == "auto":
             logger.info("embedder='auto' stands for '%s' here", chosen)
-        job = Job(
-            images,
-            normals,
-            method,
-            spec,
-            model,
-            store,
-            workers,
-            rotations=rotations,
-            bank_size=bank_size,
-            executor=runner,
-            marks=marks,
-            seed=seed,
-            stage=lambda text: logger.info("%s: %s ...", key, text),
-        )
+        job_spec = JobSpec(images, normals, method, spec, rotations, bank_size, marks, seed)
+        context = JobContext(model, store, workers, runner, on_stage=lambda text: logger.info("%s: %s ...", key, text))
+        job = Job(job_spec, context)
         bar = fou.ProgressBar(total=steps(job) + len(images), progress=progress, iters_str="images")
-        job.advance = bar.update
+        job = job.with_progress(bar.update)
         with bar, store.explain_write_errors():
-            run_job(job)
+            report = run_job(job)
             present = {image.id for image in images}
             calibration = calibrated(dataset, store, method, rule, present)
             run = Run(
@@ -168,12 +156,12 @@ def compute_segment_anomalies(
                 masks=masks_name(),
                 scored=len(store.scores.ids() & present),
                 normals=len(set(store.bank.paths()) if method == "reference" else store.normals.ids()),
-                skipped=job.skipped,
-                warnings=_warnings(images, normals) + job.warnings + calibration.warnings,
-                seconds=job.clock.seconds,
+                skipped=report.skipped,
+                warnings=_warnings(images, normals) + report.warnings + calibration.warnings,
+                seconds=report.seconds,
                 owns_color_scheme=owns_color_scheme(dataset),
             )
-            with job.clock("write"):
+            with job.timer("write"):
                 put_in_place(dataset, run, calibration, present, bar.update)
     logger.info("%s", run)
     return run

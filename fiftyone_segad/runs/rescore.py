@@ -13,7 +13,7 @@ import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..data.truth import GT_FIELD, Truth, read_truth, truth_fields
-from ..engine.job import Job, JobImage
+from ..engine.job import Job, JobContext, JobImage, JobSpec
 from ..engine.methods import run_job, steps
 from ..registry.exclusive import holds_run_lock
 from ..registry.fields import ANOMALOUS, flagged
@@ -123,26 +123,24 @@ def rescore(
         store = open_store(dataset, key, settings, resume=True)
         with store.explain_write_errors():
             store.link_from(run.store)
-        job = Job(
+        job_spec = JobSpec(
             images,
             [JobImage(path, path) for path in run.store.bank.paths()],
             run.method,
             spec,
-            model,
-            store,
-            usable_cores(),
-            rotations=settings["rotations"],
-            bank_size=settings["bank_size"],
-            marks=marks,
-            advise=False,
-            seed=settings["seed"],
-            stage=lambda text: logger.info("%s: %s ...", key, text),
+            settings["rotations"],
+            settings["bank_size"],
+            marks,
+            settings["seed"],
+            advise_rotations=False,
         )
+        context = JobContext(model, store, usable_cores(), on_stage=lambda text: logger.info("%s: %s ...", key, text))
+        job = Job(job_spec, context)
         bar = fou.ProgressBar(total=steps(job) + len(images), progress=progress, iters_str="images")
-        job.advance = bar.update
+        job = job.with_progress(bar.update)
         rule = parse_threshold(run.thresholds.rule)
         with bar, store.explain_write_errors():
-            run_job(job)
+            outcome = run_job(job)
             calibration = calibrated(dataset, store, run.method, rule, scored)
             truths = _truths(dataset, before)
             found = found_regions(run.store, run.thresholds, truths, before)
@@ -154,9 +152,9 @@ def rescore(
                 folder=str(store.folder),
                 masks=masks_name(),
                 scored=len(store.scores.ids() & scored),
-                skipped=run.skipped + job.skipped,
-                warnings=job.warnings + calibration.warnings,
-                seconds=job.clock.seconds,
+                skipped=run.skipped + outcome.skipped,
+                warnings=outcome.warnings + calibration.warnings,
+                seconds=outcome.seconds,
             )
             put_in_place(dataset, run, calibration, scored, bar.update)
     report = _report(dataset, run, _count(marks), before, truths, found)

@@ -14,11 +14,10 @@ import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..embedders.factory import Embedder, is_torch_name
+from ..engine.bank import bank_rows
 from ..engine.calibration import Calibration, records_of
-from ..engine.job import CUSTOM_SEGMENTS, Job, JobImage
-from ..engine.methods import score_against_run
-from ..engine.reference import bank_rows
-from ..errors import SegadError
+from ..engine.job import CUSTOM_SEGMENTS, Job, JobContext, JobImage, JobReport, JobSpec
+from ..engine.methods import check_any_scored, score_against_run
 from ..registry.exclusive import holds_run_lock
 from ..registry.fields import add_fields
 from ..registry.run import Run, check_key, list_runs, load_run, owns_color_scheme, save_run
@@ -103,13 +102,13 @@ def score_new(
                 opened.unpack(run.store)
         job = _job(run, model, images, segments, num_workers)
         bar = fou.ProgressBar(total=2 * len(images), progress=progress, iters_str="images")
-        job.advance = bar.update
+        job = job.with_progress(bar.update)
         with bar, run.store.explain_write_errors():
             new = {image.id for image in images}
-            score_against_run(job)
-            if not registered and not run.store.scores.ids() & new:
-                raise SegadError(f"None of the {len(images)} images could be scored. {job.first_reason()}")
-            run = _updated(run, job, set(dataset.values("id")) if registered else new)
+            report = score_against_run(job)
+            if not registered:
+                check_any_scored(job)
+            run = _updated(run, job, report, set(dataset.values("id")) if registered else new)
             calibration = _calibration(run, new)
             if registered:
                 add_fields(dataset, run, records_of(run.store, new), calibration.scores, bar.update)
@@ -235,29 +234,32 @@ def _job(
     workers: int | None = None,
 ) -> Job:
     """A job for further images of a run."""
-    return Job(
+    spec = JobSpec(
         images or [],
         [],
         run.method,
         segments or run.settings["segments"],
+        bank_size=run.settings["bank_size"],
+        seed=run.settings["seed"],
+        bank_names=bank_copies(run.store, (image.path for image in images or [])),
+    )
+    context = JobContext(
         model,
         run.store,
         workers or usable_cores(),
-        bank_size=run.settings["bank_size"],
-        seed=run.settings["seed"],
-        copies=bank_copies(run.store, (image.path for image in images or [])),
-        stage=lambda text: logger.info("%s: %s ...", run.key, text),
-        clock=StageTimer(dict(run.seconds)),
+        on_stage=lambda text: logger.info("%s: %s ...", run.key, text),
+        timer=StageTimer(dict(run.seconds)),
     )
+    return Job(spec, context)
 
 
-def _updated(run: Run, job: Job, present: set[str]) -> Run:
-    tried = {image.id for image in job.images}
+def _updated(run: Run, job: Job, report: JobReport, present: set[str]) -> Run:
+    tried = {image.id for image in job.spec.images}
     return replace(
         run,
         scored=len(run.store.scores.ids() & present),
-        skipped=[entry for entry in run.skipped if entry["id"] not in tried] + job.skipped,
-        seconds=job.clock.seconds,
+        skipped=[entry for entry in run.skipped if entry["id"] not in tried] + report.skipped,
+        seconds=report.seconds,
     )
 
 

@@ -62,8 +62,8 @@ def test_no_machine_gets_more_than_a_group_or_the_candidates(monkeypatch: pytest
     class Noting(LocalExecutor):
         def map(self, task: Task[Item, Result], items: Iterable[Item], ordered: bool = False) -> Results[Item, Result]:
             given = list(items)
-            seen.extend((len(rows), size) for _, rows, size in given)  # type: ignore[misc, attr-defined]
-            return super().map(task, reversed(given))  # in another order, as from a cluster
+            seen.extend((len(rows), size) for rows, size in given)  # type: ignore[misc, attr-defined]
+            return super().map(task, given, ordered)
 
     images = images_of([90] * 20)
     found = bank_coreset(images, 100, 0, Noting(1), StageTimer())

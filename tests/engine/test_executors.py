@@ -57,7 +57,7 @@ class _Noting(Task[int, int]):
     """Squares numbers in two steps; the first one that is finished waits until the second one is worked on."""
 
     def __init__(self) -> None:
-        self.clock = StageTimer()
+        self.timer = StageTimer()
         self.second = threading.Event()
         self.callers: set[int] = set()
         self.finishers: set[int] = set()

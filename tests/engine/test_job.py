@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fiftyone_segad.embedders.factory import Embedder, Level, Patches
-from fiftyone_segad.engine.job import Job, JobImage
+from fiftyone_segad.engine.job import Job, JobContext, JobImage, JobSpec
 from fiftyone_segad.engine.methods import run_job, steps
 from fiftyone_segad.errors import SegadError
 from fiftyone_segad.segments.boxes import Segments, grid
@@ -46,7 +46,7 @@ class ColourEmbedder(Embedder):
 
 
 class Stopped(Exception):
-    """What the caller's ``advance`` raises."""
+    """What the caller's ``on_progress`` raises."""
 
 
 @pytest.fixture
@@ -63,15 +63,17 @@ def paths(tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def make_job(tmp_path: Path) -> Callable[..., Job]:
-    def make(images: list[JobImage], normals: list[str], name: str = "run", **changed: Any) -> Job:
-        settings: dict[str, Any] = {
-            "method": "reference",
-            "segments": f"grid:{GRID}",
-            "embedder": ColourEmbedder(),
-            "store": RunStore(tmp_path / "stores" / name),
-            "workers": 2,
-        }
-        return Job(images, [JobImage(path, path) for path in normals], **{**settings, **changed})
+    def make(
+        images: list[JobImage],
+        normals: list[str],
+        name: str = "run",
+        method: str = "reference",
+        embedder: Embedder | None = None,
+        on_progress: Callable[[int], None] = lambda count: None,
+    ) -> Job:
+        spec = JobSpec(images, [JobImage(path, path) for path in normals], method, f"grid:{GRID}")
+        store = RunStore(tmp_path / "stores" / name)
+        return Job(spec, JobContext(embedder or ColourEmbedder(), store, workers=2, on_progress=on_progress))
 
     return make
 
@@ -111,8 +113,8 @@ def test_scores_are_distances_to_the_normals(paths: list[str], make_job: Callabl
     job = make_job(named(paths[6:]), paths[:6])
     run_job(job)
     found = by_id(job.store.scores)
-    assert list(found) == [image.id for image in job.images] and job.skipped == []
-    for image in job.images:
+    assert list(found) == [image.id for image in job.spec.images] and job.report.skipped == []
+    for image in job.spec.images:
         expected = brute_force(image.path, paths[:6])
         np.testing.assert_allclose(found[image.id].scores, expected, atol=1e-5)
         # Segments of 11 x 9 px without overlap: the map holds their scores, the highest is the image's
@@ -132,17 +134,17 @@ def test_an_image_is_never_compared_with_itself(paths: list[str], make_job: Call
         assert expected.min() > 1e-2  # itself would be at 0
         record = found[id] if id in found else normals[id]
         np.testing.assert_allclose(record.scores, expected, atol=1e-5)
-    assert len(job.embedder.seen) == 8  # each file once
+    assert len(job.context.embedder.seen) == 8  # each file once
 
 
 def test_progress_counts_every_image_once(paths: list[str], make_job: Callable[..., Job]) -> None:
     made: list[int] = []
     images = [*named(paths[4:9]), JobImage("again", paths[4])]
-    job = make_job(images, paths[:6], advance=made.append)
+    job = make_job(images, paths[:6], on_progress=made.append)
     run_job(job)
     assert sum(made) == 6 + 6 + 6 == steps(job)  # reading the normals, scoring them, and the images
     made.clear()
-    run_job(make_job(images, paths[:6], advance=made.append))  # all is done already
+    run_job(make_job(images, paths[:6], on_progress=made.append))  # all is done already
     assert sum(made) == 6 + 6 + 6
 
 
@@ -161,7 +163,7 @@ def test_resuming(paths: list[str], make_job: Callable[..., Job], method: str, s
             if left is not None and len(now) >= left:
                 raise Stopped
 
-        job = make_job(named(paths[6:]), paths[:6], "parts", method=method, embedder=embedder, advance=advance)
+        job = make_job(named(paths[6:]), paths[:6], "parts", method=method, embedder=embedder, on_progress=advance)
         if stop is None:
             run_job(job)
         else:
@@ -188,15 +190,15 @@ def test_resuming_after_the_embedder_failed(paths: list[str], make_job: Callable
     assert len(first.store.scores.ids()) == 2
     second = make_job(named(paths[6:]), paths[:6])
     run_job(second)
-    assert len(second.embedder.seen) == 4 and len(by_id(second.store.scores)) == 6
+    assert len(second.context.embedder.seen) == 4 and len(by_id(second.store.scores)) == 6
 
 
 def test_images_added_to_a_finished_run(paths: list[str], make_job: Callable[..., Job]) -> None:
     run_job(make_job(named(paths[6:9]), paths[:6]))
     job = make_job(named(paths[6:]), paths[:6])
     run_job(job)
-    assert len(job.embedder.seen) == 3
-    assert set(by_id(job.store.scores)) == {image.id for image in job.images}
+    assert len(job.context.embedder.seen) == 3
+    assert set(by_id(job.store.scores)) == {image.id for image in job.spec.images}
 
 
 def test_images_that_cannot_be_used_are_skipped(paths: list[str], make_job: Callable[..., Job]) -> None:
@@ -206,9 +208,9 @@ def test_images_that_cannot_be_used_are_skipped(paths: list[str], make_job: Call
     Image.new("RGB", (33, 27), "white").save(paths[9])
     job = make_job([*named(paths[6:]), JobImage("empty", paths[10], [])], paths[:6])
     run_job(job)
-    assert [entry["id"] for entry in job.skipped] == [paths[1], "id-7", "id-8", "id-9", "empty"]
-    assert [entry["filepath"] for entry in job.skipped] == [paths[1], *paths[7:11]]
-    reasons = [entry["reason"] for entry in job.skipped]
+    assert [entry["id"] for entry in job.report.skipped] == [paths[1], "id-7", "id-8", "id-9", "empty"]
+    assert [entry["filepath"] for entry in job.report.skipped] == [paths[1], *paths[7:11]]
+    reasons = [entry["reason"] for entry in job.report.skipped]
     assert "is empty (0 bytes)" in reasons[0] and "No such image file" in reasons[1]
     assert "3 x 3 grid does not fit" in reasons[2] and "not finite" in reasons[3] and "no segments" in reasons[4]
     found = by_id(job.store.scores)
@@ -221,8 +223,8 @@ def test_the_only_normal_is_not_scored(paths: list[str], make_job: Callable[...,
     job = make_job(named(paths[:3]), paths[:1])
     run_job(job)
     assert set(by_id(job.store.scores)) == {"id-1", "id-2"} and by_id(job.store.normals) == {}
-    assert len(job.skipped) == 1
-    assert job.skipped[0]["id"] == "id-0" and "only normal image" in job.skipped[0]["reason"]
+    assert len(job.report.skipped) == 1
+    assert job.report.skipped[0]["id"] == "id-0" and "only normal image" in job.report.skipped[0]["reason"]
 
 
 @pytest.mark.parametrize("method", ["reference", "within_image"])
@@ -244,7 +246,7 @@ def test_within_image_compares_with_the_same_image_only(paths: list[str], make_j
     job = make_job(named(paths[:2]), paths[2:4], method="within_image")
     run_job(job)
     assert set(by_id(job.store.normals)) == set(paths[2:4])
-    for image in job.images:
+    for image in job.spec.images:
         features = unit_features(image.path)
         similarities = features @ features.T
         np.fill_diagonal(similarities, -2)
@@ -269,7 +271,7 @@ def test_more_images_than_a_part_holds(
     monkeypatch.setattr("fiftyone_segad.engine.passes.PART_SIZE", 3)  # the bank's 8 normals: two parts and two thirds
     images = [JobImage(f"{path}-{copy}", path) for copy in range(12) for path in paths[8:]]  # 48: a part and a half
     job = make_job(images, paths[:8])
-    run_job(job)
+    report = run_job(job)
     found = by_id(job.store.scores)
     assert list(found) == [image.id for image in images]
     for path in paths[8:]:
@@ -278,4 +280,4 @@ def test_more_images_than_a_part_holds(
     for path in paths[:8]:
         expected = brute_force(path, [other for other in paths[:8] if other != path])
         np.testing.assert_allclose(by_id(job.store.normals)[path].scores, expected, atol=1e-5)
-    assert set(job.clock.seconds) == {"decode", "embed", "index", "search", "map"}
+    assert set(report.seconds) == {"decode", "embed", "index", "search", "map"}

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fiftyone_segad.embedders.factory import Embedder, get_embedder
 from fiftyone_segad.engine import methods, passes, unlabeled
-from fiftyone_segad.engine.job import Job, JobImage
+from fiftyone_segad.engine.job import Job, JobContext, JobImage, JobSpec
 from fiftyone_segad.engine.methods import run_job
 from fiftyone_segad.errors import SegadError
 from fiftyone_segad.segments.maps import anomaly_map
@@ -56,15 +56,16 @@ def save(tmp_path: Path) -> Callable[..., list[JobImage]]:
 
 @pytest.fixture
 def make(tmp_path: Path, network: Embedder) -> Callable[..., Job]:
-    def make_job(images: list[JobImage], normals: list[JobImage], name: str = "run", **changed: Any) -> Job:
-        settings: dict[str, Any] = {
-            "method": "reference" if normals else "unlabeled",
-            "segments": None,
-            "embedder": network,
-            "store": RunStore(tmp_path / "stores" / name),
-            "workers": 2,
-        }
-        return Job(images, normals, **{**settings, **changed})
+    def make_job(
+        images: list[JobImage],
+        normals: list[JobImage],
+        name: str = "run",
+        on_progress: Callable[[int], None] = lambda count: None,
+        **changed: Any,
+    ) -> Job:
+        spec = JobSpec(images, normals, "reference" if normals else "unlabeled", None, **changed)
+        store = RunStore(tmp_path / "stores" / name)
+        return Job(spec, JobContext(network, store, workers=2, on_progress=on_progress))
 
     return make_job
 
@@ -103,7 +104,7 @@ def test_unlabeled_finds_the_rare_one(make: Callable[..., Job], save: Callable[.
     run_job(job)
     scores = image_scores(job)
     assert len(scores) == 12 and max(scores, key=lambda id: scores[id]) == "image11"
-    assert job.warnings == [] and not job.store.normals.ids()
+    assert job.report.warnings == [] and not job.store.normals.ids()
 
 
 def test_unlabeled_with_a_pool_scores_the_others_too(
@@ -117,7 +118,7 @@ def test_unlabeled_with_a_pool_scores_the_others_too(
     run_job(job)
     scores = image_scores(job)
     assert len(scores) == 13 and scores["again"] == scores["image11"] == max(scores.values())
-    assert "6 of the 12 images" in job.warnings[0]
+    assert "6 of the 12 images" in job.report.warnings[0]
 
 
 def test_progress_of_unlabeled(
@@ -126,7 +127,7 @@ def test_progress_of_unlabeled(
     for module in (methods, unlabeled):
         monkeypatch.setattr(module, "POOL", 6)
     made: list[int] = []
-    job = make(save([striped(i) for i in range(9)], "image"), [], advance=made.append)
+    job = make(save([striped(i) for i in range(9)], "image"), [], on_progress=made.append)
     run_job(job)
     assert sum(made) == methods.steps(job) == 6 + 6 + 9  # reading the pool, scoring it, and all images
 
@@ -141,7 +142,7 @@ def test_unlabeled_says_when_images_are_unlike(make: Callable[..., Job], save: C
         unlike.append(pixels.astype(np.uint8))
     job = make(save(unlike, "image"), [])
     run_job(job)
-    assert any("look unlike each other" in warning for warning in job.warnings)
+    assert any("look unlike each other" in warning for warning in job.report.warnings)
 
 
 def test_unlabeled_needs_some_images(make: Callable[..., Job], save: Callable[..., list[JobImage]]) -> None:
@@ -160,8 +161,8 @@ def test_poor_images_are_named_or_scored_but_never_zeroed(
     images = save([flat, tiny, slim, striped(4)], "image")
     job = make(images, save([striped(i) for i in range(5, 9)], "normal", ids=False))
     run_job(job)
-    assert [entry["id"] for entry in job.skipped] == ["image1"]
-    assert "9 x 9 px is too small" in job.skipped[0]["reason"]
+    assert [entry["id"] for entry in job.report.skipped] == ["image1"]
+    assert "9 x 9 px is too small" in job.report.skipped[0]["reason"]
     scores = image_scores(job)
     assert set(scores) == {"image0", "image2", "image3"} and all(np.isfinite(list(scores.values())))
     assert scores["image0"] > scores["image3"]
@@ -207,7 +208,7 @@ def test_rotations_make_turned_parts_normal(make: Callable[..., Job], save: Call
         run_job(job)
     assert image_scores(turned)["image0"] < 0.5 * image_scores(upright)["image0"]
     assert image_scores(turned)["image1"] > image_scores(turned)["image0"]
-    assert not any("rotations" in warning for warning in upright.warnings), "stripes have a direction"
+    assert not any("rotations" in warning for warning in upright.report.warnings), "stripes have a direction"
 
 
 def test_a_hint_where_parts_lie_at_any_angle(make: Callable[..., Job], save: Callable[..., list[JobImage]]) -> None:
@@ -215,7 +216,7 @@ def test_a_hint_where_parts_lie_at_any_angle(make: Callable[..., Job], save: Cal
     noise = [random.integers(90, 160, (SIDE, SIDE, 3)).astype(np.uint8) for _ in range(10)]
     job = make(save(noise[:1], "image"), save(noise[1:], "normal", ids=False))
     run_job(job)
-    assert any("rotations=8 may find more" in warning for warning in job.warnings)
+    assert any("rotations=8 may find more" in warning for warning in job.report.warnings)
 
 
 def test_the_seed_decides_and_nothing_else(make: Callable[..., Job], save: Callable[..., list[JobImage]]) -> None:
@@ -237,7 +238,7 @@ def test_resuming_with_levels(make: Callable[..., Job], save: Callable[..., list
     images = save([striped(50), dented(51), striped(52)], "image")
     for method, reference in (("reference", normals), ("unlabeled", [])):
         scored = images if reference else [*images, *normals]
-        whole = make(scored, reference, f"{method}-whole", method=method)
+        whole = make(scored, reference, f"{method}-whole")
         run_job(whole)
         for stop in (1, 4, 6, 7):
             seen = 0
@@ -249,8 +250,8 @@ def test_resuming_with_levels(make: Callable[..., Job], save: Callable[..., list
                     raise Stopped
 
             with pytest.raises(Stopped):
-                run_job(make(scored, reference, f"{method}-{stop}", method=method, advance=advance))
-            again = make(scored, reference, f"{method}-{stop}", method=method)
+                run_job(make(scored, reference, f"{method}-{stop}", on_progress=advance))
+            again = make(scored, reference, f"{method}-{stop}")
             run_job(again)
             assert image_scores(again) == pytest.approx(image_scores(whole), rel=1e-4), (method, stop)
 
@@ -277,4 +278,4 @@ def test_a_normal_image_that_cannot_be_read_is_named_once(
     Path(normals[2].path).write_bytes(b"no image")
     job = make(save([dented(9)], "image"), normals)
     run_job(job)
-    assert [entry["id"] for entry in job.skipped] == [normals[2].path]
+    assert [entry["id"] for entry in job.report.skipped] == [normals[2].path]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from fiftyone_segad.embedders.factory import Embedder, get_embedder
 from fiftyone_segad.engine.executors import Executor, Task
-from fiftyone_segad.engine.job import Job, JobImage
+from fiftyone_segad.engine.job import Job, JobContext, JobImage, JobSpec
 from fiftyone_segad.engine.methods import run_job
 from fiftyone_segad.errors import SegadError
 from fiftyone_segad.storage.records import ImageScores
@@ -77,19 +77,18 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture
 def make_job(tmp_path: Path, paths: list[str], embedder: Embedder) -> Callable[..., Job]:
-    def make(name: str, executor: Executor | None, **changed: Any) -> Job:
+    def make(
+        name: str,
+        executor: Executor | None,
+        on_progress: Callable[[int], None] = lambda count: None,
+        method: str = "reference",
+        segments: str | None = None,
+        **changed: Any,
+    ) -> Job:
         images = [JobImage(f"id-{i}", path) for i, path in enumerate(paths[NORMALS:])]
         normals = [JobImage(path, path) for path in paths[:NORMALS]]
-        settings: dict[str, Any] = {"method": "reference", "segments": None, **changed}
-        return Job(
-            images,
-            normals,
-            embedder=embedder,
-            store=RunStore(tmp_path / name),
-            workers=1,
-            executor=executor,
-            **settings,
-        )
+        spec = JobSpec(images, normals, method, segments, **changed)
+        return Job(spec, JobContext(embedder, RunStore(tmp_path / name), 1, executor, on_progress))
 
     return make
 
@@ -109,12 +108,12 @@ def assert_same(one: Job, other: Job) -> None:
             np.testing.assert_array_equal(record.outliers, second[id].outliers)
             np.testing.assert_array_equal(record.segments.boxes, second[id].segments.boxes)
             assert record.image_score == pytest.approx(second[id].image_score, abs=TOLERANCE)
-    assert sorted(map(str, one.skipped)) == sorted(map(str, other.skipped))
-    assert sorted(one.warnings) == sorted(other.warnings)
+    assert sorted(map(str, one.report.skipped)) == sorted(map(str, other.report.skipped))
+    assert sorted(one.report.warnings) == sorted(other.report.warnings)
 
 
 class Stopped(Exception):
-    """What the caller's ``advance`` raises."""
+    """What the caller's ``on_progress`` raises."""
 
 
 @pytest.mark.parametrize(
@@ -136,7 +135,7 @@ def test_equal_to_a_run_without_ray(
     assert len(by_id(remote.store.scores)) == IMAGES - 1
     assert [entry["id"] for entry in remote.skipped] == [f"id-{IMAGES - BROKEN}"]
     assert_same(remote, local)
-    assert remote.clock.seconds["embed"] > 0
+    assert remote.report.seconds["embed"] > 0
 
 
 def test_stopped_and_resumed_by_the_other(make_job: Callable[..., Job], on_ray: Executor) -> None:
@@ -149,7 +148,7 @@ def test_stopped_and_resumed_by_the_other(make_job: Callable[..., Job], on_ray: 
         if sum(seen) == 2 * NORMALS + 10:  # the bank is done, its images are scored, and ten others
             raise Stopped
 
-    stopped = make_job("parts", on_ray, advance=advance)
+    stopped = make_job("parts", on_ray, on_progress=advance)
     with pytest.raises(Stopped):
         run_job(stopped)
     kept = stopped.store.scores.ids()
@@ -162,7 +161,7 @@ def test_stopped_and_resumed_by_the_other(make_job: Callable[..., Job], on_ray: 
 
 def test_work_is_on_both_nodes_by_processes_without_fiftyone(on_ray: Executor) -> None:
     class Where(Task[int, Any]):
-        clock = StageTimer()
+        timer = StageTimer()
 
         def __call__(self, item: int, content: None) -> Any:
             time.sleep(0.2)
@@ -179,7 +178,7 @@ def test_work_is_on_both_nodes_by_processes_without_fiftyone(on_ray: Executor) -
 
 def test_errors_are_those_of_the_task(on_ray: Executor) -> None:
     class Failing(Task[int, int]):
-        clock = StageTimer()
+        timer = StageTimer()
 
         def __call__(self, item: int, content: None) -> int:
             if item == 3:
@@ -200,7 +199,7 @@ def test_error_of_a_machine_with_another_embedder(
 
 def test_results_in_order_if_asked_for(on_ray: Executor) -> None:
     class Slow(Task[int, int]):
-        clock = StageTimer()
+        timer = StageTimer()
 
         def __call__(self, item: int, content: None) -> int:
             time.sleep(0.5 if item == 0 else 0)
@@ -234,7 +233,7 @@ def test_a_node_is_killed_in_the_middle(make_job: Callable[..., Job], cluster: A
         if sum(seen) == 2 * NORMALS + 5:
             cluster.remove_node(extra, allow_graceful=False)
 
-    job = make_job("killed", on_ray, advance=advance)
+    job = make_job("killed", on_ray, on_progress=advance)
     run_job(job)
     assert sum(node["Alive"] for node in ray.nodes()) == 1
     assert_same(job, whole)

@@ -15,7 +15,7 @@ from PIL import Image
 
 import fiftyone_segad as segad
 from conftest import ColourEmbedder
-from fiftyone_segad.engine import reference
+from fiftyone_segad.engine import bank
 from fiftyone_segad.scoring import neighbors
 from fiftyone_segad.scoring.neighbors import NeighborIndex
 
@@ -93,7 +93,7 @@ def test_equal_with_many_marks(dataset: fo.Dataset, monkeypatch: pytest.MonkeyPa
             super().__init__(*args)
             built.append(self)
 
-    monkeypatch.setattr(reference, "NeighborIndex", Noted)
+    monkeypatch.setattr(bank, "NeighborIndex", Noted)
     monkeypatch.setattr(neighbors, "EXACT_ROWS", 64)
     options = {"embedder": "efficientnet", "embedder_kwargs": {"input_size": 128}, "bank_size": bank_size}
     compute(dataset, **options)

@@ -56,7 +56,7 @@ def test_one_blas_thread_until_the_last_block_is_left() -> None:
 @pytest.mark.parametrize("end", ["all", "closed", "error"])
 def test_blas_has_its_threads_back_after_the_work(end: str) -> None:
     class Counting(Task[int, set[int]]):
-        clock = StageTimer()
+        timer = StageTimer()
 
         def __call__(self, item: int, content: None) -> set[int]:
             if item == 3 and end == "error":

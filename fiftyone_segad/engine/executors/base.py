@@ -18,11 +18,11 @@ class Task(ABC, Generic[Item, Result]):
     """What is done with each item, e.g. an image. It may be sent to other machines with all that it holds.
 
     Attributes:
-        clock: counts the seconds that it takes
+        timer: counts the seconds that it takes
         room: what the items that are read and not yet worked on may weigh together
     """
 
-    clock: StageTimer
+    timer: StageTimer
     budget: int = 0
 
     def cost(self, item: Item) -> int:

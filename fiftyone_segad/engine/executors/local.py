@@ -26,7 +26,7 @@ class LocalExecutor(Executor):
         failed: Exception | None = None
         with one_blas_thread(), ThreadPoolExecutor(1, thread_name_prefix="segad-finish") as finishing:
             while True:
-                with task.clock("decode"):
+                with task.timer("decode"):
                     following = next(contents, None)
                 begun = None
                 try:

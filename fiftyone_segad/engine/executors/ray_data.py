@@ -90,7 +90,7 @@ class RayExecutor(Executor):
                     if isinstance(held.value, Exception):
                         raise held.value
                     result, seconds = held.value
-                    task.clock.add(seconds)
+                    task.timer.add(seconds)
                     yield items[number], result
 
     def close(self) -> None:
@@ -115,15 +115,15 @@ class _Actor:
     def _task(self) -> Task[Any, Any]:
         # Not when the actor starts, and not by Ray: what goes wrong would be taken for a failure of the machine
         task: Task[Any, Any] = cloudpickle.loads(ray.get(self._ref))
-        task.clock.take()
+        task.timer.take()
         return task
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         results = np.empty(len(batch["item"]), object)
         try:
-            clock = self._task.clock
+            timer = self._task.timer
             for i, (_, result) in enumerate(self._executor.map(self._task, [held.value for held in batch["item"]])):
-                results[i] = _Held((result, clock.take()))
+                results[i] = _Held((result, timer.take()))
         except Exception as error:  # sent as a result: Ray keeps the text of an error only
             results[:] = [_Held(error)] * len(results)
         return {"number": batch["number"], "result": results}
