@@ -29,13 +29,13 @@ from .registry.run import Run as Run
 from .registry.run import list_runs as list_runs
 from .registry.run import load_run as load_run
 from .review.lost_defects import LostDefect as LostDefect
-from .review.marks import Mark as Mark
+from .review.mark_field import Mark as Mark
 from .review.marks import list_marks as list_marks
 from .review.marks import mark_anomalous as mark_anomalous
 from .review.marks import mark_normal as mark_normal
-from .review.marks import undo_review as undo_review
 from .review.marks import unmark as unmark
 from .review.triage import second_opinions as second_opinions
+from .review.undo import undo_review as undo_review
 from .runs.compute import compute_segment_anomalies as compute_segment_anomalies
 from .runs.rescore import ReviewReport as ReviewReport
 from .runs.rescore import rescore as rescore

@@ -16,7 +16,8 @@ from ..data.truth_sources import NORMAL_NAMES
 from ..errors import ImageError
 from ..registry.fields import ANOMALOUS, NORMAL
 from ..registry.run import Run
-from ..review.marks import SAMPLE, Mark, list_marks
+from ..review.mark_field import SAMPLE, Mark
+from ..review.marks import list_marks
 from ..utils.images import read_header
 
 DEFECT = "defect"

@@ -1,9 +1,4 @@
-"""Review: what people decided about samples, regions and segments, kept on the dataset.
-
-The decisions about a run are Detections in the field ``<key>_review`` of its samples, so that they are seen in the App,
-survive new runs of the key, and are exported with the dataset. What each action replaced is kept besides, for
-``undo_review``.
-"""
+"""Marks: what people say of samples, regions and segments of a run, so that ``rescore`` can learn it."""
 
 from __future__ import annotations
 
@@ -12,81 +7,56 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timezone
-from math import ceil, floor
-from typing import Any
+from typing import NamedTuple
 
 import fiftyone as fo
 import fiftyone.core.labels as fol
 import fiftyone.core.patches as fop
-from bson import json_util
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..data.truth import GT_FIELD, read_truth, truth_fields
 from ..engine.job import JobImage
 from ..errors import SegadError
-from ..registry.fields import ANOMALOUS, NORMAL, set_colours
-from ..registry.run import list_runs, review_field, review_log
+from ..registry.fields import ANOMALOUS, NORMAL
+from ..registry.run import review_field
+from ..segments.boxes import RelativeBox
 from ..utils.images import read_header
 from ..utils.text import pluralize
+from .mark_field import (
+    REGION,
+    SAMPLE,
+    SEGMENT,
+    Mark,
+    declare_review_field,
+    mark_of,
+    read_detections,
+    read_marks,
+    reviewed_dataset,
+    write_detections,
+)
+from .undo import log_action
 
 MARKS = "marks"
 """Setting of a run: the digest of the marks that it has learnt; None if there are none."""
 
-MarkedImages = list[tuple[JobImage, list[tuple[float, ...]]]]
+MarkedImages = list[tuple[JobImage, list[RelativeBox]]]
 """Images and the boxes in them, as a job takes them."""
 
 logger = logging.getLogger(__name__)
 
-SAMPLE, REGION, SEGMENT = "sample", "region", "segment"
-"""Kinds of marks."""
-
-UNDOABLE = 50
-"""Actions that can be undone."""
-
-_DESCRIPTION = "What people decided: normal or anomalous; by, at (UTC), why, kind (sample, region or segment)"
-_GREEN, _MAGENTA = "#00c853", "#d500f9"
-_ROUNDING = 1e-6
-_WHOLE = [0.0, 0.0, 1.0, 1.0]
+_COMPLETE_IMAGE = (0.0, 0.0, 1.0, 1.0)
 
 
-@dataclass(frozen=True)
-class Mark:
-    """A decision.
+class _Target(NamedTuple):
+    """A box that is to be marked."""
 
-    Attributes:
-        sample_id: the sample
-        label: ``normal`` or ``anomalous``
-        box: relative ``x, y, width, height``; the whole image for a sample
-        kind: ``sample``, ``region`` or ``segment``
-        by: who decided
-        at: when, in UTC
-        why: the reason, empty if none was given
-        id: the id of its Detection
-        action: marks that were made by one call share it
-    """
-
-    sample_id: str
-    label: str
-    box: tuple[float, float, float, float]
+    box: RelativeBox
     kind: str
-    by: str
-    at: datetime
-    why: str
-    id: str
-    action: str
-
-    def pixels(self, size: tuple[int, int]) -> tuple[slice, slice]:
-        """Rows and columns of the box in an image of ``size`` (width, height); pixels that it cuts are in it."""
-        (x, y, w, h), (width, height) = self.box, size
-        # A box from pixels to shares of the image and back must not gain a row by rounding
-        columns = slice(floor(x * width + _ROUNDING), ceil((x + w) * width - _ROUNDING))
-        return slice(floor(y * height + _ROUNDING), ceil((y + h) * height - _ROUNDING)), columns
 
 
 def mark_normal(samples: Samples, key: str, why: str = "", by: str | None = None) -> list[Mark]:
-    """Says that samples, or patches of them, are normal; ``rescore`` learns it.
+    """Mark samples, or patches of them, as normal; ``rescore`` learns it.
 
     Marks that lie on defects of the ground truth in ``defect_mask`` are kept, with a warning.
 
@@ -95,13 +65,18 @@ def mark_normal(samples: Samples, key: str, why: str = "", by: str | None = None
             ``dataset.to_patches("segad_regions")``. An earlier mark of the same box is replaced
         key: key of the run that is reviewed
         why (""): the reason
-        by (None): who decided; by default the user of the machine
+        by (None): who says so; by default the user of the machine
 
     Returns:
         the new marks
 
     Raises:
         ValueError: if there is no such run, nothing is chosen, or the patches have no boxes
+
+    Example:
+        >>> regions = dataset.to_patches("segad_regions")  # doctest: +SKIP
+        >>> segad.mark_normal(regions.limit(1), "segad", why="only dust")  # doctest: +SKIP
+        >>> segad.rescore(dataset, "segad")  # doctest: +SKIP
     """
     marks = _mark(samples, key, NORMAL, why, by)
     if wrong := marks_on_defects(samples, marks):
@@ -110,7 +85,7 @@ def mark_normal(samples: Samples, key: str, why: str = "", by: str | None = None
 
 
 def mark_anomalous(samples: Samples, key: str, why: str = "", by: str | None = None) -> list[Mark]:
-    """Says that samples, or patches of them, are defective.
+    """Mark samples, or patches of them, as defective.
 
     Args:
         samples, key, why, by: as for ``mark_normal``
@@ -120,18 +95,83 @@ def mark_anomalous(samples: Samples, key: str, why: str = "", by: str | None = N
 
     Raises:
         ValueError: as ``mark_normal``
+
+    Example:
+        >>> segad.mark_anomalous(dataset.match_tags("scrap"), "segad", by="ada")  # doctest: +SKIP
     """
     return _mark(samples, key, ANOMALOUS, why, by)
 
 
-def on_defects_text(wrong: list[Mark]) -> str:
-    """Says that marks lie on defects."""
-    marks = pluralize(len(wrong), "mark calls", "marks call")
-    return f"{marks} normal what the ground truth calls a defect: the next rescore() learns to miss it."
+def unmark(samples: Samples, key: str) -> list[Mark]:
+    """Take marks back: all of some samples, or those that have the boxes of some patches.
+
+    Args:
+        samples: samples, patches as for ``mark_normal``, or patches of the field ``<key>_review`` itself
+        key: key of the run
+
+    Returns:
+        the marks that were taken back
+
+    Raises:
+        ValueError: if there is no such run, or nothing is chosen
+
+    Example:
+        >>> segad.unmark(dataset.limit(1), "segad")  # doctest: +SKIP
+    """
+    dataset = reviewed_dataset(samples, key)
+    targets = _targets(samples, key)
+    if not dataset.has_sample_field(review_field(key)):
+        return []
+    every_mark = not isinstance(samples, fop.PatchesView)
+    removed: dict[str, list[fo.Detection]] = {}
+    left: dict[str, list[fo.Detection]] = {}
+    for id, marks in read_detections(dataset, key, targets).items():
+        boxes = {_rounded(target.box) for target in targets[id]}
+        taken_back = [mark for mark in marks if every_mark or _rounded(mark.bounding_box) in boxes]
+        if taken_back:
+            removed[id] = taken_back
+            left[id] = [mark for mark in marks if mark not in taken_back]
+    if removed:
+        write_detections(dataset, key, left)
+        log_action(dataset, key, uuid.uuid4().hex, removed)
+    return [mark_of(id, mark) for id, marks in removed.items() for mark in marks]
+
+
+def list_marks(samples: Samples, key: str, label: str | None = None) -> list[Mark]:
+    """List the marks of samples, oldest first.
+
+    Args:
+        samples: the samples
+        key: key of the run
+        label (None): only those that are ``normal`` or ``anomalous``
+
+    Raises:
+        ValueError: if there is no such run
+
+    Example:
+        >>> [(mark.label, mark.by, mark.why) for mark in segad.list_marks(dataset, "segad")]  # doctest: +SKIP
+        [('normal', 'ada', 'only dust')]
+    """
+    reviewed_dataset(samples, key)
+    return read_marks(samples, key, label)
+
+
+def marked_images(dataset: fo.Dataset, key: str) -> tuple[MarkedImages, str | None]:
+    """Return the images with boxes that are marked as normal, and a digest of them; None if there are none."""
+    marks = read_marks(dataset, key, NORMAL)
+    if not marks:
+        return [], None
+    boxes: dict[str, list[RelativeBox]] = {}
+    for mark in sorted(marks, key=lambda mark: (mark.sample_id, mark.box)):
+        boxes.setdefault(mark.sample_id, []).append(mark.box)
+    ids, paths = dataset.select(list(boxes)).values(["id", "filepath"])
+    images = [(JobImage(id, path), boxes[id]) for id, path in sorted(zip(ids, paths, strict=True))]
+    digest = hashlib.sha256(repr([(image.path, marked) for image, marked in images]).encode())
+    return images, digest.hexdigest()
 
 
 def marks_on_defects(samples: Samples, marks: Iterable[Mark], gt_field: str = GT_FIELD) -> list[Mark]:
-    """Those marks that call normal what the ground truth calls a defect.
+    """Find the marks that call normal what the ground truth calls a defect.
 
     Args:
         samples: the dataset, or a view of it
@@ -156,203 +196,61 @@ def marks_on_defects(samples: Samples, marks: Iterable[Mark], gt_field: str = GT
     return [mark for mark in normal if mark.id in wrong]
 
 
-def unmark(samples: Samples, key: str) -> list[Mark]:
-    """Take marks back: all of some samples, or those that have the boxes of some patches.
-
-    Args:
-        samples: samples, patches as for ``mark_normal``, or patches of the field ``<key>_review`` itself
-        key: key of the run
-
-    Returns:
-        the marks that were taken back
-
-    Raises:
-        ValueError: if there is no such run, or nothing is chosen
-    """
-    dataset = _dataset(samples, key)
-    field = review_field(key)
-    chosen = _chosen(samples, key)
-    if not dataset.has_sample_field(field):
-        return []
-    patches = isinstance(samples, fop.PatchesView)
-    taken: dict[str, list[fo.Detection]] = {}
-    kept: dict[str, fo.Detections] = {}
-    for id, marks in _detections(dataset, field, chosen).items():
-        boxes = [_rounded(patch.box) for patch in chosen[id]]
-        gone = [mark for mark in marks if not patches or _rounded(mark.bounding_box) in boxes]
-        if gone:
-            taken[id] = gone
-            kept[id] = fo.Detections(detections=[mark for mark in marks if mark not in gone])
-    if taken:
-        dataset.set_values(field, kept, key_field="id")
-        _remember(dataset, key, uuid.uuid4().hex, taken)
-    return [_mark_of(id, mark) for id, marks in taken.items() for mark in marks]
-
-
-def undo_review(samples: Samples, key: str) -> bool:
-    """Take back the last action of ``mark_normal``, ``mark_anomalous`` or ``unmark``.
-
-    Args:
-        samples: the dataset, or a view of it
-        key: key of the run
-
-    Returns:
-        whether there was one; the last 50 are kept
-
-    Raises:
-        ValueError: if there is no such run
-    """
-    dataset = _dataset(samples, key)
-    log = _log(dataset, key)
-    if not log or not dataset.has_sample_field(review_field(key)):
-        return False
-    last = log.pop()
-    field = review_field(key)
-    restored = {id: [fo.Detection.from_dict(mark) for mark in marks] for id, marks in last["replaced"].items()}
-    touched = {*restored, *last["samples"]}
-    values = {}
-    for id, marks in _detections(dataset, field, touched).items():
-        kept = [mark for mark in marks if mark["action"] != last["action"]]
-        values[id] = fo.Detections(detections=kept + restored.get(id, []))
-    dataset.set_values(field, values, key_field="id")
-    _keep(dataset, key, log)
-    return True
-
-
-def list_marks(samples: Samples, key: str, label: str | None = None) -> list[Mark]:
-    """The marks of samples, oldest first.
-
-    Args:
-        samples: the samples
-        key: key of the run
-        label (None): only those that are ``normal`` or ``anomalous``
-
-    Raises:
-        ValueError: if there is no such run
-    """
-    _dataset(samples, key)
-    return _marks(samples, key, label)
-
-
-def _marks(samples: Samples, key: str, label: str | None) -> list[Mark]:
-    """The marks; none where there is no run yet."""
-    field = review_field(key)
-    if not samples.has_sample_field(field):
-        return []
-    marked = samples.exists(f"{field}.detections")
-    pairs = zip(*marked.values(["id", f"{field}.detections"]), strict=True)
-    marks = [_mark_of(id, mark) for id, several in pairs for mark in several or []]
-    return sorted((m for m in marks if label in (None, m.label)), key=lambda mark: (mark.at, mark.sample_id, mark.box))
-
-
-def marked_images(dataset: fo.Dataset, key: str) -> tuple[MarkedImages, str | None]:
-    """The images with boxes that are marked as normal, and a digest of them; None if there are none."""
-    marks = _marks(dataset, key, NORMAL)
-    if not marks:
-        return [], None
-    by_sample: dict[str, list[Mark]] = {}
-    for mark in sorted(marks, key=lambda mark: (mark.sample_id, mark.box)):
-        by_sample.setdefault(mark.sample_id, []).append(mark)
-    found, paths = dataset.select(list(by_sample)).values(["id", "filepath"])
-    images: MarkedImages = []
-    for id, path in sorted(zip(found, paths, strict=True)):
-        images.append((JobImage(id, path), [mark.box for mark in by_sample[id]]))
-    digest = hashlib.sha256(repr([(image.path, boxes) for image, boxes in images]).encode())
-    return images, digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """A box that somebody chose."""
-
-    box: list[float]
-    kind: str
+def on_defects_text(wrong: list[Mark]) -> str:
+    """Say that marks lie on defects."""
+    marks = pluralize(len(wrong), "mark calls", "marks call")
+    return f"{marks} normal what the ground truth calls a defect: the next rescore() learns to miss it."
 
 
 def _mark(samples: Samples, key: str, label: str, why: str, by: str | None) -> list[Mark]:
-    dataset = _dataset(samples, key)
-    chosen = _chosen(samples, key)
-    _declare(dataset, key)
-    field, action = review_field(key), uuid.uuid4().hex
-    at, author, why = datetime.now(timezone.utc), by or _user(), why or ""
-    made: list[Mark] = []
+    dataset = reviewed_dataset(samples, key)
+    targets = _targets(samples, key)
+    declare_review_field(dataset, key)
+    action = uuid.uuid4().hex
+    common = {
+        "label": label,
+        "by": by or _user(),
+        "at": datetime.now(timezone.utc),
+        "why": why or "",
+        "action": action,
+    }
+    added: list[Mark] = []
     replaced: dict[str, list[fo.Detection]] = {}
-    values: dict[str, fo.Detections] = {}
-    for id, marks in _detections(dataset, field, chosen).items():
-        new = [
-            fo.Detection(label=label, bounding_box=each.box, kind=each.kind, by=author, at=at, why=why, action=action)
-            for each in chosen[id]
-        ]
+    detections: dict[str, list[fo.Detection]] = {}
+    for id, marks in read_detections(dataset, key, targets).items():
+        new = [fo.Detection(bounding_box=list(box), kind=kind, **common) for box, kind in targets[id]]
         boxes = {_rounded(mark.bounding_box) for mark in new}
         old = [mark for mark in marks if _rounded(mark.bounding_box) in boxes]
         if old:
             replaced[id] = old
-        values[id] = fo.Detections(detections=[mark for mark in marks if mark not in old] + new)
-        made += [_mark_of(id, mark) for mark in new]
-    dataset.set_values(field, values, key_field="id")
-    dataset.add_dynamic_sample_fields(fields=field)
-    _remember(dataset, key, action, replaced, values)
-    return made
+        detections[id] = [mark for mark in marks if mark not in old] + new
+        added += [mark_of(id, mark) for mark in new]
+    write_detections(dataset, key, detections)
+    dataset.add_dynamic_sample_fields(fields=review_field(key))
+    log_action(dataset, key, action, replaced, detections)
+    return added
 
 
-def _dataset(samples: Samples, key: str) -> fo.Dataset:
-    """The dataset of what is reviewed.
-
-    Raises:
-        ValueError: if they are no samples, or there is no such run
-    """
-    if not isinstance(samples, Samples):
-        raise ValueError(f"samples must be a FiftyOne dataset or view, got {type(samples).__name__}")
-    dataset: fo.Dataset = samples._root_dataset
-    if key not in list_runs(dataset):
-        raise ValueError(f"Dataset '{dataset.name}' has no run '{key}' to review; its runs are {list_runs(dataset)}")
-    return dataset
-
-
-def _chosen(samples: Samples, key: str) -> dict[str, list[_Chosen]]:
-    """The boxes that are meant, by sample."""
+def _targets(samples: Samples, key: str) -> dict[str, list[_Target]]:
+    """Return the boxes that are meant, by sample: complete images, or those of patches."""
     if len(samples) == 0:
         raise ValueError("Nothing is chosen: the view is empty")
     if not isinstance(samples, fop.PatchesView):
         if isinstance(samples, fop.EvaluationPatchesView):
             raise ValueError("Patches of an evaluation cannot be marked; use patches of a field of Detections")
-        return {id: [_Chosen(_WHOLE, SAMPLE)] for id in samples.values("id")}
+        return {id: [_Target(_COMPLETE_IMAGE, SAMPLE)] for id in samples.values("id")}
     field = samples.patches_field
     if samples._root_dataset.get_field(field).document_type is not fol.Detections:
         raise ValueError(f"Patches of '{field}' have no boxes; use patches of a field of Detections")
     kind = SEGMENT if field == f"{key}_segments" else REGION
-    chosen: dict[str, list[_Chosen]] = {}
-    for id, box in zip(*samples.values(["sample_id", f"{field}.bounding_box"]), strict=True):
-        chosen.setdefault(str(id), []).append(_Chosen(list(box), kind))
-    return chosen
-
-
-def _detections(dataset: fo.Dataset, field: str, ids: Iterable[str]) -> dict[str, list[fo.Detection]]:
-    """The marks of some samples, in no particular order."""
-    found, marks = dataset.select(list(ids)).values(["id", f"{field}.detections"])
-    return {id: several or [] for id, several in zip(found, marks, strict=True)}
-
-
-def _mark_of(id: str, mark: fo.Detection) -> Mark:
-    x, y, width, height = mark.bounding_box
-    at = mark["at"].replace(tzinfo=timezone.utc)  # the database has no time zones
-    return Mark(
-        id, mark.label, (x, y, width, height), mark["kind"], mark["by"], at, mark["why"], str(mark.id), mark["action"]
-    )
+    targets: dict[str, list[_Target]] = {}
+    for id, (x, y, width, height) in zip(*samples.values(["sample_id", f"{field}.bounding_box"]), strict=True):
+        targets.setdefault(str(id), []).append(_Target((x, y, width, height), kind))
+    return targets
 
 
 def _rounded(box: Iterable[float]) -> tuple[float, ...]:
     return tuple(round(value, 6) for value in box)
-
-
-def _declare(dataset: fo.Dataset, key: str) -> None:
-    field = review_field(key)
-    if dataset.has_sample_field(field):
-        return
-    dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, description=_DESCRIPTION)
-    by_label = [{"value": NORMAL, "color": _GREEN}, {"value": ANOMALOUS, "color": _MAGENTA}]
-    colours = {"path": field, "fieldColor": _GREEN, "colorByAttribute": "label", "valueColors": by_label}
-    set_colours(dataset, [colours])
 
 
 def _user() -> str:
@@ -360,25 +258,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may run as a user that has no name
         return "unknown"
-
-
-def _remember(
-    dataset: fo.Dataset,
-    key: str,
-    action: str,
-    replaced: dict[str, list[fo.Detection]],
-    touched: Iterable[str] = (),
-) -> None:
-    log = _log(dataset, key)
-    gone = {id: [mark.to_dict() for mark in marks] for id, marks in replaced.items()}
-    log.append({"action": action, "samples": list(touched), "replaced": gone})
-    _keep(dataset, key, log[-UNDOABLE:])
-
-
-def _log(dataset: fo.Dataset, key: str) -> list[dict[str, Any]]:
-    log: list[dict[str, Any]] = json_util.loads(review_log(dataset).get(key) or "[]")
-    return log
-
-
-def _keep(dataset: fo.Dataset, key: str, log: list[dict[str, Any]]) -> None:
-    review_log(dataset).set(key, json_util.dumps(log))

@@ -10,15 +10,8 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 from fiftyone.core.collections import SampleCollection as Samples
 
-from ...review.marks import (
-    list_marks,
-    mark_anomalous,
-    mark_normal,
-    marks_on_defects,
-    on_defects_text,
-    undo_review,
-    unmark,
-)
+from ...review.marks import list_marks, mark_anomalous, mark_normal, marks_on_defects, on_defects_text, unmark
+from ...review.undo import undo_review
 from ...utils.text import pluralize
 from .. import forms
 
