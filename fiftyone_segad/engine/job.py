@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..embedders.base import Embedder, Level, Patches
 from ..errors import ImageError
 from ..scoring.levels import LevelScorer
-from ..segments.boxes import Proposer, Segments, Size, from_relative, get_proposer
+from ..segments.boxes import Proposer, RelativeBox, Segments, Size, from_relative, get_proposer
 from ..storage.store import RunStore
 from ..utils.images import PIXELS_AHEAD, count_pixels, read_image_or_error, rotate
 from ..utils.timing import StageTimer
@@ -72,7 +72,7 @@ class JobSpec:
     segments: str | Proposer | None
     rotations: int = 1
     bank_size: int | None = None
-    marks: Sequence[tuple[JobImage, list[tuple[float, ...]]]] = ()
+    marks: Sequence[tuple[JobImage, list[RelativeBox]]] = ()
     seed: int = 0
     feature_bytes: int = FEATURE_BYTES
     advise_rotations: bool = True

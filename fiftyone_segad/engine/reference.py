@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import SegadError
 from ..scoring.levels import LevelFeatures, LevelScorer, LevelScores
 from ..scoring.neighbors import NeighborIndex
-from ..segments.boxes import Segments
+from ..segments.boxes import RelativeBox, Segments
 from ..storage.records import ImageFeatures
 from ..storage.store import ScoreParts
 from ..utils.timing import StageTimer
@@ -183,7 +183,7 @@ def _embed_marks(job: Job, levels: LevelScorer) -> None:
     job.store.marked.append(features)
 
 
-def _inside(segments: Segments, boxes: list[tuple[float, ...]]) -> NDArray[np.int64]:
+def _inside(segments: Segments, boxes: list[RelativeBox]) -> NDArray[np.int64]:
     """Find the segments whose centres lie in one of some boxes, or else are nearest to the centre of one."""
     centres = segments.boxes.reshape(-1, 2, 2).mean(axis=1) / segments.size  # [n, 2], relative x, y
     in_any = np.zeros(len(segments), bool)
