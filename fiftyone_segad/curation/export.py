@@ -271,6 +271,7 @@ def convert(folder: Path, entries: list[Entry], plan: ExportPlan) -> list[Entry]
             **plan.options,
         }
         dataset.export(export_dir=str(folder), dataset_type=plan.dataset_type, progress=False, **options)
+        _copy_links_into(folder, [mvtec, dataset_folder(dataset).resolve()])
     finally:
         shutil.rmtree(dataset_folder(dataset), ignore_errors=True)
         dataset.delete()
@@ -292,6 +293,15 @@ def _add_fields(dataset: fo.Dataset, folder: Path, entries: list[Entry]) -> None
     dataset.set_values("defect_regions", regions, key_field="id")
     dataset.set_values("tags", tags, key_field="id")
     dataset.set_values("filepath", originals, key_field="id")
+
+
+def _copy_links_into(folder: Path, temporary: list[Path]) -> None:
+    """Replace links to files in folders that will be gone by copies of these files: the masks."""
+    for link in [path for path in folder.rglob("*") if path.is_symlink()]:
+        file = link.resolve()
+        if any(root in file.parents for root in temporary):
+            link.unlink()
+            shutil.copyfile(file, link)
 
 
 def _label_field(dataset_type: type[fot.Dataset] | None) -> dict[str, str]:
