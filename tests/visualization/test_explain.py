@@ -63,8 +63,8 @@ def test_neighbours_are_the_nearest_of_each_normal_image(dataset: fo.Dataset) ->
     expected.sort()
     assert [neighbour.filepath for neighbour in segment.neighbours] == [path for _, path, _ in expected]
     assert [neighbour.box for neighbour in segment.neighbours] == [box for _, _, box in expected]
-    found = [neighbour.distance for neighbour in segment.neighbours]
-    assert found == pytest.approx([distance for distance, _, _ in expected], abs=1e-3)
+    distances = [neighbour.distance for neighbour in segment.neighbours]
+    assert distances == pytest.approx([distance for distance, _, _ in expected], abs=1e-3)
 
 
 def test_a_normal_image_is_not_its_own_neighbour(dataset: fo.Dataset) -> None:

@@ -17,8 +17,8 @@ __all__ = ["dataset"]  # the fixture
 
 
 def pictures(figure: object) -> list[Image.Image]:
-    found = [image.source.removeprefix("data:image/jpeg;base64,") for image in figure.layout.images]  # type: ignore[attr-defined]
-    return [Image.open(io.BytesIO(base64.b64decode(data))) for data in found]
+    sources = [image.source.removeprefix("data:image/jpeg;base64,") for image in figure.layout.images]  # type: ignore[attr-defined]
+    return [Image.open(io.BytesIO(base64.b64decode(data))) for data in sources]
 
 
 def test_false_alarms_highest_score_first(dataset: fo.Dataset) -> None:

@@ -153,11 +153,11 @@ def test_no_bar_of_the_scores_is_on_both_sides_of_the_threshold() -> None:
     figure = plots.scores(results)
     for bar, truth in zip(figure.data, (False, True), strict=True):
         edges, counts = np.array(bar.customdata), np.array(bar.y)
-        chosen = scores[defective == truth]
-        assert counts.sum() == len(chosen)
-        assert counts[edges[:, 0] >= 5.5].sum() == (chosen > 5.5).sum()
+        of_truth = scores[defective == truth]
+        assert counts.sum() == len(of_truth)
+        assert counts[edges[:, 0] >= 5.5].sum() == (of_truth > 5.5).sum()
         assert ((edges[:, 1] <= 5.5) | (edges[:, 0] >= 5.5)).all()
-        inside = (chosen[:, None] > edges[:, 0]) & (chosen[:, None] <= edges[:, 1])
+        inside = (of_truth[:, None] > edges[:, 0]) & (of_truth[:, None] <= edges[:, 1])
         assert np.abs(inside.sum(axis=0) - counts).max() <= 1, "rounding at an edge"
     (line,) = figure.layout.shapes
     assert line.x0 == line.x1 == 5.5

@@ -201,8 +201,8 @@ def test_large_images_become_small_pictures_that_keep_small_defects(
     _, page = saved(segad.evaluate_anomalies(made), tmp_path)
     assert [image.size for image in page.images] == [(SIDE, SIDE // 2)] * 3
     masks = np.asarray(page.images[2]).astype(int)
-    found = np.argwhere(masks[..., 2] - masks[..., 0] > 100)
-    assert found.mean(axis=0) == pytest.approx((80, 160), abs=3)
+    outline = np.argwhere(masks[..., 2] - masks[..., 0] > 100)
+    assert outline.mean(axis=0) == pytest.approx((80, 160), abs=3)
 
 
 def test_what_is_gone_costs_only_its_picture(dataset: fo.Dataset, tmp_path: Path) -> None:
@@ -317,8 +317,8 @@ def test_a_browser_shows_it_without_errors_or_connections(dataset: fo.Dataset, t
             tab.wait_for_function("document.querySelectorAll('.plot .main-svg .xtick').length > 10")
             assert tab.locator(".plot").count() == 5
             assert tab.locator(".plot .main-svg .barlayer .point").count() > 5
-            shown = "[...document.images].every((image) => image.complete && image.naturalWidth > 0)"
-            assert tab.evaluate(shown)
+            all_loaded = "[...document.images].every((image) => image.complete && image.naturalWidth > 0)"
+            assert tab.evaluate(all_loaded)
             assert tab.evaluate("document.documentElement.scrollWidth <= 1280"), "nothing to scroll sideways"
             colours = tab.evaluate(
                 "['body', '.plot .xtick text'].map((each) => { const style = getComputedStyle("
