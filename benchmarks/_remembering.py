@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiftyone_segad.embedders import factory
+from fiftyone_segad.embedders.base import Patches
 from fiftyone_segad.embedders.efficientnet import EfficientNetEmbedder
-from fiftyone_segad.embedders.factory import Patches
 
 
 class Remembering(EfficientNetEmbedder):

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fiftyone_segad.embedders.base import Embedder, Level, Patches
 from fiftyone_segad.embedders.efficientnet import EfficientNetEmbedder
-from fiftyone_segad.embedders.factory import Embedder, Level, Patches
 from fiftyone_segad.scoring.levels import FIT_IMAGES, LevelScorer, LevelScores
 from fiftyone_segad.scoring.neighbors import NeighborIndex
 from fiftyone_segad.scoring.thresholds import conformal_threshold

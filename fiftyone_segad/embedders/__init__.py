@@ -1,1 +1,1 @@
-"""Turn the segments of an image into features; one file per embedder."""
+"""Embedders turn the segments of an image into features; one file per embedder, ``factory`` finds them by name."""

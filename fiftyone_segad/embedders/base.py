@@ -1,4 +1,4 @@
-"""What an embedder is."""
+"""The interface of embedders: from an image to features of its segments, at one or several levels."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class Embedder(ABC):
     identity: str
     levels: tuple[Level, ...]
     load: Callable[[str], Embedder] | None = None
-    """Loads an embedder like this one on another machine; gets the identity that it must have. None if it is sent as
-    it is."""
+    """Loads an embedder like this one on another machine, given the identity that it must have. None if the embedder
+    itself is sent."""
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return super().__reduce_ex__(protocol) if self.load is None else (self.load, (self.identity,))
@@ -82,7 +82,7 @@ class Embedder(ABC):
 
     @abstractmethod
     def patches(self, image: NDArray[np.uint8]) -> list[Patches]:
-        """Compute the features of an image on segments of the embedder's own choice, one entry a level.
+        """Compute the features of an image on segments of the embedder's own choice, one entry per level.
 
         Args:
             image: uint8 RGB array ``[height, width, 3]``
@@ -92,7 +92,7 @@ class Embedder(ABC):
         """
 
     def close(self) -> None:  # noqa: B027 - most embedders hold nothing
-        """Releases what the embedder holds (processes, threads). It may not be used afterwards."""
+        """Release what the embedder holds (processes, threads). It may not be used afterwards."""
 
     def __enter__(self: _Embedder) -> _Embedder:
         return self
@@ -104,10 +104,14 @@ class Embedder(ABC):
 
 
 def normalize(features: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Scales each row of ``[n, d]`` to length 1. A zero row stays zero.
+    """Scale each row of ``[n, d]`` to length 1. A zero row stays zero.
 
     Raises:
         ValueError: if a value is not finite
+
+    Example:
+        >>> normalize(np.array([[3.0, 4.0], [0.0, 0.0]])).round(2).tolist()
+        [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
     with np.errstate(over="ignore"):
         rows = np.asarray(features, dtype=np.float32)

@@ -1,8 +1,9 @@
-"""Embedders: from an image to features of its segments."""
+"""Embedders by name: which there are, what each needs, and how one is loaded."""
 
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import inspect
 import platform
 from collections.abc import Callable, Mapping
@@ -10,11 +11,12 @@ from functools import partial
 from typing import Any
 
 from ..errors import MissingDependencyError, SegadError
-from .base import Embedder, Level, Patches
-from .efficientnet import EfficientNetEmbedder, weights_file
+from .base import Embedder
+from .efficientnet import EfficientNetEmbedder
 from .fastdup import FastdupEmbedder, fastdup_folder
 from .fused import FusedEmbedder
-from .torch_models import TorchEmbedder, is_torch_name
+from .torch_loading import is_torch_name
+from .torch_models import TorchEmbedder
 
 EMBEDDERS: dict[str, Callable[..., Embedder]] = {
     "efficientnet": EfficientNetEmbedder,
@@ -38,16 +40,19 @@ _FOCUS: dict[str, dict[str, dict[str, Any]]] = {
 def resolve_name(name: str, method: str = "reference") -> str:
     """Return the embedder that a name stands for.
 
-    ``auto`` is fastdup for ``within_image``, which is fastdup's method, and else EfficientNet, which is more accurate
-    and quicker; if only one of them is installed, that one. Fusing both gains too little to cost twice the time by
-    default (see ``benchmarks/``).
+    ``auto`` is fastdup for ``within_image``, which is fastdup's method, if it is installed, and else EfficientNet,
+    which is more accurate and quicker. Fusing both gains too little to cost twice the time by default (see
+    ``benchmarks/``).
 
     Raises:
         ValueError: if there is no such embedder
+
+    Example:
+        >>> resolve_name("auto")
+        'efficientnet'
     """
     if name == "auto":
-        first, second = ("fastdup", "efficientnet") if method == "within_image" else ("efficientnet", "fastdup")
-        return first if _installed(first) or not _installed(second) else second
+        return "fastdup" if method == "within_image" and _has_fastdup() else "efficientnet"
     for part in name.split("+"):
         if part not in EMBEDDERS and not is_torch_name(part):
             close = difflib.get_close_matches(part, EMBEDDERS, 1)
@@ -87,15 +92,15 @@ def get_embedder(
     parts = resolve_name(name, method).split("+")
     if len(set(parts)) < len(parts):
         raise ValueError(f"embedder={name!r} names an embedder twice")
-    given = dict(options or {})
+    by_embedder = dict(options or {})
     if len(parts) == 1:
-        given = {parts[0]: given}
-    elif unknown := set(given) - set(parts):
+        by_embedder = {parts[0]: by_embedder}
+    elif unknown := set(by_embedder) - set(parts):
         raise ValueError(f"embedder_kwargs has {sorted(unknown)}; with {name!r} it must be by embedder: {parts}")
     embedders: list[Embedder] = []
     try:
         for part in parts:
-            embedders.append(_load(part, batch_size, defects, given.get(part, {})))
+            embedders.append(_load(part, batch_size, defects, by_embedder.get(part, {})))
     except BaseException:
         for embedder in embedders:
             embedder.close()
@@ -111,7 +116,7 @@ def _load_alike(
     """Load an embedder that another machine has loaded, too.
 
     Raises:
-        SegadError: if it is another one here
+        SegadError: if it has another identity here
     """
     embedder = get_embedder(name, batch_size, defects, options)
     if embedder.identity != identity:
@@ -128,6 +133,7 @@ def _load(name: str, batch_size: int | None, defects: str, options: Mapping[str,
         raise ValueError(f"defects={defects!r} is for {list(_FOCUS[defects])}; embedder '{name}' looks at all it has")
     make: Callable[..., Embedder] = partial(TorchEmbedder, name)
     if name in EMBEDDERS:
+        _check_onnxruntime()
         make = partial(EMBEDDERS[name], batch_size=batch_size)
     arguments = {**focus, **options}
     try:
@@ -145,29 +151,23 @@ def check_installed(name: str, method: str = "reference") -> None:
         MissingDependencyError: if something is missing; the message says how to install it
     """
     for part in resolve_name(name, method).split("+"):
-        if part.startswith("fastdup"):
+        if part == "fastdup":
             fastdup_folder()
-        elif part == "efficientnet":
-            weights_file()
+        if part in EMBEDDERS:
+            _check_onnxruntime()
 
 
-def _installed(name: str) -> bool:
+def _check_onnxruntime() -> None:
+    """Name the missing requirement where a plugin's are not installed yet, which its download does not do."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise MissingDependencyError(
+            "This embedder needs onnxruntime, which is not installed. Install it with: pip install onnxruntime"
+        )
+
+
+def _has_fastdup() -> bool:
     try:
-        check_installed(name)
+        fastdup_folder()
     except MissingDependencyError:
         return False
     return True
-
-
-__all__ = [
-    "CHOICES",
-    "DEFECTS",
-    "EMBEDDERS",
-    "Embedder",
-    "Level",
-    "Patches",
-    "check_installed",
-    "get_embedder",
-    "is_torch_name",
-    "resolve_name",
-]

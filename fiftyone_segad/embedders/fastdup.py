@@ -19,12 +19,12 @@ from ..utils.threads import usable_cores
 from .base import Embedder, Level, Patches
 
 INPUT_SIDE = 224
-"""Pixels a side of the model's square input (MobileNetV3-small)."""
+"""Pixels per side of the model's square input (MobileNetV3-small)."""
 
 FEATURES = 576
 
 BATCH_SIZE = 2
-"""Segments a model call. Larger batches are no faster, and leave a thread without work at the end of an image."""
+"""Segments per call of the model. Larger batches are no faster, and leave a thread idle at the end of an image."""
 
 FASTDUP_VERSION = "2.54"
 INSTALL_COMMAND = f"pip install --no-deps fastdup=={FASTDUP_VERSION}"
@@ -48,7 +48,7 @@ def fastdup_folder() -> Path:
 
 
 def installed_version() -> str:
-    """Version of the installed fastdup package, from its own file."""
+    """Return the version of the installed fastdup package, from its own file."""
     return (fastdup_folder() / "FASTDUP_VERSION").read_text().strip()
 
 
@@ -59,7 +59,7 @@ TILES = {"tiles": 2.0, "tiles:0.25:0.125": 1.0}
 class FastdupEmbedder(Embedder):
     """The 576 features of fastdup's default model, computed with ONNX Runtime.
 
-    The segments are sampled straight from the decoded image. One thread a core runs the model on batches
+    The segments are sampled straight from the decoded image. One thread per core runs the model on batches
     of its own: for this small network that is faster than several threads inside one call.
 
     Args:
@@ -97,9 +97,9 @@ class FastdupEmbedder(Embedder):
         return self._run(self._exact, image, segments)
 
     def patches(self, image: NDArray[np.uint8]) -> list[Patches]:
-        """As in the base class; the features differ from fastdup's own by some 1e-6 of their length."""
-        several = [propose((image.shape[1], image.shape[0])) for propose in self._proposers]
-        return [Patches(segments, self._run(self._fast, image, segments)) for segments in several]
+        """Compute the features of an image on tiles; they differ from fastdup's own by some 1e-6 of their length."""
+        levels = [propose((image.shape[1], image.shape[0])) for propose in self._proposers]
+        return [Patches(segments, self._run(self._fast, image, segments)) for segments in levels]
 
     def _run(self, session: Any, image: NDArray[np.uint8], segments: Segments) -> NDArray[np.float32]:
         if len(segments) == 0:
@@ -135,6 +135,7 @@ class FastdupEmbedder(Embedder):
 
 
 def _embed_boxes(session: Any, image: NDArray[np.uint8], boxes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Compute the features ``[n, 576]`` of boxes ``[n, 4]`` in one call of the model."""
     batch = np.empty((len(boxes), INPUT_SIDE, INPUT_SIDE, 3), np.float32)
     for sampled, (x0, y0, x1, y1) in zip(batch, boxes, strict=True):
         # One axis after the other: ten times faster than indexing both at once
@@ -146,5 +147,10 @@ def _embed_boxes(session: Any, image: NDArray[np.uint8], boxes: NDArray[np.int64
 
 @lru_cache(maxsize=1024)
 def nearest_indices(length: int) -> NDArray[np.int64]:
-    """Source indices ``[224]`` of fastdup's resize along an axis: ``floor((i + 0.5) * length / 224)``."""
+    """Return the source indices ``[224]`` of fastdup's resize along an axis: ``floor((i + 0.5) * length / 224)``.
+
+    Example:
+        >>> nearest_indices(448)[:4]
+        array([1, 3, 5, 7])
+    """
     return np.floor((np.arange(INPUT_SIDE) + 0.5) * length / INPUT_SIDE).astype(np.int64)

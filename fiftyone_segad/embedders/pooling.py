@@ -10,13 +10,18 @@ from ..segments.boxes import Segments
 from .base import normalize
 
 Maps = list[NDArray[np.float32]]
-"""Feature maps ``[rows, columns, d]`` of one image, one a level."""
+"""Feature maps ``[rows, columns, d]`` of one image, one per level."""
 
 
 def join_maps(maps: Maps) -> NDArray[np.float32]:
-    """Join maps along their features, all resized (bilinearly) to the finest, which comes first."""
+    """Join maps along their features, all resized (bilinearly) to the finest, which comes first.
+
+    Example:
+        >>> join_maps([np.zeros((8, 8, 5), np.float32), np.zeros((4, 4, 3), np.float32)]).shape
+        (8, 8, 8)
+    """
     rows, columns = maps[0].shape[:2]
-    return np.concatenate([maps[0], *(_resize(each, columns, rows) for each in maps[1:])], axis=2)
+    return np.concatenate([maps[0], *(_resize(coarse, columns, rows) for coarse in maps[1:])], axis=2)
 
 
 def _resize(features: NDArray[np.float32], columns: int, rows: int) -> NDArray[np.float32]:
@@ -28,7 +33,7 @@ def _resize(features: NDArray[np.float32], columns: int, rows: int) -> NDArray[n
 
 
 def pool_boxes(maps: Maps, segments: Segments) -> NDArray[np.float32]:
-    """The mean features of each box: of the patches whose centres lie within it, or of the nearest patch.
+    """Average features over each box: over the patches whose centres lie within it, or take those of the nearest patch.
 
     Args:
         maps: feature maps that cover the image evenly
@@ -36,6 +41,12 @@ def pool_boxes(maps: Maps, segments: Segments) -> NDArray[np.float32]:
 
     Returns:
         a float32 array ``[n, d]``: the means of all levels, each level normalised to length 1
+
+    Example:
+        >>> from fiftyone_segad.segments.boxes import from_boxes
+        >>> patches = np.array([[[1, 0], [1, 0]], [[0, 1], [0, 1]]], np.float32)  # 2 x 2, of 2 features
+        >>> pool_boxes([patches], from_boxes((20, 20), [[0, 0, 20, 10], [0, 10, 20, 20]])).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
     """
     levels = []
     width, height = segments.size
@@ -50,7 +61,7 @@ def pool_boxes(maps: Maps, segments: Segments) -> NDArray[np.float32]:
 
 
 def _covered(start: int, stop: int, length: int, count: int) -> slice:
-    """Patches along an axis whose centres, at ``(i + 0.5) * length / count``, are in ``[start, stop)``."""
+    """Find the patches along an axis whose centres, at ``(i + 0.5) * length / count``, are in ``[start, stop)``."""
     first = int(np.ceil(start * count / length - 0.5))
     end = int(np.ceil(stop * count / length - 0.5))
     if end > first:

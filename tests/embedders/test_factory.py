@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,9 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from conftest import needs_fastdup
-from fiftyone_segad.embedders import factory
-from fiftyone_segad.embedders.base import Embedder
-from fiftyone_segad.embedders.factory import CHOICES, EMBEDDERS, Level, Patches, get_embedder, resolve_name
+from fiftyone_segad.embedders.base import Embedder, Level, Patches
+from fiftyone_segad.embedders.factory import CHOICES, EMBEDDERS, check_installed, get_embedder, resolve_name
 from fiftyone_segad.embedders.fused import FusedEmbedder
 from fiftyone_segad.errors import MissingDependencyError
 from fiftyone_segad.segments.boxes import Segments, get_proposer, grid
@@ -68,24 +70,29 @@ def unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize(
-    ("method", "installed", "expected"),
+    ("method", "has_fastdup", "expected"),
     [
-        ("reference", {"fastdup", "efficientnet"}, "efficientnet"),
-        ("reference", {"fastdup"}, "fastdup"),
-        ("reference", {"efficientnet"}, "efficientnet"),
-        ("within_image", {"fastdup", "efficientnet"}, "fastdup"),
-        ("within_image", {"fastdup"}, "fastdup"),
-        ("within_image", {"efficientnet"}, "efficientnet"),
-        # Then the message of the first choice says how to install it
-        ("reference", set(), "efficientnet"),
-        ("within_image", set(), "fastdup"),
+        ("reference", True, "efficientnet"),
+        ("reference", False, "efficientnet"),
+        ("within_image", True, "fastdup"),
+        ("within_image", False, "efficientnet"),
     ],
 )
 def test_auto_is_what_suits_the_method_and_is_installed(
-    monkeypatch: pytest.MonkeyPatch, method: str, installed: set[str], expected: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str, has_fastdup: bool, expected: str
 ) -> None:
-    monkeypatch.setattr(factory, "_installed", lambda name: name in installed)
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)]) if has_fastdup else None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     assert resolve_name("auto", method) == expected
+
+
+@pytest.mark.parametrize("name", ["efficientnet", "fastdup"])
+def test_error_without_onnxruntime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    fastdup = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(importlib.util, "find_spec", {"fastdup": fastdup}.get)
+    for call in (check_installed, get_embedder):
+        with pytest.raises(MissingDependencyError, match=r"pip install onnxruntime$"):
+            call(name)
 
 
 @pytest.mark.parametrize("name", [*CHOICES[1:], "timm:resnet18", "fastdup+timm:resnet18", "torchhub:a/b:c"])

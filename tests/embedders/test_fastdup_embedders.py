@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conftest import needs_fastdup, shared
-from fiftyone_segad.embedders.factory import Embedder, get_embedder, resolve_name
+from fiftyone_segad.embedders.base import Embedder
+from fiftyone_segad.embedders.factory import get_embedder, resolve_name
 from fiftyone_segad.embedders.fastdup import FEATURES, FastdupEmbedder, nearest_indices
 from fiftyone_segad.errors import MissingDependencyError, SegadError
 from fiftyone_segad.scoring.fastdup_rule import find_outliers

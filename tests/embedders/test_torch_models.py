@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fiftyone_segad.embedders.torch_models import TorchEmbedder, is_torch_name
+from fiftyone_segad.embedders.torch_loading import is_torch_name
+from fiftyone_segad.embedders.torch_models import TorchEmbedder
 from fiftyone_segad.errors import MissingDependencyError
 from fiftyone_segad.segments.boxes import Segments, from_boxes
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fiftyone_segad.embedders.factory import Embedder, Level, Patches
+from fiftyone_segad.embedders.base import Embedder, Level, Patches
 from fiftyone_segad.engine.job import Job, JobContext, JobImage, JobSpec
 from fiftyone_segad.engine.methods import run_job, steps
 from fiftyone_segad.errors import SegadError

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fiftyone_segad.embedders.factory import Embedder, get_embedder
+from fiftyone_segad.embedders.base import Embedder
+from fiftyone_segad.embedders.factory import get_embedder
 from fiftyone_segad.engine import methods, passes, unlabeled
 from fiftyone_segad.engine.job import Job, JobContext, JobImage, JobSpec
 from fiftyone_segad.engine.methods import run_job

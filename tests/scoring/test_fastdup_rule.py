@@ -16,7 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from conftest import needs_fastdup, shared
-from fiftyone_segad.embedders.factory import Embedder, get_embedder
+from fiftyone_segad.embedders.base import Embedder
+from fiftyone_segad.embedders.factory import get_embedder
 from fiftyone_segad.scoring.fastdup_rule import descending_order, find_outliers, nearest_similarities, segment_scores
 from fiftyone_segad.segments.boxes import grid
 from fiftyone_segad.utils.images import read_image

@@ -20,7 +20,7 @@ from fiftyone.operators.executor import ExecutionError
 
 import fiftyone_segad as segad
 from conftest import needs_fastdup, shared
-from fiftyone_segad.embedders.factory import Level
+from fiftyone_segad.embedders.base import Level
 from fiftyone_segad.scoring.neighbors import EXACT_ROWS
 from fiftyone_segad.segments.boxes import from_boxes, grid
 from fiftyone_segad.storage.bank_file import BankFile, FileState, bank_copies
