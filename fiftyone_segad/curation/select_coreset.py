@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
@@ -12,19 +14,22 @@ import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
-from ..embedders.base import Embedder, Patches
+from ..embedders.base import Embedder
 from ..embedders.factory import get_embedder
-from ..errors import ImageError, SegadError
+from ..engine.job import Embedded, ImageTask, Job, JobContext, JobImage, JobSpec, Reader
+from ..engine.passes import fit_levels
+from ..errors import SegadError
 from ..registry.samples import check_collection, check_numbers
 from ..scoring.coreset import greedy_coreset, greedy_image_coreset
-from ..scoring.levels import FIT_IMAGES, LevelScorer
-from ..utils.images import read_ahead
+from ..scoring.levels import LevelFeatures, LevelScorer
+from ..storage.store import RunStore
 from ..utils.threads import usable_cores
+from .registration import ShowProgress
 
 logger = logging.getLogger(__name__)
 
 SEGMENTS = 64
-"""Segments an image and level by which it is compared with others, themselves a greedy choice."""
+"""Segments per image and level by which it is compared with others, themselves a greedy choice."""
 
 ROW_BYTES = 256 * 2**20
 """Features of all images at a level at most; for more images each has fewer segments."""
@@ -41,10 +46,10 @@ def select_coreset(
     embedder_kwargs: Mapping[str, Any] | None = None,
     batch_size: int | None = None,
     num_workers: int | None = None,
-    progress: bool | Callable[[Any], None] | None = None,
+    progress: ShowProgress = None,
     seed: int = 0,
 ) -> fo.DatasetView:
-    """Chooses the ``k`` images that cover a set of normal images best, to compare others with.
+    """Choose the ``k`` images that cover a set of normal images best, to compare others with.
 
     The first is the most usual one; each further one is that whose segments are farthest from those chosen before
     (greedy k-centre), so that any first ``j`` of them are a choice of ``j``. Whatever is odd is chosen early: look at
@@ -69,6 +74,11 @@ def select_coreset(
         ValueError: if a parameter is wrong, before any work
         MissingDependencyError: if the embedder is not installed
         SegadError: if fewer than ``k`` images can be used
+
+    Examples:
+        >>> normals = dataset.match(F("split") == "train")  # doctest: +SKIP
+        >>> best = segad.select_coreset(normals, 25, tag="coreset")  # doctest: +SKIP
+        >>> run = segad.compute_segment_anomalies(dataset, reference=best)  # doctest: +SKIP
     """
     dataset = check_collection(samples, "samples")
     check_numbers(num_workers)
@@ -76,77 +86,57 @@ def select_coreset(
         raise ValueError(f"k={k!r} must be a whole number from 1 to the number of samples, {len(samples)}")
     if tag is not None and (not isinstance(tag, str) or not tag.strip()):
         raise ValueError(f"tag={tag!r} must be a text, or None")
-    ids, paths = samples.values(["id", "filepath"])
+    images = [JobImage(id, path) for id, path in zip(*samples.values(["id", "filepath"]), strict=True)]
     with get_embedder(embedder, batch_size, defects, embedder_kwargs) as model:
-        bar = fou.ProgressBar(total=len(ids) + min(FIT_IMAGES, len(ids)), progress=progress, iters_str="images")
-        with bar:
-            reader = _Reader(model, dict(zip(ids, paths, strict=True)), num_workers or usable_cores(), seed, bar.update)
-            found = reader.read()
-    for reason in reader.skipped.values():
-        logger.warning("Left out: %s", reason)
-    if len(found) < k:
-        reason = next(iter(reader.skipped.values()), "")
+        features, reasons = _read_features(images, model, num_workers or usable_cores(), seed, progress)
+    for path, reason in reasons.items():
+        logger.warning("Left out: %s: %s", path, reason)
+    if len(features) < k:
+        path, reason = next(iter(reasons.items()))
         raise SegadError(
-            f"Only {len(found)} of {len(ids)} images can be used, k={k} were asked for. The first: {reason}"
+            f"Only {len(features)} of {len(images)} images can be used, k={k} were asked for. The first: {path}: {reason}"
         )
-    chosen, radii = greedy_image_coreset(list(zip(*found.values(), strict=True)), k)
+    order, radii = greedy_image_coreset(list(zip(*features.values(), strict=True)), k)
     logger.info("%d images chosen; the farthest that is left is %.2f as far as the mean from the first", k, radii[-1])
-    usable = list(found)
-    view: fo.DatasetView = dataset.select([usable[i] for i in chosen], ordered=True)
+    ids = list(features)
+    view: fo.DatasetView = dataset.select([ids[i] for i in order], ordered=True)
     if tag is not None:
         view.tag_samples(tag)
     return view
 
 
-class _Reader:
-    """Reads images and keeps a few features of each.
+class _FeaturesTask(ImageTask[tuple[str, LevelFeatures]]):
+    """Keeps a few features of each image, by the sample's id."""
 
-    Attributes:
-        skipped: why images could not be used, by id
+    def __init__(self, reader: Reader, levels: LevelScorer, images: int, seed: int) -> None:
+        super().__init__(reader)
+        self._levels, self._images, self._seed = levels, images, seed
+
+    def work(self, embedded: Embedded) -> tuple[str, LevelFeatures]:
+        return embedded.image.id, [self._few(features) for features in self._levels.transform(embedded.patches)]
+
+    def _few(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        affordable = ROW_BYTES // (4 * features.shape[1] * self._images)
+        size = int(np.clip(affordable, _FEWEST_SEGMENTS, SEGMENTS))
+        return features[greedy_coreset(features, size, self._seed)]
+
+
+def _read_features(
+    images: list[JobImage], model: Embedder, workers: int, seed: int, progress: ShowProgress
+) -> tuple[dict[str, LevelFeatures], dict[str, str]]:
+    """Read images.
+
+    Returns:
+        a few features of each image that can be used by sample id, and why the others cannot be used by path
+
+    Raises:
+        SegadError: if none of the images can be used
     """
-
-    def __init__(
-        self, model: Embedder, paths: dict[str, str], workers: int, seed: int, advance: Callable[[int], None]
-    ) -> None:
-        self._model = model
-        self._paths = paths
-        self._workers = workers
-        self._seed = seed
-        self._advance = advance
-        self._levels = LevelScorer(model.levels)
-        self.skipped: dict[str, str] = {}
-
-    def read(self) -> dict[str, list[NDArray[np.float32]]]:
-        """Features ``[n, k]`` of each image by id, one array a level."""
-        if self._levels.needs_fit:
-            ids = np.random.default_rng(self._seed).permutation(list(self._paths)).tolist()
-            fitted: list[list[Patches]] = []
-            for id in ids:
-                fitted += [patches for _, patches in self._embed([id])]
-                if len(fitted) == FIT_IMAGES:
-                    break
-            if not fitted:
-                return {}
-            self._levels.fit(fitted, self._seed)
-            del fitted
-        found = {}
-        for id, patches in self._embed([id for id in self._paths if id not in self.skipped]):
-            found[id] = [self._thin(rows) for rows in self._levels.transform(patches)]
-        return found
-
-    def _embed(self, ids: list[str]) -> Iterator[tuple[str, list[Patches]]]:
-        for id, pixels in zip(ids, read_ahead([self._paths[id] for id in ids], self._workers), strict=True):
-            try:
-                if isinstance(pixels, ImageError):
-                    raise pixels
-                patches = self._model.patches(pixels)
-                if not all(len(level.features) and np.isfinite(level.features).all() for level in patches):
-                    raise ValueError("its features are empty or not finite")
-                yield id, patches
-            except (ImageError, ValueError) as error:
-                self.skipped[id] = f"{self._paths[id]}: {error}"
-            self._advance(1)
-
-    def _thin(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        affordable = ROW_BYTES // (4 * rows.shape[1] * len(self._paths))
-        return rows[greedy_coreset(rows, int(np.clip(affordable, _FEWEST_SEGMENTS, SEGMENTS)), self._seed)]
+    with tempfile.TemporaryDirectory(prefix="segad-") as scratch:
+        store = RunStore.create(Path(scratch) / "run", {})
+        with fou.ProgressBar(total=len(images), progress=progress, iters_str="images") as bar:
+            context = JobContext(model, store, workers, on_progress=bar.update)
+            job = Job(JobSpec(images, [], "reference", None, seed=seed), context)
+            task = _FeaturesTask(job.reader, fit_levels(job, images), len(images), seed)
+            features = dict(job.map(task, images, ordered=True))
+    return features, {entry["filepath"]: entry["reason"] for entry in job.report.skipped}
