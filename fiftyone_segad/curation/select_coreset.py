@@ -94,7 +94,8 @@ def select_coreset(
     if len(features) < k:
         path, reason = next(iter(reasons.items()))
         raise SegadError(
-            f"Only {len(features)} of {len(images)} images can be used, k={k} were asked for. The first: {path}: {reason}"
+            f"Only {len(features)} of {len(images)} images can be used, k={k} were asked for. "
+            f"The first: {path}: {reason}"
         )
     order, radii = greedy_image_coreset(list(zip(*features.values(), strict=True)), k)
     logger.info("%d images chosen; the farthest that is left is %.2f as far as the mean from the first", k, radii[-1])

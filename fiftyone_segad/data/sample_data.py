@@ -31,6 +31,9 @@ def make_category(folder: Path, category: str, seed: int = 0) -> None:
         folder: gets ``train/good``, ``test/good``, ``test/<defect>`` and ``ground_truth/<defect>``
         category: one of ``CATEGORIES``
         seed (0): seed of the defects
+
+    Examples:
+        >>> make_category(Path("sample") / "brick", "brick")  # doctest: +SKIP
     """
     random = np.random.default_rng([seed, CATEGORIES.index(category)])
     cells = random.permutation(cut(transform.rescale(getattr(data, category)() / 255.0, ENLARGED, order=3)))
@@ -48,14 +51,19 @@ def make_category(folder: Path, category: str, seed: int = 0) -> None:
 
 
 def cut(texture: Array) -> Array:
-    """All cells ``[n, SIDE, SIDE]`` of a texture."""
+    """Cut a texture into all its cells ``[n, SIDE, SIDE]``.
+
+    Examples:
+        >>> cut(np.zeros((2 * SIDE, 3 * SIDE + 1))).shape
+        (6, 256, 256)
+    """
     rows, columns = (length // SIDE for length in texture.shape)
     cells = texture[: rows * SIDE, : columns * SIDE].reshape(rows, SIDE, columns, SIDE)
     return cells.swapaxes(1, 2).reshape(-1, SIDE, SIDE)
 
 
 def photograph(cell: Array, random: np.random.Generator) -> Array:
-    """A cell, flipped or not, under slightly varying light and with a little noise, in [0, 1]."""
+    """Show a cell, flipped or not, under slightly varying light and with a little noise; values in [0, 1]."""
     image = cell[:: random.choice([-1, 1]), :: random.choice([-1, 1])]
     across, down = np.meshgrid(np.linspace(-1, 1, SIDE), np.linspace(-1, 1, SIDE))
     light = 1 + random.uniform(-0.06, 0.06) + random.uniform(-0.06, 0.06) * across + random.uniform(-0.06, 0.06) * down
@@ -63,7 +71,7 @@ def photograph(cell: Array, random: np.random.Generator) -> Array:
 
 
 def scratch(image: Array, other: Array, random: np.random.Generator) -> tuple[Array, Array]:
-    """A thin bent line, lighter or darker than what it crosses."""
+    """Draw a thin bent line, lighter or darker than what it crosses."""
     length, angle, bend = random.uniform(60, 180), random.uniform(0, np.pi), random.uniform(-0.4, 0.4)
     steps = np.linspace(-0.5, 0.5, 300)
     direction = angle + bend * steps
@@ -78,34 +86,34 @@ def scratch(image: Array, other: Array, random: np.random.Generator) -> tuple[Ar
 
 
 def hole(image: Array, other: Array, random: np.random.Generator) -> tuple[Array, Array]:
-    """A dark pit with an uneven rim."""
+    """Draw a dark pit with an uneven rim."""
     opacity = soft(blob(random, random.uniform(9, 22)), 1.2)
     depth = 0.05 + 0.1 * ndimage.gaussian_filter(random.random(image.shape), 3)
     return blend(image, depth, opacity)
 
 
 def stain(image: Array, other: Array, random: np.random.Generator) -> tuple[Array, Array]:
-    """A large patch with soft edges, darker or lighter, through which the texture shows."""
+    """Draw a large patch with soft edges, darker or lighter, through which the texture shows."""
     opacity = soft(blob(random, random.uniform(25, 45)), 3)
     stained = image * random.uniform(0.45, 0.6) if random.random() < 0.7 else 0.5 + image * 0.5
     return blend(image, stained, opacity)
 
 
 def displaced(image: Array, other: Array, random: np.random.Generator) -> tuple[Array, Array]:
-    """A piece of the same texture, turned and out of place."""
+    """Put a piece of the same texture on the image, turned and out of place."""
     opacity = soft(blob(random, random.uniform(22, 36)), 1)
     turned = transform.rotate(other, random.uniform(30, 150), mode="reflect")
     return blend(image, turned, opacity)
 
 
 def missing(image: Array, other: Array, random: np.random.Generator) -> tuple[Array, Array]:
-    """A place where the texture is missing and plain ground shows."""
+    """Take the texture away from a place, so that plain ground shows."""
     ground = ndimage.gaussian_filter(image, 12) * random.uniform(0.7, 0.9)
     return blend(image, ground, soft(blob(random, random.uniform(16, 30)), 1.5))
 
 
 def foreign_object(image: Array, other: Array, random: np.random.Generator) -> tuple[Array, Array]:
-    """A smooth round thing with a highlight."""
+    """Put a smooth round thing with a highlight on the image."""
     radii = random.uniform(10, 26, 2)
     centre = random.uniform(40, SIDE - 40, 2)
     shape = np.zeros(image.shape, bool)
@@ -126,7 +134,7 @@ DEFECTS: dict[str, tuple[Defect, ...]] = {
 
 
 def blob(random: np.random.Generator, radius: float) -> NDArray[np.bool_]:
-    """A connected shape with an uneven outline around a random place."""
+    """Draw a connected shape with an uneven outline around a random place; bool ``[SIDE, SIDE]``."""
     angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     outline = radius * (1 + 0.35 * ndimage.gaussian_filter1d(random.normal(size=40), 2, mode="wrap"))
     y, x = random.uniform(radius * 1.3, SIDE - radius * 1.3, 2)
@@ -136,13 +144,13 @@ def blob(random: np.random.Generator, radius: float) -> NDArray[np.bool_]:
 
 
 def soft(shape: NDArray[np.bool_], width: float) -> Array:
-    """Opacity in [0, 1] of a shape with edges of a width in pixels."""
+    """Blur the edges of a shape to a width in pixels; opacity in [0, 1]."""
     softened: Array = ndimage.gaussian_filter(shape.astype(float), width)
     return softened
 
 
 def blend(image: Array, above: Array, opacity: Array) -> tuple[Array, Array]:
-    """The image below another one, and the opacity of that."""
+    """Lay an image over another one; return the result and the opacity."""
     return image * (1 - opacity) + above * opacity, opacity
 
 
