@@ -25,38 +25,20 @@ Progress = Callable[[Any], None]
 Result = dict[str, Any]
 
 _STORE = "fiftyone_segad"
-_INTERVAL = 0.5  # seconds between reports
-_TTL = 60  # seconds after which a run that does not report counts as gone
-_KEPT = 7 * 24 * 3600  # seconds for which a failure is shown
-
-
-def config(name: str, label: str, description: str, icon: str) -> foo.OperatorConfig:
-    """The configuration of an operator that runs by ``execute``."""
-    return foo.OperatorConfig(
-        name=name,
-        label=label,
-        description=description,
-        icon=icon,
-        dynamic=True,
-        execute_as_generator=True,
-        allow_delegated_execution=True,
-        risk_level=types.RiskLevel.MEDIUM,
-    )
-
-
-def options(long: bool) -> foo.ExecutionOptions:
-    """Immediate and delegated execution, the second one first where it would take minutes."""
-    return foo.ExecutionOptions(
-        allow_immediate_execution=True, allow_delegated_execution=True, default_choice_to_delegated=long
-    )
+_INTERVAL = 0.5
+"""Seconds between reports."""
+_TTL = 60
+"""Seconds after which a run that does not report counts as gone."""
+_KEEP_FAILURES = 7 * 24 * 3600
+"""Seconds for which a failure is shown."""
 
 
 def execute(
     ctx: foo.ExecutionContext,
     name: str,
     work: Callable[[Progress], Result],
-    outputs: Callable[[Result], types.Property],
-    after: Callable[[Result], Iterator[Any]],
+    output_form: Callable[[Result], types.Property],
+    show: Callable[[Result], Iterator[Any]],
 ) -> Any:
     """Execute a long function in the way that suits where it was called from.
 
@@ -64,21 +46,21 @@ def execute(
         ctx: the context
         name: what the user may cancel it by
         work: the function; gets a progress function and returns a dict of plain values
-        outputs: the form that shows its result
-        after: triggers for the App (reload, view) once it is done
+        output_form: makes the form that shows its result
+        show: gives triggers for the App (reload, view) once it is done
 
     Returns:
         the function's result, or in the App a generator of messages
     """
-    watch = _Watch(dataset_id(ctx), name)
+    monitor = _RunMonitor(dataset_id(ctx), name)
     if ctx.delegated or not in_app(ctx):
-        with watch:
-            return work(lambda bar: watch.report(bar, lambda share, label: ctx.set_progress(share, label)))
-    return _live(ctx, watch, work, outputs, after)
+        with monitor:
+            return work(lambda bar: monitor.report(bar, lambda share, label: ctx.set_progress(share, label)))
+    return _execute_as_generator(ctx, monitor, work, output_form, show)
 
 
-def show(ctx: foo.ExecutionContext, dataset: fo.Dataset, view: Any, fields: list[str]) -> Iterator[Any]:
-    """Triggers by which the App shows new fields of a dataset in their colours.
+def show_fields(ctx: foo.ExecutionContext, dataset: fo.Dataset, view: Any, fields: list[str]) -> Iterator[Any]:
+    """Give the triggers by which the App shows new fields of a dataset in their colours.
 
     A reload alone leaves the colours as they were; opening the dataset anew would bring them, and close all panels.
     """
@@ -91,7 +73,7 @@ def show(ctx: foo.ExecutionContext, dataset: fo.Dataset, view: Any, fields: list
 
 
 def dataset_id(ctx: foo.ExecutionContext) -> str:
-    """Id of the context's dataset, which calls from Python name but do not identify."""
+    """Return the id of the context's dataset, which calls from Python name but do not identify."""
     return str(ctx.dataset._doc.id)
 
 
@@ -111,71 +93,71 @@ class Activity:
 
 
 def activities(dataset_id: str) -> list[Activity]:
-    """What is running on a dataset."""
+    """Return what is running on a dataset."""
     return [Activity(name, **value) for name, value in _values(f"running:{dataset_id}:").items()]
 
 
 def failures(dataset_id: str) -> dict[str, str]:
-    """Why what ran on a dataset lately did not end well, by name; gone once it ends well or is dismissed."""
+    """Return why what ran on a dataset lately did not end well, by name; gone once it ends well or is dismissed."""
     return _values(f"failed:{dataset_id}:")
 
 
 def dismiss_failure(dataset_id: str, name: str) -> None:
-    """Forgets a failure."""
+    """Forget a failure."""
     _store().delete(f"failed:{dataset_id}:{name}")
 
 
 def running(dataset_id: str) -> list[str]:
-    """Names of what is running on a dataset."""
+    """Return the names of what is running on a dataset."""
     return [activity.name for activity in activities(dataset_id)]
 
 
 def cancel(dataset_id: str, name: str) -> None:
-    """Asks what runs under a name to stop; it keeps what it has finished."""
+    """Ask what runs under a name to stop; it keeps what it has finished."""
     _store().set(f"cancel:{dataset_id}:{name}", True, ttl=_TTL)
 
 
-class _Watch:
-    """Reports progress now and then, says that the run is alive, and stops it when that was asked for."""
+class _RunMonitor:
+    """Publishes how far a run is and that it is alive, and stops it when that was asked for."""
 
     def __init__(self, dataset_id: str, name: str) -> None:
         self._running = f"running:{dataset_id}:{name}"
         self._cancel = f"cancel:{dataset_id}:{name}"
         self._failed = f"failed:{dataset_id}:{name}"
-        self._last = 0.0
-        self._said = (0.0, "starting")
+        self._reported = 0.0
+        self._status = (0.0, "starting")
         self.stopped = threading.Event()
         self._ended = threading.Event()
-        self._saying = threading.Lock()  # so that nothing is said after the end
+        self._publishing = threading.Lock()  # so that nothing is published after the end
 
-    def __enter__(self) -> _Watch:
+    def __enter__(self) -> _RunMonitor:
         _store().delete(self._cancel)
         _store().delete(self._failed)
-        self._say(*self._said)
-        threading.Thread(target=self._live_on, name="segad-alive", daemon=True).start()
+        self._publish(*self._status)
+        threading.Thread(target=self._keep_alive, name="segad-alive", daemon=True).start()
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._ended.set()
-        with self._saying:
+        with self._publishing:
             _store().delete(self._running)
         _store().delete(self._cancel)
         if error is not None:
-            _store().set(self._failed, str(error) or type(error).__name__, ttl=_KEPT)
+            _store().set(self._failed, str(error) or type(error).__name__, ttl=_KEEP_FAILURES)
 
-    def _live_on(self) -> None:
-        """Says again what was said, for as long as the process lives: some steps take minutes and report nothing."""
+    def _keep_alive(self) -> None:
+        """Publish the last status again, for as long as the process lives: some steps report nothing for minutes."""
         while not self._ended.wait(_TTL / 3):
-            with self._saying:
+            with self._publishing:
                 if not self._ended.is_set():
-                    self._say(*self._said)
+                    self._publish(*self._status)
 
-    def _say(self, share: float, label: str) -> None:
-        self._said = (share, label)
+    def _publish(self, share: float, label: str) -> None:
+        self._status = (share, label)
         _store().set(self._running, {"share": share, "label": label}, ttl=_TTL)
 
     def report(self, bar: Any, show: Callable[[float, str], None]) -> None:
-        """Called at each step of the progress bar.
+        """Publish and show where the progress bar is; to be called at each of its steps.
 
         Raises:
             RunCancelled: if the run is to stop
@@ -183,29 +165,29 @@ class _Watch:
         now = time.monotonic()
         if self.stopped.is_set():
             raise RunCancelled("Cancelled. Run again with the same settings to go on where it stopped")
-        if now - self._last < _INTERVAL:
+        if now - self._reported < _INTERVAL:
             return
-        self._last = now
+        self._reported = now
         if _store().has(self._cancel):
             self.stopped.set()
         label = f"{bar.iteration:,} of {bar.total:,} steps"
-        self._say(bar.progress, label)
+        self._publish(bar.progress, label)
         show(bar.progress, label)
 
 
-def _live(
+def _execute_as_generator(
     ctx: foo.ExecutionContext,
-    watch: _Watch,
+    monitor: _RunMonitor,
     work: Callable[[Progress], Result],
-    outputs: Callable[[Result], types.Property],
-    after: Callable[[Result], Iterator[Any]],
+    output_form: Callable[[Result], types.Property],
+    show: Callable[[Result], Iterator[Any]],
 ) -> Iterator[Any]:
     reports: queue.Queue[tuple[float, str] | Result | Exception] = queue.Queue()
 
     def run() -> None:
         try:
-            with watch:
-                reports.put(work(lambda bar: watch.report(bar, lambda *report: reports.put(report))))
+            with monitor:
+                reports.put(work(lambda bar: monitor.report(bar, lambda *report: reports.put(report))))
         except Exception as error:  # passed on to the generator, which shows or raises it
             reports.put(error)
 
@@ -215,10 +197,10 @@ def _live(
         while isinstance(report := reports.get(), tuple):
             yield ctx.ops.set_progress(label=report[1], progress=report[0])
     finally:
-        watch.stopped.set()  # the page was closed or reloaded: nobody would see the result
+        monitor.stopped.set()  # the page was closed or reloaded: nobody would see the result
     if isinstance(report, dict):
-        yield from after(report)
-        yield ctx.ops.show_output(outputs(report).to_json(), report)
+        yield from show(report)
+        yield ctx.ops.show_output(output_form(report).to_json(), report)
         return
     yield ctx.ops.show_output(_error_form().to_json(), {"error": str(report)})
     if not isinstance(report, (SegadError, ValueError, OSError)):
@@ -226,7 +208,7 @@ def _live(
 
 
 def in_app(ctx: foo.ExecutionContext) -> bool:
-    """Whether the App asked for the execution: its requests hold the state of its sidebar, those from Python do not."""
+    """Return whether the App asked for the execution: its requests hold the state of its sidebar, others do not."""
     return "extended" in ctx.request_params
 
 
@@ -238,10 +220,10 @@ def _error_form() -> types.Property:
 
 
 def _values(prefix: str) -> dict[str, Any]:
-    """Entries of the store by the rest of their keys; one may go while they are read."""
+    """Return entries of the store by the rest of their keys; one may go while they are read."""
     store = _store()
-    found = {key.removeprefix(prefix): store.get(key) for key in store.list_keys() if key.startswith(prefix)}
-    return {name: value for name, value in found.items() if value is not None}
+    values = {key.removeprefix(prefix): store.get(key) for key in store.list_keys() if key.startswith(prefix)}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _store() -> Any:

@@ -33,8 +33,7 @@ _MOST_VALUES = 200
 
 def add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
     """Add the choice of normal images to a form, with what the dataset offers."""
-    dataset = ctx.dataset
-    offers = _offers(dataset)
+    offers = _offers(ctx.dataset)
     if not offers:
         forms.stop(
             inputs,
@@ -43,45 +42,41 @@ def add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
             "Tag them, e.g. 'good', save a view of them, or use the method within_image",
         )
         return
-    default = next(iter(offers))
-    choices = types.RadioGroup()
-    for source in offers:
-        choices.add_choice(source, label=SOURCES[source])
-    inputs.enum(
-        "normals",
-        choices.values(),
-        default=default,
-        label="What is normal",
-        description="The images that show no defect; others are compared with them",
-        view=choices,
-    )
-    source = ctx.params.get("normals") or default
+    usual = next(iter(offers))
+    labels = {source: SOURCES[source] for source in offers}
+    about = "The images that show no defect; others are compared with them"
+    forms.choose_one(inputs, "normals", labels, usual, "What is normal", about)
+    source = ctx.params.get("normals") or usual
     if source not in offers:
         return
+    values = offers[source]
     if source == "field value":
-        forms.choose(
-            inputs,
-            "normals_field",
-            sorted(offers[source]),
-            "Field",
-            "One of its values says that an image is normal",
-            _first_field(offers[source]),
-        )
-        field = ctx.params.get("normals_field") or _first_field(offers[source])
-        values = offers[source].get(field, [])
-    else:
-        values = offers[source]
+        field = _first_field(values)
+        about = "One of its values says that an image is normal"
+        forms.choose(inputs, "normals_field", sorted(values), "Field", about, field)
+        values = values.get(ctx.params.get("normals_field") or field, [])
     first = _first_value(values)
     forms.choose(inputs, "normals_value", values, source.capitalize(), _HELP[source], first)
+    value = ctx.params.get("normals_value")
+    # The App sends the value of the source before this one as well
+    params = {**ctx.params, "normals": source, "normals_value": value if value in values else first}
     try:
-        count = len(select(dataset, {**ctx.params, "normals": source, "normals_value": _value(ctx, values, first)}))
+        label = pluralize(len(select(ctx.dataset, params)), "normal image")
     except ValueError:
         return
-    inputs.view("normals_count", types.Notice(label=pluralize(count, "normal image")))
+    inputs.view("normals_count", types.Notice(label=label))
+
+
+def count(ctx: foo.ExecutionContext) -> int:
+    """Return how many normal images the parameters name; 0 if they name none."""
+    try:
+        return len(select(ctx.dataset, ctx.params))
+    except ValueError:
+        return 0
 
 
 def select(dataset: fo.Dataset, params: dict[str, Any]) -> fo.DatasetView:
-    """The normal images that parameters name.
+    """Return the normal images that parameters name.
 
     Args:
         dataset: the dataset
@@ -92,21 +87,14 @@ def select(dataset: fo.Dataset, params: dict[str, Any]) -> fo.DatasetView:
         ValueError: if they name nothing, or nothing that exists
     """
     offers = _offers(dataset)
-    source = forms.text(params, "normals", next(iter(offers), None))
-    if source is None or source not in SOURCES:
-        raise ValueError(f"normals={source!r} must be one of {list(SOURCES)}")
+    source = forms.one_of(params, "normals", SOURCES, next(iter(offers), None))
     if source not in offers:
         raise ValueError(f"Dataset '{dataset.name}' has no {source} to choose normal images by")
+    values: list[str] = offers[source]
     if source == "field value":
-        field = forms.text(params, "normals_field", _first_field(offers[source]))
-        if field not in offers[source]:
-            raise ValueError(f"normals_field={field!r} must be one of {sorted(offers[source])}")
-        values: list[str] = offers[source][field]
-    else:
-        values = offers[source]
-    value = forms.text(params, "normals_value", _first_value(values))
-    if value not in values:
-        raise ValueError(f"normals_value={value!r} must be one of {values}")
+        field = forms.one_of(params, "normals_field", offers[source], _first_field(offers[source]))
+        values = offers[source][field]
+    value = forms.one_of(params, "normals_value", values, _first_value(values))
     if source == "saved view":
         return dataset.load_saved_view(value)
     if source == "tag":
@@ -134,8 +122,8 @@ def _field_values(dataset: fo.Dataset) -> dict[str, list[str]]:
             paths.append(f"{name}.label")
         elif isinstance(field, fo.StringField) and name not in ("filepath", "id"):
             paths.append(name)
-    found = {path: _ordered(dataset.distinct(path), GOOD) for path in paths}
-    return {path: values for path, values in found.items() if 0 < len(values) <= _MOST_VALUES}
+    values_of = {path: _ordered(dataset.distinct(path), GOOD) for path in paths}
+    return {path: values for path, values in values_of.items() if 0 < len(values) <= _MOST_VALUES}
 
 
 def _ordered(values: list[Any], first: str) -> list[str]:
@@ -149,11 +137,6 @@ def _first_field(fields: dict[str, list[str]]) -> str:
 
 def _first_value(values: list[str]) -> str | None:
     return values[0] if values else None
-
-
-def _value(ctx: foo.ExecutionContext, values: list[str], default: str | None) -> str | None:
-    value = ctx.params.get("normals_value")
-    return value if value in values else default
 
 
 def _is_text(dataset: fo.Dataset, name: str) -> bool:

@@ -40,19 +40,19 @@ _TTL = 60  # seconds within which the App must have opened the dataset
 
 @dataclass(frozen=True)
 class TriedImage:
-    """What was found on one picture.
+    """Outliers of one picture.
 
     Attributes:
         sample_id: the sample of the dataset ``DATASET`` that shows it
         embedder: the embedder that was used
         grid: segments a side
-        found: the segments and outliers
+        result: the segments and outliers
     """
 
     sample_id: str
     embedder: str
     grid: int
-    found: ImageOutliers
+    result: ImageOutliers
 
 
 def try_upload(pixels: NDArray[np.uint8], grid: int) -> TriedImage:
@@ -97,7 +97,7 @@ def set_pending(sample_id: str) -> None:
 
 
 def take_pending() -> str | None:
-    """The sample that is waiting to be shown, once."""
+    """Return the sample that is waiting to be shown, once."""
     store = foo.ExecutionStore.create(_STORE)
     sample_id: str | None = store.get(_PENDING)
     store.delete(_PENDING)
@@ -106,30 +106,30 @@ def take_pending() -> str | None:
 
 def _try(dataset: fo.Dataset, filepath: str, grid: int) -> TriedImage:
     embedder = resolve_name("auto", "within_image")
-    found = find_outlier_segments(filepath, f"grid:{grid}", embedder)
-    known = dataset.match({"filepath": filepath}).values("id")
-    sample = dataset[known[0]] if known else fo.Sample(filepath=filepath)
+    result = find_outlier_segments(filepath, f"grid:{grid}", embedder)
+    earlier = dataset.match({"filepath": filepath}).values("id")
+    sample = dataset[earlier[0]] if earlier else fo.Sample(filepath=filepath)
     sample["grid"] = grid
     sample["embedder"] = embedder
-    sample[OUTLIERS] = _outliers(found)
-    sample[NEAREST] = _nearest(found)
-    if known:
+    sample[OUTLIERS] = _outliers(result)
+    sample[NEAREST] = _nearest(result)
+    if earlier:
         sample.save()
     else:
         dataset.add_sample(sample)
-    return TriedImage(sample.id, embedder, grid, found)
+    return TriedImage(sample.id, embedder, grid, result)
 
 
-def _outliers(found: ImageOutliers) -> fo.Detections:
-    boxes = found.segments.relative()
-    pairs = zip(found.outliers.indices.tolist(), found.outliers.similarities.tolist(), strict=True)
+def _outliers(result: ImageOutliers) -> fo.Detections:
+    boxes = result.segments.relative()
+    pairs = zip(result.outliers.indices.tolist(), result.outliers.similarities.tolist(), strict=True)
     return fo.Detections(
         detections=[
             fo.Detection(
                 label=ANOMALOUS,
                 bounding_box=boxes[index].tolist(),
                 index=index,
-                anomaly_score=float(found.scores[index]),
+                anomaly_score=float(result.scores[index]),
                 similarity=similarity,
             )
             for index, similarity in pairs
@@ -137,13 +137,13 @@ def _outliers(found: ImageOutliers) -> fo.Detections:
     )
 
 
-def _nearest(found: ImageOutliers) -> fo.Detections:
-    """The segments that outliers are most like, each once: with the outlier that is most like it."""
-    boxes = found.segments.relative()
+def _nearest(result: ImageOutliers) -> fo.Detections:
+    """Return the segments that outliers are most like, once each: with the outlier that is most like it."""
+    boxes = result.segments.relative()
     best: dict[int, tuple[float, int]] = {}
-    outliers = set(found.outliers.indices.tolist())
+    outliers = set(result.outliers.indices.tolist())
     rows = zip(
-        found.outliers.indices.tolist(), found.nearest.tolist(), found.nearest_similarities.tolist(), strict=True
+        result.outliers.indices.tolist(), result.nearest.tolist(), result.nearest_similarities.tolist(), strict=True
     )
     for outlier, others, similarities in rows:
         for index, similarity in zip(others, similarities, strict=True):
@@ -164,7 +164,7 @@ def _nearest(found: ImageOutliers) -> fo.Detections:
 
 
 def _dataset() -> fo.Dataset:
-    """The dataset of trials, made where it is absent.
+    """Return the dataset of trials; make it where it is absent.
 
     Raises:
         ValueError: if a dataset of that name is somebody else's

@@ -56,7 +56,7 @@ def triage(page: Any, dataset: fo.Dataset) -> ScoreTable:
     """A run that the panel shows after a reload."""
     page.get_by_text("No run yet").wait_for()
     page.get_by_role("button", name="Compute anomalies").click()
-    page.get_by_text("images will be scored: about").wait_for()
+    page.get_by_text("images will be scored").wait_for()
     picture(page, "1-compute")
     page.get_by_role("button", name="Execute").first.click()
     page.get_by_text("Images scored").first.wait_for(timeout=5 * MINUTE)
@@ -310,13 +310,13 @@ def test_what_runs_and_what_failed_is_shown_in_every_tab(page: Any, dataset: fo.
     ended = threading.Event()
 
     def work() -> None:
-        watch = execution._Watch(str(dataset._doc.id), "elsewhere")
+        monitor = execution._RunMonitor(str(dataset._doc.id), "elsewhere")
         bar = fo.ProgressBar(total=200, start_msg="", quiet=True)
         try:
-            with watch, bar:
+            with monitor, bar:
                 while not ended.wait(0.6):
                     bar.update()
-                    watch.report(bar, lambda share, label: None)
+                    monitor.report(bar, lambda share, label: None)
         except segad.RunCancelled:
             ended.set()
 

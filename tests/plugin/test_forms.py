@@ -103,40 +103,28 @@ def test_the_sample_dataset_is_one_click_away(tmp_path: Path, monkeypatch: pytes
         dataset.delete()
 
 
-@needs_fastdup
 @pytest.mark.parametrize(
-    ("operator", "place"),
-    [
-        ("compute_segment_anomalies", "count"),
-        ("score_new", "count"),
-        ("visualize_segments", "count"),
-        ("select_coreset", "count"),
-        ("find_contamination", "time"),
-        ("find_duplicates", "count"),
-        ("image_quality", "count"),
-        ("set_threshold", "preview"),
-        ("rescore", "marks"),
-        ("evaluate_anomalies", "count"),
-        ("export_curated", "count"),
-    ],
+    "operator", ["compute_segment_anomalies", "score_new", "visualize_segments", "select_coreset", "find_contamination"]
 )
-def test_what_takes_long_tells_how_long_before_it_starts(
-    dataset: fo.Dataset, pictures: list[Path], operator: str, place: str
-) -> None:
-    dataset.add_sample(fo.Sample(filepath=str(pictures[0])))  # one that is new to the run
-    params = {"compute_segment_anomalies": {"key": "another"}, "export_curated": {"key": "segad"}}.get(operator, {})
-    assert ": about " in form(operator, dataset, **params)[place]["view"]["label"]
-
-
-@needs_fastdup
-def test_the_disk_that_is_needed_is_told_where_files_are_written(dataset: fo.Dataset) -> None:
-    def label(operator: str, **params: Any) -> str:
+def test_a_form_tells_how_fast_the_last_run_with_its_embedder_was(dataset: fo.Dataset, operator: str) -> None:
+    def label(**params: Any) -> str:
         return form(operator, dataset, **params)["count"]["view"]["label"]
 
-    assert "MB on disk" in label("export_curated", key="segad")
-    assert "on disk" not in label("export_curated", key="segad", symlink=True), "a link takes none"
-    assert "MB on disk" in label("evaluate_anomalies", eval_key="kept")
-    assert "on disk" not in label("evaluate_anomalies")
+    run = segad.load_run(dataset, "segad")
+    rate = (run.scored + run.normals) / sum(run.seconds.values())
+    params = {"embedder": run.embedder, "key": {"compute_segment_anomalies": "another"}.get(operator, "segad")}
+    assert f"run 'segad' with {run.embedder} did about {rate:.2g} images per second" in label(**params)
+    if operator not in ("score_new", "visualize_segments"):  # which have the embedder of their run
+        other = "fastdup" if run.embedder == "efficientnet" else "efficientnet"
+        assert "per second" not in label(**{**params, "embedder": other}), "nothing is known of that one"
+
+
+def test_before_the_first_run_nothing_is_told_of_speed(
+    dataset_of: Callable[..., fo.Dataset], pictures: list[Path], colour_embedder: Any
+) -> None:
+    dataset = dataset_of(pictures)
+    dataset.limit(4).tag_samples("good")
+    assert form("compute_segment_anomalies", dataset)["count"]["view"]["label"] == "6 images will be scored"
 
 
 @pytest.mark.parametrize("installed", [True, False])

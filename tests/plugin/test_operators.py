@@ -165,18 +165,18 @@ def test_empty_states(dataset: fo.Dataset) -> None:
 def test_cancel_stops_a_run_which_goes_on_later(dataset: fo.Dataset) -> None:
     """A run sees the wish to cancel, keeps what it has, and the next one goes on."""
     execution = plugin_module("plugin.execution")
-    watch = execution._Watch(str(dataset._doc.id), "segad")
+    monitor = execution._RunMonitor(str(dataset._doc.id), "segad")
     steps: list[int] = []
 
     def report(bar: Any) -> None:
         if bar.iteration == 3:
             assert execution.running(str(dataset._doc.id)) == ["segad"]
             assert run("cancel_run", dataset, name="segad") == {"cancelled": "segad"}
-            watch._last = 0
+            monitor._reported = 0
         steps.append(bar.iteration)
-        watch.report(bar, lambda share, label: None)
+        monitor.report(bar, lambda share, label: None)
 
-    with watch, pytest.raises(Exception, match="Run again with the same settings"):
+    with monitor, pytest.raises(Exception, match="Run again with the same settings"):
         segad.compute_segment_anomalies(
             dataset, reference=dataset.match_tags("good"), segments="tiles:0.4:0.2", progress=report
         )

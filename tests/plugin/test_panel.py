@@ -260,7 +260,7 @@ def test_without_a_run_the_next_step_is_offered(dataset_of: Any, pictures: list[
 def test_what_failed_is_shown_until_dismissed(dataset: fo.Dataset) -> None:
     page = Page(dataset)
     execution = plugin_module("plugin.execution")
-    with pytest.raises(ValueError, match="out of paper"), execution._Watch(str(dataset._doc.id), "other"):
+    with pytest.raises(ValueError, match="out of paper"), execution._RunMonitor(str(dataset._doc.id), "other"):
         page.send("poll")
         assert "Running 'other'" in page.drawn["progress0"]["view"]["label"]
         raise ValueError("out of paper")
@@ -294,7 +294,7 @@ def test_what_reports_nothing_for_long_still_runs(dataset: fo.Dataset, monkeypat
     execution = plugin_module("plugin.execution")
     monkeypatch.setattr(execution, "_TTL", 1)
     name = str(dataset._doc.id)
-    with execution._Watch(name, "slow"):
+    with execution._RunMonitor(name, "slow"):
         time.sleep(3)
         assert execution.running(name) == ["slow"]
     time.sleep(1)

@@ -93,7 +93,7 @@ def test_the_outliers_are_those_of_the_original(dataset: fo.Dataset, grid: int) 
 def test_one_segment_has_nothing_to_be_compared_with(dataset: fo.Dataset, pictures: list[Path]) -> None:
     result = run(dataset, picture=upload(pictures[0]), grid=1)
     assert result["outliers"] == 0
-    assert "grid of 2 or more" in result["next"]
+    assert "grid of 2 or more" in result["advice"]
 
 
 def test_the_form(dataset: fo.Dataset, pictures: list[Path]) -> None:

@@ -18,8 +18,7 @@ from .score_new import ScoreNew
 from .second_opinions import SecondOpinions
 from .select_coreset import SelectCoreset
 from .set_threshold import SetThreshold
-from .show_trial import ShowTrial
-from .try_image import TryImage
+from .try_image import ShowTrial, TryImage
 from .visualize_segments import VisualizeSegments
 
 OPERATORS = (

@@ -7,21 +7,20 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ...embedders.factory import DEFECTS, resolve_name
+from ...embedders.factory import resolve_name
 from ...engine.executors import EXECUTORS, ray_installed
-from ...errors import SegadError
 from ...registry.fields import flagged
-from ...registry.run import check_key, list_runs, load_run
+from ...registry.run import Run, check_key, list_runs, load_run
 from ...runs.compute import compute_segment_anomalies
 from ...scoring import METHODS
 from ...scoring.thresholds import parse_threshold
 from ...segments.boxes import DEFAULT_GRID, parse_spec
-from ...utils.text import pluralize
 from .. import execution, forms, normals
-from ..estimate import estimate_run
+from .base import NOTES, Line, LongOperator, long_config, notes
 
 METHOD_LABELS = {
     "reference": "reference: compare with normal images (ranks images and finds defects)",
@@ -29,105 +28,84 @@ METHOD_LABELS = {
     "within_image": "within_image: compare the segments of each image with each other (the original method)",
 }
 
-DEFECT_LABELS = {
-    "any": "any: all scales",
-    "small": "small: fine patches only (finer maps; misses defects of texture and large areas)",
-    "large": "large: coarse patches only (calmer maps; misses small defects)",
-}
-
 EXECUTOR_LABELS = {
     "local": "this machine",
     "ray": "ray: the cluster that RAY_ADDRESS names (its machines must see the images under the same paths)",
 }
 
-_LARGEST_GRID = 10
+_FIELDS = {
+    "reference": ("defects", "segments", "threshold", "rotations"),
+    "unlabeled": ("defects", "segments", "threshold"),
+    "within_image": ("grid",),
+}
+"""Fields that a form has for one method and not for others."""
+
 _MOST_ROTATIONS = 16
-_DELEGATE_FROM = 200  # images; from there on it takes minutes
 
 
-class ComputeSegmentAnomalies(foo.Operator):
+class ComputeSegmentAnomalies(LongOperator):
     """Scores the segments of the images of the current view."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return execution.config(
-            "compute_segment_anomalies",
-            "Anomalies: compute segment anomalies",
-            "Score segments of each image; add heatmaps, masks and regions",
-            "thermostat",
-        )
+    config = long_config(
+        "compute_segment_anomalies",
+        "compute segment anomalies",
+        "Score segments of each image; add heatmaps, masks and regions",
+        "thermostat",
+    )
+    place = types.Places.SAMPLES_GRID_SECONDARY_ACTIONS
+    delegate_from = 200
+    outputs = (
+        Line("scored", "Images scored"),
+        Line("flagged", "Anomalous"),
+        Line("above", "Those with scores above", "text"),
+        Line("skipped", "Images skipped (tag {key}_skipped)", when="skipped"),
+        NOTES,
+    )
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The form."""
-        inputs = types.Object()
-        if forms.has_dataset(ctx, inputs):
-            images = len(ctx.target_view())
-            if images == 0:
-                forms.stop(inputs, "empty", "There are no samples in the view", "Clear its filters")
-            _add_inputs(ctx, inputs, images)
-        return types.Property(inputs, view=types.View(label="Compute segment anomalies"))
-
-    def resolve_execution_options(self, ctx: foo.ExecutionContext) -> foo.ExecutionOptions:
-        """Offers delegated execution first where it would take minutes."""
-        long = ctx.dataset is not None and len(ctx.target_view()) >= _DELEGATE_FROM
-        return execution.options(long)
+    def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
+        _add_key(ctx, inputs)
+        labels = {method: METHOD_LABELS[method] for method in METHODS}
+        about = "What each segment of an image is compared with"
+        forms.choose_one(inputs, "method", labels, "reference", "Method", about)
+        method = ctx.params.get("method", "reference")
+        if method == "reference":
+            _add_normals(ctx, inputs)
+        if method == "within_image":
+            forms.choose_grid(ctx, inputs, "Each image is cut into this many segments a side")
+        else:
+            _add_comparison(ctx, inputs, method)
+        forms.choose_embedder(ctx, inputs, method)
+        if ray_installed():
+            forms.choose(inputs, "executor", EXECUTORS, "Runs on", default="local", labels=EXECUTOR_LABELS)
+        forms.has_images(ctx, inputs, "scored", forms.speed_of(ctx, method))
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
-        """Run, and shows the samples by score."""
+        request = _Request.parse(_visible_params(ctx))
         samples, dataset = ctx.target_view(), ctx.dataset
-        request = _Request.parse(_shown(ctx))
         reference = normals.select(dataset, ctx.params) if request.method == "reference" else None
 
         def work(progress: execution.Progress) -> dict[str, Any]:
-            run = compute_segment_anomalies(
-                samples,
-                key=request.key,
-                method=request.method,
-                reference=reference,
-                embedder=request.embedder,
-                segments=request.segments,
-                threshold=request.threshold,
-                defects=request.defects,
-                rotations=request.rotations,
-                overwrite=request.overwrite,
-                executor=request.executor,
-                progress=progress,
-            )
-            return {
-                "key": run.key,
-                "scored": run.scored,
-                "flagged": len(flagged(dataset, run)),
-                "threshold": run.thresholds.image,
-                "above": f"{run.thresholds.image:.4g}",
-                "skipped": len(run.skipped),
-                "messages": "\n\n".join(
-                    [*run.warnings, *(f"{entry['filepath']}: {entry['reason']}" for entry in run.skipped[:10])]
-                ),
-            }
+            run = compute_segment_anomalies(samples, reference=reference, progress=progress, **vars(request))
+            return _result(dataset, run)
 
-        def after(result: dict[str, Any]) -> Iterator[Any]:
+        def show(result: dict[str, Any]) -> Iterator[Any]:
             run = load_run(dataset, request.key)
-            shown = ["score", "pred", *(["segments"] if request.method == "within_image" else ["map"])]
+            names = ["score", "pred", "segments" if request.method == "within_image" else "map"]
             view = samples.exists(run.field("score")).sort_by(run.field("score"), reverse=True)
-            yield from execution.show(ctx, dataset, view, [run.field(name) for name in shown])
+            yield from execution.show_fields(ctx, dataset, view, [run.field(name) for name in names])
 
-        return execution.execute(ctx, request.key, work, _outputs, after)
+        return self.run(ctx, request.key, work, show)
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The result."""
-        return _outputs(ctx.results)
-
-    def resolve_placement(self, ctx: foo.ExecutionContext) -> types.Placement:
-        """A button above the grid."""
-        return types.Placement(
-            types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
-            types.Button(label="Compute segment anomalies", icon="thermostat", prompt=True),
+    def next_step(self, result: dict[str, Any]) -> str:
+        return (
+            f"Run '{result.get('key')}' is done; the grid shows the highest scores first. Next: move its threshold in "
+            "the panel 'Anomaly triage' (+ beside the grid's tab), or evaluate it"
         )
 
 
 @dataclass(frozen=True)
 class _Request:
-    """The parameters of a run as checked values."""
+    """Parameters of ``compute_segment_anomalies`` as checked values."""
 
     key: str
     method: str
@@ -146,9 +124,7 @@ class _Request:
         Raises:
             ValueError: if one is wrong
         """
-        method = forms.text(params, "method", "reference")
-        if method not in METHODS:
-            raise ValueError(f"method={method!r} must be one of {list(METHODS)}")
+        method = forms.one_of(params, "method", METHODS, "reference")
         segments = forms.text(params, "segments")
         if method == "within_image" and segments is None:
             segments = f"grid:{forms.whole(params, 'grid', DEFAULT_GRID, low=1)}"
@@ -166,113 +142,38 @@ class _Request:
         )
 
 
-def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object, images: int) -> None:
-    dataset, params = ctx.dataset, ctx.params
-    runs = list_runs(dataset)
+def _add_key(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
+    runs = list_runs(ctx.dataset)
     free = next(name for name in _key_names() if name not in runs)
-    key = inputs.str(
-        "key",
-        default=free,
-        label="Key",
-        description="Names the run and begins the names of its fields",
-    )
-    name = forms.text(params, "key", free) or free
-    if name in runs:
-        inputs.bool("overwrite", default=False, label=f"Replace the run '{name}'")
-    if name in runs and not params.get("overwrite"):
-        key.invalid, key.error_message = True, f"Run '{name}' exists; tick the box to replace it, or use another key"
+    prop = inputs.str("key", default=free, label="Key", description="Names the run and begins the names of its fields")
+    key = forms.text(ctx.params, "key", free) or free
+    if key in runs:
+        inputs.bool("overwrite", default=False, label=f"Replace the run '{key}'")
+    if key in runs and not ctx.params.get("overwrite"):
+        prop.invalid, prop.error_message = True, f"Run '{key}' exists; tick the box to replace it, or use another key"
     else:
-        forms.invalid(key, lambda: check_key(dataset, name, overwrite=True))
+        forms.invalid(prop, lambda: check_key(ctx.dataset, key, overwrite=True))
 
-    methods = types.RadioGroup()
-    for method in METHODS:
-        methods.add_choice(method, label=METHOD_LABELS[method])
-    inputs.enum(
-        "method",
-        methods.values(),
-        default="reference",
-        label="Method",
-        description="What each segment of an image is compared with",
-        view=methods,
+
+def _add_normals(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
+    normals.add_inputs(ctx, inputs)
+    about = (
+        "8 for parts that lie at any angle: each normal image also counts turned by 45, 90, ... degrees. Reading the "
+        "normal images takes that many times as long"
     )
-    method = params.get("method", "reference")
-    if method == "within_image":
-        grid = inputs.int(
-            "grid",
-            default=DEFAULT_GRID,
-            min=1,
-            max=_LARGEST_GRID,
-            label="Grid",
-            description="Each image is cut into this many segments a side",
-            view=types.SliderView(value_precision=0, view_multiple_of=1),
-        )
-        forms.invalid(grid, lambda: forms.whole(params, "grid", DEFAULT_GRID, low=1))
-    else:
-        _add_comparison(ctx, inputs, method)
-
-    forms.choose_embedder(ctx, inputs, method)
-    if ray_installed():
-        executors = types.DropdownView()
-        for name in EXECUTORS:
-            executors.add_choice(name, label=EXECUTOR_LABELS[name])
-        inputs.enum("executor", executors.values(), default="local", label="Runs on", view=executors)
-    inputs.view("count", types.Notice(label=f"{pluralize(images, 'image')} will be scored{_estimate(ctx)}"))
-
-
-def _estimate(ctx: foo.ExecutionContext) -> str:
-    """What the run will take, as the end of a sentence; empty if the form is not yet complete."""
-    try:
-        request = _Request.parse(_shown(ctx))
-        if ctx.dataset.has_sample_field(request.segments or ""):
-            return ""  # a trial of the one takes seconds, and boxes of the other differ from image to image
-        reference = normals.select(ctx.dataset, ctx.params) if request.method == "reference" else None
-        found = estimate_run(
-            ctx.target_view().values("filepath"),
-            [] if reference is None else reference.values("filepath"),
-            request.method,
-            request.embedder,
-            request.segments,
-            request.defects,
-            request.rotations,
-        )
-    except (SegadError, ValueError):
-        return ""  # told under the field that is wrong
-    return forms.as_tried(found)
+    forms.choose_number(ctx, inputs, "rotations", 1, "Rotations", about, max=_MOST_ROTATIONS)
 
 
 def _add_comparison(ctx: foo.ExecutionContext, inputs: types.Object, method: str) -> None:
-    """The inputs of the methods that compare images with each other."""
-    params = ctx.params
-    if method == "reference":
-        normals.add_inputs(ctx, inputs)
-        rotations = inputs.int(
-            "rotations",
-            default=1,
-            min=1,
-            max=_MOST_ROTATIONS,
-            label="Rotations",
-            description="8 for parts that lie at any angle: each normal image also counts turned by 45, 90, "
-            "... degrees. Reading the normal images takes that many times as long",
-        )
-        forms.invalid(rotations, lambda: forms.whole(params, "rotations", 1, low=1))
-    defects = types.RadioGroup()
-    for name in DEFECTS:
-        defects.add_choice(name, label=DEFECT_LABELS[name])
-    inputs.enum(
-        "defects",
-        defects.values(),
-        default="any",
-        label="Defects",
-        description="The size of the patches that are compared",
-        view=defects,
-    )
+    """Add the inputs of the methods that compare images with each other."""
+    forms.choose_defects(inputs, "The size of the patches that are compared")
     segments = inputs.str(
         "segments",
         label="Segments",
         description="Empty for the embedder's own patches; or 'tiles', 'tiles:SIZE:STRIDE' as shares of the shorter "
         "side, 'grid:N', or a Detections field",
     )
-    spec = forms.text(params, "segments")
+    spec = forms.text(ctx.params, "segments")
     if spec is not None and not ctx.dataset.has_sample_field(spec):
         forms.invalid(segments, lambda: parse_spec(spec))
     usual = "fpr:0.01" if method == "reference" else "quantile:0.95"
@@ -283,17 +184,18 @@ def _add_comparison(ctx: foo.ExecutionContext, inputs: types.Object, method: str
         description="'fpr:0.01': share of normal images that may be flagged, if some are known; 'quantile:0.95' of the "
         "scored images; 'f1'; or a number",
     )
-    forms.invalid(threshold, lambda: parse_threshold(forms.number_or_text(params.get("threshold") or usual)))
+    forms.invalid(threshold, lambda: parse_threshold(forms.number_or_text(ctx.params.get("threshold") or usual)))
 
 
-def _shown(ctx: foo.ExecutionContext) -> dict[str, Any]:
-    """The parameters without those that the form no longer shows: the App sends their last values all the same."""
-    hidden = {
-        "within_image": ("segments", "threshold", "defects", "rotations"),
-        "unlabeled": ("grid", "rotations"),
-    }.get(ctx.params.get("method"), ("grid",))
+def _visible_params(ctx: foo.ExecutionContext) -> dict[str, Any]:
+    """Return the parameters without those that the form no longer shows: the App sends their last values all the same.
+
+    From Python there is no form, and all of them count.
+    """
     if not execution.in_app(ctx):
         return dict(ctx.params)
+    visible = _FIELDS.get(ctx.params.get("method", "reference"), ())
+    hidden = {name for names in _FIELDS.values() for name in names if name not in visible}
     return {name: value for name, value in ctx.params.items() if name not in hidden}
 
 
@@ -303,17 +205,13 @@ def _key_names() -> Iterator[str]:
         yield f"segad_{number}"
 
 
-def _outputs(result: dict[str, Any]) -> types.Property:
-    form = types.Object()
-    form.int("scored", label="Images scored")
-    form.int("flagged", label="Anomalous")
-    form.str("above", label="Those with scores above")
-    if result.get("skipped"):
-        form.int("skipped", label=f"Images skipped (tag {result['key']}_skipped)")
-    if result.get("messages"):
-        form.str("messages", label="Please note", view=types.MarkdownView())
-    label = (
-        f"Run '{result.get('key')}' is done; the grid shows the highest scores first. Next: move its threshold in the "
-        "panel 'Anomaly triage' (+ beside the grid's tab), or evaluate it"
-    )
-    return forms.with_next_step(form, label)
+def _result(dataset: fo.Dataset, run: Run) -> dict[str, Any]:
+    return {
+        "key": run.key,
+        "scored": run.scored,
+        "flagged": len(flagged(dataset, run)),
+        "threshold": run.thresholds.image,
+        "above": f"{run.thresholds.image:.4g}",
+        "skipped": len(run.skipped),
+        "messages": notes(run.warnings, run.skipped),
+    }

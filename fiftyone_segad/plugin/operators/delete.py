@@ -12,83 +12,83 @@ from ...curation.registration import delete_curation, list_curations, load_curat
 from ...registry.removal import delete_run
 from ...registry.run import FIELD_NAMES, field_name
 from .. import forms
+from .base import Line, Operator, short_config
 
 
-class _Delete(foo.Operator):
-    """Removes what a key names."""
+class _Delete(Operator):
+    """Removes what a key names; nothing is chosen beforehand.
 
-    what: str
-    about: str
+    Attributes:
+        kind: what the key names
+        delete: function of the package that removes it
+    """
+
+    kind: str
     delete: Callable[..., Any]
-    next = ""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name=f"delete_{self.what}",
-            label=f"Anomalies: delete a {self.what}",
-            description=self.about,
-            icon="delete",
-            dynamic=True,
-            risk_level=types.RiskLevel.HIGH,
-        )
-
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The form; nothing is chosen beforehand."""
-        inputs = types.Object()
+    def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         removed = self.choose(ctx, inputs)
         if removed is not None:
             inputs.view("warning", types.Warning(label=f"This removes {removed} for good"))
-        return types.Property(inputs, view=types.View(label=f"Delete a {self.what}"))
 
     def choose(self, ctx: foo.ExecutionContext, inputs: types.Object) -> str | None:
         """Add the choice; returns what will be removed, or None if nothing is chosen."""
         raise NotImplementedError
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        """Delete."""
         key = forms.text(ctx.params, "key")
         if key is None:
-            raise ValueError(f"key is missing: name the {self.what} to delete")
+            raise ValueError(f"key is missing: name the {self.kind} to delete")
         type(self).delete(ctx.dataset, key)
         if not ctx.delegated:
             ctx.ops.clear_view()
             ctx.ops.reload_dataset()
         return {"deleted": key}
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The result."""
-        form = types.Object()
-        form.str("deleted", label=f"{self.what.capitalize()} deleted")
-        return forms.with_next_step(form, f"Nothing of it is left{self.next}")
+    def next_step(self, result: dict[str, Any]) -> str:
+        return "Nothing of it is left"
 
 
 class DeleteRun(_Delete):
     """Removes a run without trace."""
 
-    what = "run"
-    about = "Remove a run's fields, files, tags and evaluations; images and ground truth stay"
+    config = short_config(
+        "delete_run",
+        "delete a run",
+        "Remove a run's fields, files, tags and evaluations; images and ground truth stay",
+        "delete",
+        risk_level=types.RiskLevel.HIGH,
+    )
+    outputs = (Line("deleted", "Run deleted", "text"),)
+    kind = "run"
     delete = staticmethod(delete_run)
-    next = ". Next: compute another run, or go on with those that are there"
 
     def choose(self, ctx: foo.ExecutionContext, inputs: types.Object) -> str | None:
-        """One of the runs."""
         key = forms.choose_run(ctx, inputs, default=False)
         if key is None:
             return None
         return f"{', '.join(field_name(key, name) for name in FIELD_NAMES)}, their files and evaluations"
 
+    def next_step(self, result: dict[str, Any]) -> str:
+        return "Nothing of it is left. Next: compute another run, or go on with those that are there"
+
 
 class DeleteCuration(_Delete):
     """Removes what duplicates, quality or contamination wrote."""
 
-    what = "curation"
-    about = "Remove the fields and tags of duplicates, image quality or contamination; images stay"
+    config = short_config(
+        "delete_curation",
+        "delete a curation",
+        "Remove the fields and tags of duplicates, image quality or contamination; images stay",
+        "delete",
+        risk_level=types.RiskLevel.HIGH,
+    )
+    outputs = (Line("deleted", "Curation deleted", "text"),)
+    kind = "curation"
     delete = staticmethod(delete_curation)
 
     def choose(self, ctx: foo.ExecutionContext, inputs: types.Object) -> str | None:
-        """One of the curations."""
-        keys = list_curations(ctx.dataset) if ctx.dataset is not None else []
+        keys = list_curations(ctx.dataset)
         if not keys:
             forms.stop(inputs, "no_curations", "There is nothing to delete: nothing was curated yet")
             return None

@@ -9,93 +9,72 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...curation.contamination import CONTAMINATION_FIELDS, CONTAMINATION_KEY, find_contamination
-from ...embedders.factory import DEFECTS
-from .. import curating, execution, forms, normals
-from .compute import DEFECT_LABELS
+from ...utils.text import pluralize
+from .. import execution, forms, normals
+from .base import Line, LongOperator, long_config
+
+_LISTED = 10
+"""Reasons that a result lists."""
 
 
-class FindContamination(foo.Operator):
+class FindContamination(LongOperator):
     """Looks for images among supposed normals that do not belong there."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return execution.config(
-            "find_contamination",
-            "Anomalies: find contamination",
-            "Rank images that are taken for normal by how suspect they are, with the reason and the segment",
-            "policy",
-        )
+    config = long_config(
+        "find_contamination",
+        "find contamination",
+        "Rank images that are taken for normal by how suspect they are, with the reason and the segment",
+        "policy",
+    )
+    delegate_from = 500
+    outputs = (
+        Line("examined", "Images examined"),
+        Line("suspect", "Suspect"),
+        Line("messages", "Reasons of the first", "markdown", when="messages"),
+    )
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The form."""
-        inputs = types.Object()
-        if forms.has_dataset(ctx, inputs):
-            normals.add_inputs(ctx, inputs)
-            _add_inputs(ctx, inputs)
-        return types.Property(inputs, view=types.View(label="Find contamination"))
+    def images(self, ctx: foo.ExecutionContext) -> int:
+        return normals.count(ctx)
 
-    def resolve_execution_options(self, ctx: foo.ExecutionContext) -> foo.ExecutionOptions:
-        """Offers delegated execution first where it would take minutes."""
-        return curating.execution_options(ctx)
+    def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
+        normals.add_inputs(ctx, inputs)
+        about = "On a plain ground: each is turned to one angle and cut out first"
+        inputs.bool("align", default=False, label="Parts at any angle", description=about)
+        forms.choose_defects(inputs)
+        forms.choose_embedder(ctx, inputs, "unlabeled")
+        if count := self.images(ctx):
+            label = f"{pluralize(count, 'image')} will be read{forms.speed_of(ctx, 'unlabeled')}"
+            inputs.view("count", types.Notice(label=label))
+        forms.add_curation(ctx, inputs, "contamination", CONTAMINATION_KEY, CONTAMINATION_FIELDS, "suspect images")
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
-        """Examine the images, and shows the most suspect first."""
-        reference, params = normals.select(ctx.dataset, ctx.params), ctx.params
-        key = forms.text(params, "key", CONTAMINATION_KEY) or CONTAMINATION_KEY
-        embedder = forms.embedder_name(params)
+        key = forms.text(ctx.params, "key", CONTAMINATION_KEY) or CONTAMINATION_KEY
+        options: dict[str, Any] = {
+            "embedder": forms.embedder_name(ctx.params),
+            "defects": forms.text(ctx.params, "defects", "any") or "any",
+            "align": bool(ctx.params.get("align", False)),
+            "tag": forms.text(ctx.params, "tag"),
+        }
+        reference = normals.select(ctx.dataset, ctx.params)
         views = []
 
         def work(progress: execution.Progress) -> dict[str, Any]:
-            view = find_contamination(
-                reference,
-                key=key,
-                embedder=embedder,
-                defects=forms.text(params, "defects", "any") or "any",
-                align=bool(params.get("align", False)),
-                tag=forms.text(params, "tag"),
-                progress=progress,
-            )
+            view = find_contamination(reference, key=key, progress=progress, **options)
             views.append(view)
             reasons = [reason for reason in view.values(f"{key}_reason") if reason is not None]
-            return {"key": key, "examined": len(view), "suspect": len(reasons), "messages": "\n".join(reasons[:10])}
+            return {
+                "key": key,
+                "examined": len(view),
+                "suspect": len(reasons),
+                "messages": "\n\n".join(reasons[:_LISTED]),
+            }
 
-        def after(result: dict[str, Any]) -> Iterator[Any]:
+        def show(result: dict[str, Any]) -> Iterator[Any]:
             yield ctx.ops.reload_dataset()
             yield ctx.ops.set_view(views[0])
             yield ctx.ops.set_active_fields([key, f"{key}_reason", f"{key}_segment"])
 
-        return execution.execute(ctx, "find_contamination", work, _outputs, after)
+        return self.run(ctx, "find_contamination", work, show)
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The result."""
-        return _outputs(ctx.results)
-
-
-def _add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
-    inputs.bool(
-        "align",
-        default=False,
-        label="Parts at any angle",
-        description="On a plain ground: each is turned to one angle and cut out first",
-    )
-    defects = types.RadioGroup()
-    for name in DEFECTS:
-        defects.add_choice(name, label=DEFECT_LABELS[name])
-    inputs.enum("defects", defects.values(), default="any", label="Defects", view=defects)
-    forms.choose_embedder(ctx, inputs, "unlabeled")
-    time = forms.reading_time(
-        lambda: normals.select(ctx.dataset, ctx.params).values("filepath"), ctx.params, "unlabeled", work=3.0
-    )
-    if time:
-        inputs.view("time", types.Notice(label=f"The normal images will be read{time}"))
-    curating.add_outputs(ctx, inputs, "contamination", CONTAMINATION_KEY, CONTAMINATION_FIELDS, "suspect images")
-
-
-def _outputs(result: dict[str, Any]) -> types.Property:
-    form = types.Object()
-    form.int("examined", label="Images examined")
-    form.int("suspect", label="Suspect")
-    if result.get("messages"):
-        form.str("messages", label="Reasons of the first", view=types.MarkdownView())
-    label = "Next: look at the first images, and take the defective ones out of the normals"
-    return forms.with_next_step(form, label)
+    def next_step(self, result: dict[str, Any]) -> str:
+        return "Next: look at the first images, and take the defective ones out of the normals"

@@ -9,41 +9,43 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...curation.quality import QUALITY_FIELDS, QUALITY_KEY, image_quality
-from .. import curating, execution, forms, times
+from .. import execution, forms
+from .base import NOTES, Line, LongOperator, long_config
+
+_LISTED = 10
+"""Images that cannot be read that a result lists."""
 
 
-class ImageQuality(foo.Operator):
+class ImageQuality(LongOperator):
     """Measures sharpness, exposure and size."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return execution.config(
-            "image_quality",
-            "Anomalies: measure image quality",
-            "Blur, brightness, contrast, dark share and odd sizes as fields",
-            "camera",
-        )
+    config = long_config(
+        "image_quality",
+        "measure image quality",
+        "Blur, brightness, contrast, dark share and odd sizes as fields",
+        "camera",
+    )
+    delegate_from = 500
+    outputs = (
+        Line("measured", "Images measured"),
+        Line("odd", "Images of an odd size"),
+        Line("skipped", "Images that cannot be read", when="skipped"),
+        NOTES,
+    )
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The form."""
-        inputs = types.Object()
-        if curating.has_images(ctx, inputs, times.quality):
+    def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
+        if forms.has_images(ctx, inputs):
             tagged = "images that cannot be read or have an odd size"
-            curating.add_outputs(ctx, inputs, "quality", QUALITY_KEY, QUALITY_FIELDS, tagged)
-        return types.Property(inputs, view=types.View(label="Measure image quality"))
-
-    def resolve_execution_options(self, ctx: foo.ExecutionContext) -> foo.ExecutionOptions:
-        """Offers delegated execution first where it would take minutes."""
-        return curating.execution_options(ctx)
+            forms.add_curation(ctx, inputs, "quality", QUALITY_KEY, QUALITY_FIELDS, tagged)
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
-        """Measures, and shows the images that cannot be read, then the most blurred."""
-        samples, params = ctx.target_view(), ctx.params
-        key = forms.text(params, "key", QUALITY_KEY) or QUALITY_KEY
+        key = forms.text(ctx.params, "key", QUALITY_KEY) or QUALITY_KEY
+        tag = forms.text(ctx.params, "tag")
+        samples = ctx.target_view()
         views = []
 
         def work(progress: execution.Progress) -> dict[str, Any]:
-            view = image_quality(samples, key=key, tag=forms.text(params, "tag"), progress=progress)
+            view = image_quality(samples, key=key, tag=tag, progress=progress)
             views.append(view)
             errors = view.exists(f"{key}_error").values(f"{key}_error")
             return {
@@ -51,27 +53,15 @@ class ImageQuality(foo.Operator):
                 "measured": len(view) - len(errors),
                 "odd": len(view.match({f"{key}_odd_size": True})),
                 "skipped": len(errors),
-                "messages": "\n".join(errors[:10]),
+                "messages": "\n\n".join(errors[:_LISTED]),
             }
 
-        def after(result: dict[str, Any]) -> Iterator[Any]:
+        def show(result: dict[str, Any]) -> Iterator[Any]:
             yield ctx.ops.reload_dataset()
             yield ctx.ops.set_view(views[0])
 
-        return execution.execute(ctx, "image_quality", work, _outputs, after)
+        return self.run(ctx, "image_quality", work, show)
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The result."""
-        return _outputs(ctx.results)
-
-
-def _outputs(result: dict[str, Any]) -> types.Property:
-    form = types.Object()
-    form.int("measured", label="Images measured")
-    form.int("odd", label="Images of an odd size")
-    if result.get("skipped"):
-        form.int("skipped", label="Images that cannot be read")
-        form.str("messages", label="Please note", view=types.MarkdownView())
-    key = result.get("key")
-    label = f"The most blurred are first. Next: filter by {key}_brightness, {key}_dark and {key}_odd_size"
-    return forms.with_next_step(form, label)
+    def next_step(self, result: dict[str, Any]) -> str:
+        key = result.get("key")
+        return f"The most blurred are first. Next: filter by {key}_brightness, {key}_dark and {key}_odd_size"

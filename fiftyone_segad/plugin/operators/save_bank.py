@@ -13,31 +13,25 @@ from ...errors import RunError
 from ...registry.run import list_runs, load_run
 from ...runs.score_new import save_bank
 from .. import forms
+from .base import Line, Operator, short_config
 
 _SUFFIX = ".safetensors"
 
 
-class SaveBank(foo.Operator):
+class SaveBank(Operator):
     """Saves what a run compares with as a file."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name="save_bank",
-            label="Anomalies: save the bank of a run",
-            description="One file with the features of the normal images and the thresholds, for other machines",
-            icon="save",
-            dynamic=True,
-            allow_delegated_execution=True,
-            risk_level=types.RiskLevel.MEDIUM,
-        )
+    config = short_config(
+        "save_bank",
+        "save the bank of a run",
+        "One file with the features of the normal images and the thresholds, for other machines",
+        "save",
+        allow_delegated_execution=True,
+    )
+    outputs = (Line("file", "File", "text"), Line("size", "Size", "text"))
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The form."""
-        inputs = types.Object()
-        if not forms.has_dataset(ctx, inputs):
-            return types.Property(inputs)
-        keys = [key for key in list_runs(ctx.dataset) if _has_bank(ctx.dataset, key)]
+    def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
+        keys = _runs_with_bank(ctx.dataset)
         if not keys:
             forms.stop(
                 inputs,
@@ -45,7 +39,7 @@ class SaveBank(foo.Operator):
                 "There is no run that compares with normal images",
                 "Run 'Compute segment anomalies' with the method 'reference' first",
             )
-            return types.Property(inputs, view=types.View(label="Save the bank of a run"))
+            return
         forms.choose(inputs, "key", keys, "Run", "Key of the run", keys[-1])
         key = ctx.params.get("key") or keys[-1]
         prop = inputs.str(
@@ -59,26 +53,22 @@ class SaveBank(foo.Operator):
             if Path(path).expanduser().is_file():
                 inputs.bool("overwrite", default=False, label="Replace the file")
             forms.invalid(prop, lambda: _file(path, bool(ctx.params.get("overwrite"))))
-        return types.Property(inputs, view=types.View(label="Save the bank of a run"))
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        """Save."""
-        path = forms.text(ctx.params, "path")
+        path, overwrite = forms.text(ctx.params, "path"), bool(ctx.params.get("overwrite", False))
         if path is None:
             raise ValueError("path is missing: name the file to save to")
-        keys = [key for key in list_runs(ctx.dataset) if _has_bank(ctx.dataset, key)]
+        keys = _runs_with_bank(ctx.dataset)
         key = forms.text(ctx.params, "key", keys[-1] if keys else "segad") or "segad"
-        overwrite = bool(ctx.params.get("overwrite", False))
         file = save_bank(ctx.dataset, key, _file(path, overwrite), overwrite)
         return {"file": str(file), "size": f"{file.stat().st_size / 2**20:.1f} MiB"}
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The result."""
-        form = types.Object()
-        form.str("file", label="File")
-        form.str("size", label="Size")
-        label = "Saved. Next: copy it to where new images are, and use 'Score new images' with it"
-        return forms.with_next_step(form, label)
+    def next_step(self, result: dict[str, Any]) -> str:
+        return "Saved. Next: copy it to where new images are, and use 'Score new images' with it"
+
+
+def _runs_with_bank(dataset: fo.Dataset) -> list[str]:
+    return [key for key in list_runs(dataset) if _has_bank(dataset, key)]
 
 
 def _has_bank(dataset: fo.Dataset, key: str) -> bool:

@@ -17,7 +17,8 @@ from ...registry.run import Run, load_run
 from ...runs.thresholds import set_threshold
 from ...scoring.thresholds import choose_thresholds, parse_threshold
 from ...utils.text import pluralize
-from .. import execution, forms, times
+from .. import execution, forms
+from .base import Line, LongOperator, long_config
 
 _HELP = (
     "'fpr:0.01': at most this share of normal images is expected to be flagged (needs a run with normal images); "
@@ -25,43 +26,41 @@ _HELP = (
     "has then been seen; or a number"
 )
 
-_DELEGATE_ABOVE = 1000  # images; rewriting them takes minutes
 
-
-class SetThreshold(foo.Operator):
+class SetThreshold(LongOperator):
     """Changes the threshold of a run, and what depends on it."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return execution.config(
-            "set_threshold",
-            "Anomalies: set the threshold of a run",
-            "Say how many images are flagged; rewrites predictions, masks, segments and regions",
-            "tune",
-        )
+    config = long_config(
+        "set_threshold",
+        "set the threshold of a run",
+        "Say how many images are flagged; rewrites predictions, masks, segments and regions",
+        "tune",
+    )
+    delegate_from = 1000
+    outputs = (
+        Line("flagged", "Anomalous"),
+        Line("flagged_before", "Before"),
+        Line("scored", "Images scored"),
+        Line("above", "Those with scores above", "text"),
+    )
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The form."""
-        inputs = types.Object()
-        key = forms.choose_run(ctx, inputs)
-        if key is not None:
-            _add_rule(ctx, inputs, key)
-        return types.Property(inputs, view=types.View(label="Set the threshold of a run"))
+    def images(self, ctx: foo.ExecutionContext) -> int:
+        try:
+            return load_run(ctx.dataset, forms.run_key(ctx)).scored
+        except (RunError, ValueError):
+            return 0
 
-    def resolve_execution_options(self, ctx: foo.ExecutionContext) -> foo.ExecutionOptions:
-        """Offers delegated execution where it takes minutes."""
-        long = ctx.dataset is not None and _scored(ctx) > _DELEGATE_ABOVE
-        return foo.ExecutionOptions(
-            allow_immediate_execution=True, allow_delegated_execution=long, default_choice_to_delegated=long
-        )
+    def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
+        run = forms.load_chosen_run(ctx, inputs)
+        if run is not None:
+            _add_rule(ctx, inputs, run)
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
-        """Change the run."""
-        dataset, view, key = ctx.dataset, ctx.view, forms.run_key(ctx)
         rule = _rule(ctx.params)
         if rule is None:
             raise ValueError("threshold is missing: give a rule such as 'fpr:0.01', or a number")
         gt_field = forms.text(ctx.params, "gt_field", GT_FIELD) or GT_FIELD
+        dataset, view, key = ctx.dataset, ctx.view, forms.run_key(ctx)
 
         def work(progress: execution.Progress) -> dict[str, Any]:
             before = len(flagged(dataset, load_run(dataset, key)))
@@ -76,29 +75,22 @@ class SetThreshold(foo.Operator):
                 "flagged": len(flagged(dataset, run)),
             }
 
-        def after(result: dict[str, Any]) -> Iterator[Any]:
+        def show(result: dict[str, Any]) -> Iterator[Any]:
             yield ctx.ops.reload_dataset()
             yield ctx.ops.set_view(view)
 
-        return execution.execute(ctx, f"threshold of {key}", work, _outputs, after)
+        return self.run(ctx, f"threshold of {key}", work, show)
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The result."""
-        return _outputs(ctx.results)
+    def next_step(self, result: dict[str, Any]) -> str:
+        return f"Run '{result.get('key')}' now follows '{result.get('rule')}'. Next: look at what is flagged"
 
 
-def _add_rule(ctx: foo.ExecutionContext, inputs: types.Object, key: str) -> None:
-    try:
-        run = load_run(ctx.dataset, key)
-    except RunError as error:
-        forms.stop(inputs, "gone", "The run cannot be changed", str(error))
-        return
+def _add_rule(ctx: foo.ExecutionContext, inputs: types.Object, run: Run) -> None:
     usual = run.thresholds.rule
     prop = inputs.str("threshold", default=usual, required=True, label="Threshold", description=_HELP)
-    given = {"threshold": usual, **ctx.params}
     notes: list[str] = []
     try:
-        rule = _rule(given)
+        rule = _rule({"threshold": usual, **ctx.params})
         if rule is None:
             return
         if rule == "f1":
@@ -115,18 +107,18 @@ def _add_rule(ctx: foo.ExecutionContext, inputs: types.Object, key: str) -> None
 
 
 def _preview(dataset: fo.Dataset, run: Run, rule: str | float) -> tuple[str, list[str]]:
-    """What a rule would flag, and what should be known of it, from scores that are there."""
+    """Return what a rule would flag, and what should be known of it, from scores that are there."""
     scores = np.array([score for score in dataset.values(run.field("score")) if score is not None], np.float64)
     normals = np.array([record.image_score for record in run.store.normals], np.float64)
     thresholds, notes = choose_thresholds(parse_threshold(rule), scores, normals, np.zeros(0))
-    flagged = int((scores > thresholds.image).sum())
+    would = int((scores > thresholds.image).sum())
     now = int((scores > run.thresholds.image).sum())
-    label = f"{flagged:,} of {len(scores):,} images would be flagged, those above {thresholds.image:.4g} (now {now:,})"
-    return f"{label}. {pluralize(run.scored, 'image')} will be rewritten{times.threshold(run, flagged)}", notes
+    label = f"{would:,} of {len(scores):,} images would be flagged, those above {thresholds.image:.4g} (now {now:,})"
+    return f"{label}. {pluralize(run.scored, 'image')} will be rewritten", notes
 
 
 def _rule(params: dict[str, Any]) -> str | float | None:
-    """The rule as typed, or a number from Python; None if there is none.
+    """Return the rule as typed, or a number from Python; None if there is none.
 
     Raises:
         ValueError: if it is not a rule
@@ -137,20 +129,3 @@ def _rule(params: dict[str, Any]) -> str | float | None:
         return None
     parse_threshold(rule)
     return rule
-
-
-def _scored(ctx: foo.ExecutionContext) -> int:
-    try:
-        return load_run(ctx.dataset, forms.run_key(ctx)).scored
-    except (RunError, ValueError):
-        return 0
-
-
-def _outputs(result: dict[str, Any]) -> types.Property:
-    form = types.Object()
-    form.int("flagged", label="Anomalous")
-    form.int("flagged_before", label="Before")
-    form.int("scored", label="Images scored")
-    form.str("above", label="Those with scores above")
-    label = f"Run '{result.get('key')}' now follows '{result.get('rule')}'. Next: look at what is flagged"
-    return forms.with_next_step(form, label)

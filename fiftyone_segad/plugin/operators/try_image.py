@@ -1,4 +1,4 @@
-"""Operator ``try_image``: the original method's interface, one picture and a slider."""
+"""Operators ``try_image``, the original method's interface of one picture and a slider, and ``show_trial``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
+from fiftyone.core.session.events import SetSample
+from fiftyone.server.events import dispatch_event
 
 from ...embedders.factory import check_installed, resolve_name
 from ...errors import ImageError, MissingDependencyError
 from ...segments.boxes import DEFAULT_GRID
 from ...utils.uploads import MAX_BYTES, decode_upload
 from .. import forms
-from ..trial import DATASET, TriedImage, set_pending, try_file, try_upload
-
-LARGEST_GRID = 10
+from ..trial import DATASET, TriedImage, set_pending, take_pending, try_file, try_upload
+from .base import Line, Operator, Table, short_config
 
 SAMPLE, UPLOAD = "sample", "upload"
 
@@ -26,60 +27,58 @@ _OTHER = {
 }
 
 
-class TryImage(foo.Operator):
+class TryImage(Operator):
     """Finds the odd segments of one picture: an uploaded one, or that of a sample."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name="try_image",
-            label="Anomalies: try one image",
-            description="Upload a picture, or take the selected one: see which of its segments are unlike the others",
-            icon="image_search",
-            dynamic=True,
-            risk_level=types.RiskLevel.LOW,
-        )
+    config = short_config(
+        "try_image",
+        "try one image",
+        "Upload a picture, or take the selected one: see which of its segments are unlike the others",
+        "image_search",
+        risk_level=types.RiskLevel.LOW,
+    )
+    outputs = (
+        Line("segments", "Segments"),
+        Line("outliers", "Outlier segments (red)"),
+        Table(
+            "rows",
+            "Most outlying first",
+            {
+                "place": "Row, column",
+                "similarity": "Similarity (fastdup's distance)",
+                "nearest": "Most like (row, column)",
+            },
+        ),
+    )
+    place = types.Places.SAMPLES_VIEWER_ACTIONS
+    button_label = "Find the odd segments of this image"
+    needs_dataset = False
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The form."""
-        inputs = types.Object()
-        sample = _shown_sample(ctx)
+    def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
+        sample = _sample_of(ctx)
         if sample is not None:
-            sources = types.RadioGroup()
-            sources.add_choice(SAMPLE, label=f"{sample.label}: {Path(sample.filepath).name}")
-            sources.add_choice(UPLOAD, label="Upload a picture")
-            inputs.enum("source", sources.values(), default=SAMPLE, label="Picture", view=sources)
+            sources = {SAMPLE: f"{sample.label}: {Path(sample.filepath).name}", UPLOAD: "Upload a picture"}
+            forms.choose_one(inputs, "source", sources, SAMPLE, "Picture")
         if _source(ctx, sample) == UPLOAD:
             _add_upload(ctx, inputs)
-        inputs.int(
-            "grid",
-            default=DEFAULT_GRID,
-            min=1,
-            max=LARGEST_GRID,
-            label="Grid",
-            description="The picture is cut into this many segments a side, which are compared with each other",
-            view=types.SliderView(value_precision=0, view_multiple_of=1),
-        )
+        about = "The picture is cut into this many segments a side, which are compared with each other"
+        forms.choose_grid(ctx, inputs, about)
         try:
             check_installed("auto", "within_image")
         except MissingDependencyError as error:
             forms.stop(inputs, "missing", "No embedder is installed", str(error))
-        other = _OTHER.get(resolve_name("auto", "within_image"))
-        if other is not None:
+        if other := _OTHER.get(resolve_name("auto", "within_image")):
             inputs.view("other", types.Warning(label=other))
-        return types.Property(inputs, view=types.View(label="Try one image"))
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        """Find the outliers, and opens the picture with them."""
         grid = forms.whole(ctx.params, "grid", DEFAULT_GRID, low=1)
-        sample = _shown_sample(ctx)
-        if _source(ctx, sample) == UPLOAD:
+        sample = _sample_of(ctx)
+        if sample is None or _source(ctx, sample) == UPLOAD:
             content = _content(ctx.params)
             if content is None:
                 raise ValueError("picture is missing: upload one, or select a sample")
             tried = try_upload(decode_upload(content), grid)
         else:
-            assert sample is not None
             tried = try_file(sample.filepath, grid)
         set_pending(tried.sample_id)
         if ctx.dataset is not None and ctx.dataset.name == DATASET:
@@ -90,26 +89,38 @@ class TryImage(foo.Operator):
             ctx.ops.open_dataset(DATASET)  # then the App runs show_trial
         return _result(tried)
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        """The result."""
-        form = types.Object()
-        form.int("segments", label="Segments")
-        form.int("outliers", label="Outlier segments (red)")
-        row = types.Object()
-        table = types.TableView()
-        for name, label in _COLUMNS.items():
-            row.str(name)
-            table.add_column(name, label=label)
-        form.list("rows", row, label="Most outlying first", view=table)
-        form.str("next", label="Next", view=types.MarkdownView())
-        return types.Property(form, view=types.View(label="Tried"))
+    def next_step(self, result: dict[str, Any]) -> str:
+        return str(result.get("advice", ""))
 
-    def resolve_placement(self, ctx: foo.ExecutionContext) -> types.Placement:
-        """A button beside an open sample."""
-        return types.Placement(
-            types.Places.SAMPLES_VIEWER_ACTIONS,
-            types.Button(label="Find the odd segments of this image", icon="image_search", prompt=True),
-        )
+
+class ShowTrial(Operator):
+    """Opens the sample that was tried last: the second half of ``try_image``, once the App has opened its dataset.
+
+    The App runs it by itself when a dataset has been opened: what is triggered along with ``open_dataset`` still meets
+    the dataset before it. The trigger ``open_sample`` would show the fields of that one too, which the event that
+    ``session.sample_id = ...`` sends does not.
+    """
+
+    config = short_config(
+        "show_trial",
+        "show the image that was tried",
+        "Runs by itself after 'try one image'",
+        "image_search",
+        dynamic=False,
+        unlisted=True,
+        on_dataset_open=True,
+        risk_level=types.RiskLevel.LOW,
+    )
+    needs_dataset = False
+
+    async def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        sample_id = take_pending() if ctx.dataset_name == DATASET else None
+        if sample_id is not None:
+            await dispatch_event(None, SetSample(sample_id=sample_id))
+        return {}
+
+    def next_step(self, result: dict[str, Any]) -> str:
+        return ""
 
 
 @dataclass(frozen=True)
@@ -120,26 +131,19 @@ class _Sample:
     label: str
 
 
-_COLUMNS = {
-    "place": "Row, column",
-    "similarity": "Similarity (fastdup's distance)",
-    "nearest": "Most like (row, column)",
-}
-
-
-def _shown_sample(ctx: foo.ExecutionContext) -> _Sample | None:
-    """The sample that parameters name, the open one, or the first selected one; None if there is none.
+def _sample_of(ctx: foo.ExecutionContext) -> _Sample | None:
+    """Return the sample that parameters name, the open one, or the first selected one; None if there is none.
 
     Raises:
         ValueError: if a parameter names no image
     """
     if ctx.dataset is None:
         return None
-    named = forms.text(ctx.params, "sample_id")
-    if named is not None:
-        filepath = _filepath(ctx, named)
+    sample_id = forms.text(ctx.params, "sample_id")
+    if sample_id is not None:
+        filepath = _filepath(ctx, sample_id)
         if filepath is None:
-            raise ValueError(f"sample_id={named!r} is no image of dataset '{ctx.dataset.name}'")
+            raise ValueError(f"sample_id={sample_id!r} is no image of dataset '{ctx.dataset.name}'")
         return _Sample(filepath, "The sample")
     selected = [*ctx.selected]
     label = "The selected sample" if len(selected) == 1 else f"The first of {len(selected)} selected samples"
@@ -151,7 +155,7 @@ def _shown_sample(ctx: foo.ExecutionContext) -> _Sample | None:
 
 
 def _filepath(ctx: foo.ExecutionContext, id: str) -> str | None:
-    """The file of an image of the view or dataset; a patch has that of its sample."""
+    """Return the file of an image of the view or dataset; a patch has that of its sample."""
     for samples in (ctx.view, ctx.dataset):
         try:
             sample = samples[id]
@@ -162,11 +166,8 @@ def _filepath(ctx: foo.ExecutionContext, id: str) -> str | None:
 
 
 def _source(ctx: foo.ExecutionContext, sample: _Sample | None) -> str:
-    source = forms.text(ctx.params, "source")
-    if source is None:
-        source = SAMPLE if sample is not None and "picture" not in ctx.params else UPLOAD
-    if source not in (SAMPLE, UPLOAD):
-        raise ValueError(f"source={source!r} must be '{SAMPLE}' or '{UPLOAD}'")
+    usual = SAMPLE if sample is not None and "picture" not in ctx.params else UPLOAD
+    source = forms.one_of(ctx.params, "source", (SAMPLE, UPLOAD), usual)
     return source if sample is not None else UPLOAD
 
 
@@ -189,7 +190,7 @@ def _add_upload(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
 
 
 def _content(params: dict[str, Any]) -> str | None:
-    """The base64 content of the uploaded file; None before there is one."""
+    """Return the base64 content of the uploaded file; None before there is one."""
     picture = params.get("picture")
     if picture is None:
         return None
@@ -203,8 +204,8 @@ def _result(tried: TriedImage) -> dict[str, Any]:
     def place(index: int) -> str:
         return f"{index // tried.grid + 1}, {index % tried.grid + 1}"
 
-    found = tried.found
-    outliers = zip(found.outliers.indices, found.outliers.similarities, found.nearest, strict=True)
+    result = tried.result
+    outliers = zip(result.outliers.indices, result.outliers.similarities, result.nearest, strict=True)
     rows = [
         {"place": place(int(index)), "similarity": f"{similarity:.4f}", "nearest": place(int(nearest[0]))}
         for index, similarity, nearest in outliers
@@ -213,18 +214,18 @@ def _result(tried: TriedImage) -> dict[str, Any]:
         "dataset": DATASET,
         "sample_id": tried.sample_id,
         "embedder": tried.embedder,
-        "segments": len(found.segments),
+        "segments": len(result.segments),
         "outliers": len(rows),
         "rows": rows,
-        "next": _advice(tried),
+        "advice": _advice(tried),
     }
 
 
 def _advice(tried: TriedImage) -> str:
-    if not len(tried.found.outliers.indices):
+    if not len(tried.result.outliers.indices):
         return "One segment has nothing to be compared with: choose a grid of 2 or more."
     return (
         "Red segments are least like the others of this picture, green ones are what they are most like. Some segment "
-        "is always the oddest one, also in a good picture: whether *images* are odd is told by 'Compute segment "
+        "is always the oddest one, also in a good picture: whether images are odd is told by 'Compute segment "
         "anomalies' on a dataset with normal images. Run this again with another grid to see smaller or larger parts."
     )
