@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fiftyone_segad.embedders.base import Level
 from fiftyone_segad.engine import bank as module
-from fiftyone_segad.engine.bank import bank_coreset
+from fiftyone_segad.engine.bank import bank_coreset, row_limits
 from fiftyone_segad.engine.executors import LocalExecutor
 from fiftyone_segad.engine.executors.base import Item, Result, Results, Task
 from fiftyone_segad.scoring import coreset
 from fiftyone_segad.scoring.coreset import greedy_coreset
+from fiftyone_segad.scoring.levels import LevelScorer
+from fiftyone_segad.segments.boxes import grid
 from fiftyone_segad.utils.timing import StageTimer
 
 
@@ -72,3 +75,19 @@ def test_no_machine_gets_more_than_a_group_or_the_candidates(monkeypatch: pytest
     assert sum(groups) == 4 * 100 and sum(size for _, size in seen) == 5 * 100
     for one, other in zip(found, chosen(images, 100), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("components", "bank_size", "limits"),
+    [
+        pytest.param((64, 64), None, [131_072, 131_072 * 4], id="the search takes as long at each level"),
+        pytest.param((64, 1024), None, [131_072, 65_536], id="256 MiB of 1,024 features are 65,536 rows"),
+        pytest.param((1024, 4096), None, [65_536, 16_384], id="256 MiB at each level"),
+        pytest.param((1024, 4096), 200_000, [200_000, 200_000], id="more, if that is asked for"),
+    ],
+)
+def test_a_level_of_the_bank_has_a_size_at_most(
+    components: tuple[int, int], bank_size: int | None, limits: list[int]
+) -> None:
+    levels = LevelScorer([Level(f"level {count}", components=count) for count in components])
+    assert row_limits(bank_size, levels, [grid((64, 64), 8), grid((64, 64), 4)]) == limits

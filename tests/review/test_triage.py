@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fiftyone_segad as segad
-from fiftyone_segad.review.triage import BINS, ScoreTable, read_score_table
+from fiftyone_segad.review.triage import BINS, ScoreTable, disagreements, read_score_table
 
 
 @pytest.fixture
@@ -111,7 +111,9 @@ def test_truth_of_a_dataset(dataset_of: Callable[..., fo.Dataset], pictures: lis
     np.testing.assert_array_equal(by_defect.scores, dataset.skip(1).values("segad_score"))
 
 
-def test_second_opinions_begin_with_what_two_runs_disagree_on(dataset_of: Any, pictures: list[Path]) -> None:
+def test_second_opinions_begin_with_what_two_runs_disagree_on(
+    dataset_of: Any, pictures: list[Path], colour_embedder: Any
+) -> None:
     dataset = dataset_of(pictures)
     ids = dataset.values("id")
     for key, scores in (("a", [0.0, 0.9, 1.1, 3.0, 0.2, 0.4]), ("b", [0.0, 1.3, 1.2, 0.1, 0.2, 0.4])):
@@ -126,3 +128,12 @@ def test_second_opinions_begin_with_what_two_runs_disagree_on(dataset_of: Any, p
     assert segad.second_opinions(dataset, "a", max_images=2).values("id") == alone[:2]
     with pytest.raises(ValueError, match="no run 'c'"):
         segad.second_opinions(dataset, "a", "c")
+
+
+def test_a_score_at_the_threshold_is_not_flagged(dataset_of: Any, pictures: list[Path], colour_embedder: Any) -> None:
+    dataset = dataset_of(pictures[:4])
+    for key, scores in (("a", [1.0, 1.0, 0.2, 0.1]), ("b", [1.5, 0.5, 0.3, 0.2])):
+        run = segad.compute_segment_anomalies(dataset, key=key, method="unlabeled", threshold=1.0, segments="grid:2")
+        dataset.set_values(run.field("score"), scores)
+    flagged_by_b_only, *_ = dataset.values("id")
+    assert disagreements(dataset, "a", "b") == disagreements(dataset, "b", "a") == [flagged_by_b_only]
