@@ -6,10 +6,8 @@ transformer (DINOv2, Oquab et al., TMLR 2024) or the maps of a convolutional net
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,27 +16,14 @@ from PIL import Image
 from ..segments.boxes import Segments, patch_grid
 from .base import Embedder, Level, Patches
 from .pooling import Maps, pool_boxes
+from .torch_layers import ModuleTrace, as_map, choose_layers, main_output, norm_after, patch_side, trace
 from .torch_loading import SOURCES, digest_of, import_or_explain, is_torch_name, load_network
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["TorchEmbedder", "is_torch_name"]
-
-STRIDES = (8, 16, 32)
-"""Default levels of a convolutional network, in input pixels: 8 and 16 find small defects, 16 and 32 large ones."""
-
 SMALLEST_SIDE = 8
 """Pixels; in an image with a shorter side there is nothing to compare."""
-
-
-class _Seen(NamedTuple):
-    """What a module was given and gave for the blank image; strides in input pixels, None for what is no map."""
-
-    kind: str
-    tokens: bool
-    before: int | None
-    stride: int | None
 
 
 class TorchEmbedder(Embedder):
@@ -78,38 +63,30 @@ class TorchEmbedder(Embedder):
         device: str | None = None,
         components: int | None = 64,
     ) -> None:
-        if not is_torch_name(name):
-            raise ValueError(f"embedder={name!r} is not known; networks are named {[f'{s}:...' for s in SOURCES]}")
-        if pooling < 1 or pooling % 2 == 0:
-            raise ValueError(f"pooling must be an odd number from 1 on, got {pooling}")
-        if input_size < 32:
-            raise ValueError(f"input_size must be at least 32, got {input_size}")
+        _check_parameters(name, input_size, pooling)
         torch = import_or_explain("torch", "pip install 'fiftyone_segad[torch]'")
         loaded = load_network(name, weights)
         self.name, self._pooling = name, pooling
-        self._mean, self._std = (np.array(x, np.float32) for x in (loaded.mean, loaded.std))
+        self._mean, self._std = (np.array(channels, np.float32) for channels in (loaded.mean, loaded.std))  # [3]
         self._device = torch.device(device or _best_device())
         self._network: Any = loaded.network.float().eval().to(self._device)
-        self._patch = _patch_side(self._network)
-        # Where the side does not divide, features would not lie on an even grid
-        step = self._patch if self._patch and self._patch >= 8 else 32
-        self._side = max(1, round(input_size / step)) * step
+        self._patch = patch_side(self._network)
+        self._side = _even_side(input_size, self._patch)
         self._dtype, self._layout = torch.float32, torch.contiguous_format
-        seen = self._look()
-        self._layers = _choose_layers(name, seen, layers)
-        self._norms = {layer: _norm_after(layer, self._network, seen) for layer in self._layers}
-        self.levels = tuple(Level(f"{layer}, stride {seen[layer].stride}", 1.0, components) for layer in self._layers)
+        traces = self._trace()
+        self._layers = choose_layers(name, traces, layers)
+        self._norms = {layer: norm_after(layer, self._network, traces) for layer in self._layers}
+        self.levels = tuple(Level(f"{layer}, stride {traces[layer].stride}", 1.0, components) for layer in self._layers)
+        digest = digest_of(loaded)
         if half:
-            self._dtype = torch.bfloat16 if self._device.type == "cpu" else torch.float16
-        self.identity = (
-            f"{name} weights={digest_of(loaded)} input={self._side} layers={','.join(self._layers)} "
-            f"pooling={pooling} dtype={self._dtype}"
-        )
-        if self._dtype == torch.float16:
-            self._network.half()
-        if not any(seen[layer].tokens for layer in self._layers):
+            self._use_half_precision()
+        if not any(traces[layer].tokens for layer in self._layers):
             self._layout = torch.channels_last  # twice as fast on a processor
             self._network.to(memory_format=self._layout)
+        self.identity = (
+            f"{name} weights={digest} input={self._side} layers={','.join(self._layers)} "
+            f"pooling={pooling} dtype={self._dtype}"
+        )
 
     def patches(self, image: NDArray[np.uint8]) -> list[Patches]:
         size, maps = (image.shape[1], image.shape[0]), self._maps(image)
@@ -121,6 +98,15 @@ class TorchEmbedder(Embedder):
     def close(self) -> None:
         del self._network, self._norms
 
+    def _use_half_precision(self) -> None:
+        import torch
+
+        if self._device.type == "cpu":
+            self._dtype = torch.bfloat16  # only while it runs: weights stay as they are
+        else:
+            self._dtype = torch.float16
+            self._network.half()
+
     def _maps(self, image: NDArray[np.uint8]) -> Maps:
         import torch
 
@@ -129,45 +115,52 @@ class TorchEmbedder(Embedder):
                 f"An image of {image.shape[1]} x {image.shape[0]} px is too small (at least {SMALLEST_SIDE} px a side)"
             )
         resized = Image.fromarray(image).resize((self._side, self._side), Image.Resampling.BICUBIC)
-        scaled = (np.asarray(resized, np.float32) / 255 - self._mean) / self._std
+        scaled = (np.asarray(resized, np.float32) / 255 - self._mean) / self._std  # [side, side, 3]
+        batch = torch.from_numpy(scaled.transpose(2, 0, 1)[None])  # [1, 3, side, side]
+        average = torch.nn.AvgPool2d(self._pooling, 1, self._pooling // 2, count_include_pad=False)
 
-        pool = torch.nn.AvgPool2d(self._pooling, 1, self._pooling // 2, count_include_pad=False)
-
-        def pooled(layer: str, _inputs: object, output: Any) -> NDArray[np.float32]:
-            features = _as_map(self._norms[layer](_first(output)), self._side, self._patch)
+        def pool(layer: str, _inputs: object, output: Any) -> NDArray[np.float32]:
+            features = as_map(self._norms[layer](main_output(output)), self._side, self._patch)  # [1, d, n, n]
             assert features is not None, layer
-            return np.ascontiguousarray(pool(features.float())[0].permute(1, 2, 0).cpu().numpy())
+            return np.ascontiguousarray(average(features.float())[0].permute(1, 2, 0).cpu().numpy())  # [n, n, d]
 
-        found = self._run(torch.from_numpy(scaled.transpose(2, 0, 1)[None]), self._layers, pooled)
-        return [found[layer] for layer in self._layers]
+        maps = self._run(batch, self._layers, pool)
+        return [maps[layer] for layer in self._layers]
 
-    def _look(self) -> dict[str, _Seen]:
-        """What each module does with a blank image, in the order in which they end."""
+    def _trace(self) -> dict[str, ModuleTrace]:
+        """Describe what each module does with a blank image, in the order in which they end."""
         import torch
 
         modules = {name: module for name, module in self._network.named_modules() if name}
 
-        def look(name: str, inputs: object, output: Any) -> _Seen:
-            before, after = (_as_map(x, self._side, self._patch) for x in (inputs, output))
-            strides = (None if x is None else self._side // x.shape[2] for x in (before, after))
-            return _Seen(type(modules[name]).__name__, after is not None and _first(output).ndim == 3, *strides)
+        def describe(name: str, inputs: object, output: Any) -> ModuleTrace:
+            return trace(modules[name], inputs, output, self._side, self._patch)
 
         try:
-            return self._run(torch.zeros(1, 3, self._side, self._side), modules, look)
+            return self._run(torch.zeros(1, 3, self._side, self._side), modules, describe)
         except (AssertionError, RuntimeError, TypeError, ValueError) as error:
             side = f"{self._side} x {self._side} px"
             raise ValueError(f"{self.name} takes no images of {side}; try another input_size ({error})") from None
 
     def _run(self, batch: torch.Tensor, modules: Iterable[str], take: Callable[[str, Any, Any], Any]) -> dict[str, Any]:
-        """Run the network on images ``[n, 3, side, side]`` and takes something of what modules get and give."""
+        """Run the network on images, and take something of what modules get and give.
+
+        Args:
+            batch: images ``[n, 3, side, side]``
+            modules: names of the modules
+            take: gets the name, the inputs and the output of each
+
+        Returns:
+            what ``take`` returned, by name, in the order in which the modules end
+        """
         import torch
 
-        found: dict[str, Any] = {}
+        taken: dict[str, Any] = {}
 
         def hook(name: str) -> Callable[[Any, Any, Any], None]:
             def call(_module: object, inputs: object, output: object) -> None:
-                found.pop(name, None)  # what is used twice counts where it is used last
-                found[name] = take(name, inputs, output)
+                taken.pop(name, None)  # what is used twice counts where it is used last
+                taken[name] = take(name, inputs, output)
 
             return call
 
@@ -180,78 +173,22 @@ class TorchEmbedder(Embedder):
         finally:
             for handle in handles:
                 handle.remove()
-        return found
+        return taken
 
 
-def _first(output: Any) -> Any:
-    """A module's main output, where it gives several."""
-    return output[0] if isinstance(output, (list, tuple)) and output else output
+def _check_parameters(name: str, input_size: int, pooling: int) -> None:
+    if not is_torch_name(name):
+        raise ValueError(f"embedder={name!r} is not known; networks are named {[f'{s}:...' for s in SOURCES]}")
+    if pooling < 1 or pooling % 2 == 0:
+        raise ValueError(f"pooling must be an odd number from 1 on, got {pooling}")
+    if input_size < 32:
+        raise ValueError(f"input_size must be at least 32, got {input_size}")
 
 
-def _as_map(output: Any, side: int, patch: int | None) -> torch.Tensor | None:
-    """The feature map ``[1, d, n, n]`` that a module gives for an image of ``side`` x ``side`` px, if it is one."""
-    output = _first(output)
-    shape: tuple[int, ...] = tuple(getattr(output, "shape", ()))
-    if len(shape) == 4 and shape[1] == shape[2] > 1 and shape[3] != shape[2]:
-        output, shape = output.permute(0, 3, 1, 2), (shape[0], shape[3], *shape[1:3])  # channels come last in Swin
-    if len(shape) == 4 and shape[0] == 1 and shape[2] == shape[3] > 1 and side % shape[2] == 0:
-        return output
-    if len(shape) == 3 and shape[0] == 1 and patch is not None:
-        n = side // patch
-        extra = shape[1] - n * n  # [CLS] and register tokens come first
-        if 0 <= extra < n * n:
-            return output[:, extra:].transpose(1, 2).reshape(1, shape[2], n, n)
-    return None
-
-
-def _patch_side(network: torch.nn.Module) -> int | None:
-    """Side of the patches into which a network's first convolution cuts an image; None if they overlap."""
-    import torch
-
-    first = next((m for m in network.modules() if isinstance(m, torch.nn.Conv2d)), None)
-    return int(first.stride[0]) if first is not None and first.stride == first.kernel_size else None
-
-
-def _blocks(seen: Mapping[str, _Seen]) -> list[str]:
-    """The blocks of a transformer: the longest list of modules of one kind, side by side, that give tokens."""
-    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for name, what in seen.items():
-        if what.tokens:
-            groups[name.rpartition(".")[0], what.kind].append(name)
-    return max(groups.values(), key=len, default=[])
-
-
-def _choose_layers(name: str, seen: Mapping[str, _Seen], layers: Sequence[str] | None) -> list[str]:
-    dense = [module for module, what in seen.items() if what.stride is not None]
-    if layers is not None:
-        for layer in layers:
-            if layer not in dense:
-                close = get_close_matches(layer, dense, cutoff=0.4)
-                raise ValueError(f"layers: {name} has no {layer!r} that gives a feature map; the closest are {close}")
-        if not layers or len(set(layers)) < len(layers):
-            raise ValueError(f"layers must be different names of modules, at least one, got {list(layers)}")
-        return list(layers)
-    if dense and seen[dense[-1]].tokens:
-        blocks = _blocks(seen)
-        return list(dict.fromkeys([blocks[(len(blocks) - 1) // 2], blocks[-1]]))
-    chosen = []
-    for stride in STRIDES:
-        # What leads from this stride to another (the next stage, the pooling before the head) is not its last layer
-        leaving = tuple(f"{m}." for m, what in seen.items() if what.before == stride != what.stride)
-        chosen += [m for m in dense if seen[m].stride == stride and not m.startswith(leaving)][-1:]
-    if not chosen:
-        raise ValueError(f"{name} gives no patch tokens and no feature maps at the strides {STRIDES}; name its layers")
-    return chosen
-
-
-def _norm_after(layer: str, network: torch.nn.Module, seen: Mapping[str, _Seen]) -> torch.nn.Module:
-    """The norm that a transformer applies to its last block, for any of its blocks; else what changes nothing."""
-    import torch
-
-    blocks, order = _blocks(seen), list(seen)
-    after = order[order.index(blocks[-1]) + 1 :] if layer in blocks else []
-    norm = next((name for name in after if seen[name].tokens and "Norm" in seen[name].kind), None)
-    return torch.nn.Identity() if norm is None else network.get_submodule(norm)
+def _even_side(input_size: int, patch: int | None) -> int:
+    """Round the side of the input so that it divides: else features would not lie on an even grid."""
+    step = patch if patch and patch >= 8 else 32
+    return max(1, round(input_size / step)) * step
 
 
 def _best_device() -> str:
