@@ -57,7 +57,7 @@ def whole_run(category: Path, folder: Path) -> None:
     from fiftyone.operators.executor import ExecutionContext, Executor
 
     import fiftyone_segad as segad
-    from fiftyone_segad.plugin.panels import figures, sources
+    from fiftyone_segad.plugin.panels import figures, run_view
 
     dataset = segad.load_mvtec(category)
     normals, test = dataset.match(F("split") == "train"), dataset.match(F("split") == "test")
@@ -78,7 +78,7 @@ def whole_run(category: Path, folder: Path) -> None:
     for uri in ("evaluate_anomalies", "set_threshold"):
         params = {"key": "segad", "threshold": "1.0"}
         foo.execute_operator(f"@segad/anomaly/{uri}", {"dataset": dataset, "params": params})
-    triage = sources.triage_of(dataset, segad.load_run(dataset, "segad"))
+    triage = run_view.score_table(dataset, segad.load_run(dataset, "segad"))
     assert figures.histogram(triage) and figures.roc(triage, 1.0) and figures.defect_bars(triage, 1.0)
     panel = "@segad/anomaly/anomaly_triage"
     params = {"__method__": "on_load", "panel_id": "1", "panel_state": {}}

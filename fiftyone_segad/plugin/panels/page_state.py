@@ -32,11 +32,11 @@ def change(state: Any, name: str, value: Any) -> None:
     _newest.setdefault(state.page, {})[name] = value
 
 
-def renew(state: Any, known: dict[str, Any]) -> None:
-    """Put what has come from the page since into the state of an older event, for drawing.
+def renew(state: Any, values: dict[str, Any]) -> None:
+    """Apply newer page state to an older event before drawing.
 
     Args:
         state: the panel's state
-        known: where the state's values are; nothing of it is sent to the page, which has it already
+        values: where the state's values are; nothing of it is sent to the page, which has it already
     """
-    known.update(_newest.get(state.page, {}))
+    values.update(_newest.get(state.page, {}))

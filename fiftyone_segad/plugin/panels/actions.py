@@ -1,0 +1,179 @@
+"""What the buttons, plots and tables of the panel do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+
+from ...errors import SegadError
+from .. import execution
+from . import crops, page_state
+from .run_view import run_view_of, slider_name
+
+URI = "@segad/anomaly/"
+"""Begins the addresses of the plugin's operators."""
+
+
+class TriageActions:
+    """Handlers of the panel's buttons; the App calls them by the panel's address and their names.
+
+    Attributes:
+        uri: address of the panel
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def cancel(self, ctx: foo.ExecutionContext) -> None:
+        """Stop what runs; it keeps what it has finished."""
+        execution.cancel(execution.dataset_id(ctx), str(ctx.params.get("name")))
+        ctx.ops.notify("It stops within seconds", variant="info")
+
+    def dismiss(self, ctx: foo.ExecutionContext) -> None:
+        """Forget an error."""
+        execution.dismiss_failure(execution.dataset_id(ctx), str(ctx.params.get("name")))
+
+    def choose_run(self, ctx: foo.ExecutionContext) -> None:
+        """Show another run: the App has set the state."""
+        ctx.panel.state.why = None
+
+    def choose_tab(self, ctx: foo.ExecutionContext) -> None:
+        """Show scores, curves or segments: the App has set the state."""
+
+    def move_threshold(self, ctx: foo.ExecutionContext) -> None:
+        """Count at another threshold, and write nothing: the App has set the state."""
+
+    def reset_threshold(self, ctx: foo.ExecutionContext) -> None:
+        """Go back to the run's own threshold."""
+        view = run_view_of(ctx)
+        if view is not None:
+            page_state.change(ctx.panel.state, slider_name(view.run), view.run.thresholds.image)
+
+    def apply_threshold(self, ctx: foo.ExecutionContext) -> None:
+        """Rewrite predictions, masks and regions at the threshold."""
+        view = run_view_of(ctx)
+        if view is not None:
+            ctx.trigger(f"{URI}set_threshold", {"key": view.run.key, "threshold": str(view.threshold)})
+
+    def take_point(self, ctx: foo.ExecutionContext) -> None:
+        """Move the threshold to a point of a curve, and show what it flags."""
+        view = run_view_of(ctx)
+        try:
+            threshold = float(ctx.params["id"])
+        except (KeyError, TypeError, ValueError):
+            return  # the point of the threshold itself
+        if view is not None:
+            page_state.change(ctx.panel.state, slider_name(view.run), threshold)
+            _show_samples(ctx, view.table.choose("flagged", threshold))
+
+    def show(self, ctx: foo.ExecutionContext) -> None:
+        """Set the grid to a choice of images."""
+        view, choice = run_view_of(ctx), ctx.params.get("choice")
+        if view is not None and isinstance(choice, str):
+            _show_samples(ctx, view.table.choose(choice, view.threshold))
+
+    def show_bar(self, ctx: foo.ExecutionContext) -> None:
+        """Set the grid to the images of a bar of the histogram."""
+        view, x = run_view_of(ctx), ctx.params.get("x")
+        if view is not None and isinstance(x, (int, float)):
+            edges, _ = view.table.histogram()
+            half = (edges[1] - edges[0]) / 2 * 1.001  # x may be rounded
+            _show_samples(ctx, view.table.between(x - half, x + half))
+
+    def show_row(self, ctx: foo.ExecutionContext) -> None:
+        """Set the grid to the images of the kind of defect in a row of the table."""
+        view, row = run_view_of(ctx), ctx.params.get("row")
+        if view is not None and isinstance(row, int):
+            defects = view.table.by_defect(view.threshold)
+            if 0 <= row < len(defects):
+                _show_samples(ctx, view.table.of_defect(defects[row]["defect"]))
+
+    def show_kind(self, ctx: foo.ExecutionContext) -> None:
+        """Set the grid to the images of the kind of defect whose bar was clicked."""
+        view, defect = run_view_of(ctx), ctx.params.get("id")
+        if view is not None and isinstance(defect, str):
+            _show_samples(ctx, view.table.of_defect(defect))
+
+    def show_regions(self, ctx: foo.ExecutionContext) -> None:
+        """Set the grid to the predicted regions as patches, highest first."""
+        view = run_view_of(ctx)
+        if view is None:
+            return
+        field = view.run.field("regions")
+        if ctx.dataset.count(f"{field}.detections"):
+            _set_view(ctx, ctx.dataset.to_patches(field).sort_by(f"{field}.anomaly_score", reverse=True))
+        else:
+            ctx.ops.notify("No image has a region at the run's threshold", variant="info")
+
+    def show_groups(self, ctx: foo.ExecutionContext) -> None:
+        """Set the grid to one group of images per kind of defect, highest first."""
+        view = run_view_of(ctx)
+        if view is not None:
+            score = view.run.field("score")
+            _set_view(ctx, ctx.dataset.exists(score).group_by("defect.label", order_by=score, reverse=True))
+
+    def show_segments(self, ctx: foo.ExecutionContext) -> None:
+        """Set the grid to the patches of the segments that were clicked or encircled in the plot."""
+        view, points = run_view_of(ctx), ctx.params.get("data")
+        clicked = [point.get("id") for point in points] if isinstance(points, list) else [ctx.params.get("id")]
+        ids = [id for id in clicked if isinstance(id, str)]
+        if view is not None and ids:
+            patches = ctx.dataset.to_patches(view.run.field("segments"))
+            _set_view(ctx, patches.select(ids, ordered=True))
+
+    def plot_segments(self, ctx: foo.ExecutionContext) -> None:
+        """Compute the plot of the segments."""
+        ctx.trigger(f"{URI}visualize_segments", {"key": ctx.panel.state.run})
+
+    def show_all(self, ctx: foo.ExecutionContext) -> None:
+        """Clear the grid's view."""
+        _set_view(ctx, ctx.dataset.view())
+
+    def explain(self, ctx: foo.ExecutionContext) -> None:
+        """Show the highest segments of the open or selected sample beside what they differ from."""
+        view, sample_id = run_view_of(ctx), sample_of(ctx)
+        if view is None or sample_id is None:
+            ctx.ops.notify("Open a sample, or select one in the grid, first", variant="info")
+            return
+        try:
+            ctx.panel.state.why, pictures = crops.explained(ctx.dataset, view.run.key, sample_id)
+        except (SegadError, ValueError) as error:
+            ctx.ops.notify(str(error), variant="error")
+        else:
+            ctx.panel.data.set(pictures)
+
+    def open_normal(self, ctx: foo.ExecutionContext) -> None:
+        """Open the normal image of a crop."""
+        filepath = ctx.params.get("filepath")
+        ids = ctx.dataset.match(fo.ViewField("filepath") == filepath).limit(1).values("id")
+        if isinstance(filepath, str) and ids:
+            ctx.ops.open_sample(id=ids[0])
+        else:
+            ctx.ops.notify("The image is not in this dataset", variant="info")
+
+
+def sample_of(ctx: foo.ExecutionContext) -> str | None:
+    """Return the id of the sample that is open, else of the first that is selected (of a patch: its sample)."""
+    id = ctx.current_sample or (ctx.selected[0] if ctx.selected else None)
+    if id is None:
+        return None
+    if ctx.view is not None and ctx.view._is_patches:
+        owners = ctx.view.select([id]).values("sample_id")
+        return owners[0] if owners else None
+    return str(id)
+
+
+def _show_samples(ctx: foo.ExecutionContext, ids: Sequence[str]) -> None:
+    if ids:
+        _set_view(ctx, ctx.dataset.select(ids, ordered=True))
+    else:
+        ctx.ops.notify("There are none", variant="info")
+
+
+def _set_view(ctx: foo.ExecutionContext, view: Any) -> None:
+    """Set the grid; filters of the sidebar would hide some of what a button has counted."""
+    ctx.ops.clear_sidebar_filters()
+    ctx.ops.set_view(view)

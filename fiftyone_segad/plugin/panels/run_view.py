@@ -1,0 +1,118 @@
+"""What a page of the panel shows: a run with its scores, the threshold that is looked at, and a tab."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from dataclasses import dataclass
+
+import fiftyone as fo
+import fiftyone.operators as foo
+
+from ...errors import SegadError
+from ...registry.run import Run, list_evaluations, list_runs, load_run
+from ...review.triage import ScoreTable, read_score_table
+from . import page_state
+
+TABS = {"scores": "Scores", "curves": "Curves", "segments": "Segments"}
+FIRST_TAB = next(iter(TABS))
+
+_STEPS = 400
+"""Places of the slider."""
+
+_CACHE_TTL = 30.0
+"""Seconds for which scores are not read again; a slider asks many times a second."""
+
+_tables: dict[tuple[str, ...], tuple[float, ScoreTable]] = {}
+"""Score tables, each with the time at which it was read."""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """What a page shows.
+
+    Attributes:
+        run: the run
+        runs: keys of all runs
+        table: its scores
+        threshold: the one that is looked at; the run's own until the slider is moved
+        tab: scores, curves or segments
+    """
+
+    run: Run
+    runs: list[str]
+    table: ScoreTable
+    threshold: float
+    tab: str
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Ends of the slider."""
+        low, high = self.table.range
+        return min(low, self.run.thresholds.image), max(high, self.run.thresholds.image)
+
+    @property
+    def step(self) -> float:
+        """Step of the slider."""
+        low, high = self.span
+        return max(high - low, 1e-6) / _STEPS
+
+    @property
+    def moved(self) -> bool:
+        """Whether the slider is elsewhere than at the run's threshold, which it may round."""
+        return abs(self.threshold - self.run.thresholds.image) > self.step / 2
+
+
+def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
+    """Return what the page shows; None where there is nothing to show. A run that is gone gives way to the newest."""
+    if ctx.dataset is None:
+        return None
+    state = ctx.panel.state
+    runs = list_runs(ctx.dataset)
+    if runs and state.run not in runs:
+        page_state.change(state, "run", runs[-1])
+    run = load_shown_run(ctx) if runs else None
+    if isinstance(run, str) or run is None:
+        return None
+    name = slider_name(run)
+    if not isinstance(state.get(name), (int, float)):
+        page_state.change(state, name, run.thresholds.image)
+    return RunView(
+        run=run,
+        runs=runs,
+        table=score_table(ctx.dataset, run),
+        threshold=float(state.get(name)),
+        tab=state.tab if state.tab in TABS else FIRST_TAB,
+    )
+
+
+def load_shown_run(ctx: foo.ExecutionContext) -> Run | str:
+    """Load the run that the page shows, or return why it cannot be shown."""
+    try:
+        return load_run(ctx.dataset, ctx.panel.state.run)
+    except (SegadError, ValueError) as error:
+        return str(error)
+
+
+def slider_name(run: Run) -> str:
+    """Return where the App keeps the slider's value: another place once the run has another threshold.
+
+    A value that was chosen beside an older threshold counts no more, in any tab of the browser.
+    """
+    return f"slider_{zlib.crc32(f'{run.folder} {run.thresholds.image!r}'.encode()):08x}"
+
+
+def score_table(dataset: fo.Dataset, run: Run) -> ScoreTable:
+    """Return the scores of a run, read again if they may have changed."""
+    key = (str(dataset._doc.id), run.key, run.folder, *list_evaluations(dataset))
+    now = time.monotonic()
+    for old in [key for key, (read, _) in _tables.items() if now - read > _CACHE_TTL]:
+        del _tables[old]
+    if key not in _tables:
+        _tables[key] = (now, read_score_table(dataset, run))
+    return _tables[key][1]
+
+
+def forget_tables() -> None:
+    """Drop the scores that were read, after something has been written."""
+    _tables.clear()
