@@ -1,1 +1,1 @@
-"""Compare runs with ground truth and with each other."""
+"""Measure runs on ground truth, and compare runs with each other."""

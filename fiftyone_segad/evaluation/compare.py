@@ -1,4 +1,4 @@
-"""``compare_runs``: several runs on the same images and ground truth."""
+"""``compare_runs``: runs against each other, on the same images and ground truth."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Difference:
 
 @dataclass
 class RunComparison:
-    """What ``compare_runs`` found.
+    """The runs that ``compare_runs`` compared.
 
     Attributes:
         samples: the samples that all runs were evaluated on
@@ -57,11 +57,11 @@ class RunComparison:
     left_out: int
 
     def rows(self) -> list[dict[str, Any]]:
-        """The metrics of each run, as ``{"run": key, "image_auroc": ..., ...}``."""
+        """Return the metrics of each run, as ``{"run": key, "image_auroc": ..., ...}``."""
         return [{"run": key, **results.metrics()} for key, results in self.results.items()]
 
     def differences(self, run: str | None = None, baseline: str | None = None) -> dict[str, list[str]]:
-        """The images on which two runs decide differently at their own thresholds.
+        """Find the images on which two runs decide differently at their own thresholds.
 
         Args:
             run (None): key of a run; by default the second
@@ -85,7 +85,7 @@ class RunComparison:
         }
 
     def view(self, kind: str, run: str | None = None, baseline: str | None = None) -> fo.DatasetView:
-        """The samples that ``differences`` names, as a view.
+        """Return the samples that ``differences`` names, as a view.
 
         Args:
             kind: ``fixed`` or ``broken``
@@ -102,7 +102,7 @@ class RunComparison:
     def paired_bootstrap(
         self, run: str | None = None, baseline: str | None = None, draws: int = bootstrap.DRAWS, seed: int = 0
     ) -> dict[str, Difference]:
-        """Whether one run is really better: both are measured on the same draws of images.
+        """Test whether one run is really better: both are measured on the same draws of images.
 
         The interval of the difference is narrower than those of the two runs suggest, since an image that is hard is
         hard for both (Efron and Tibshirani, 1993). It speaks of other images of this kind, not of other products.
@@ -122,16 +122,18 @@ class RunComparison:
         run, baseline = self._pair(run, baseline)
         ours, theirs = (self.results[key].bootstrap(draws, seed) for key in (run, baseline))
         after, before = (self.results[key].metrics() for key in (run, baseline))
-        found = {}
+        differences = {}
         for name in ours:
-            drawn = ours[name] - theirs[name]
+            drawn = ours[name] - theirs[name]  # of the same draws of images, [B]
+            # Twice the smaller share of draws on one side of 0, the observed sample counted as one of them
             tail = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
+            p = min(1.0, 2 * (1 + tail) / (draws + 1))
             value = float(after[name] or 0) - float(before[name] or 0)
-            found[name] = Difference(value, *bootstrap.interval(drawn), min(1.0, 2 * (1 + tail) / (draws + 1)))
-        return found
+            differences[name] = Difference(value, *bootstrap.interval(drawn), p)
+        return differences
 
     def table(self, draws: int = bootstrap.DRAWS) -> str:
-        """The metrics of all runs, and how each differs from the first, as text tables."""
+        """Write the metrics of all runs, and how each differs from the first, as text tables."""
         keys = list(self.results)
         rows = self.rows()
         body = [[name, *(format_metric(row[name]) for row in rows)] for name in METRIC_NAMES]
@@ -139,9 +141,10 @@ class RunComparison:
         for key in keys[1:]:
             changed = self.differences(key, keys[0])
             lines += ["", f"'{key}' against '{keys[0]}': {len(changed[FIXED])} fixed, {len(changed[BROKEN])} broken"]
-            found = self.paired_bootstrap(key, keys[0], draws)
+            differences = self.paired_bootstrap(key, keys[0], draws)
             body = [
-                [name, f"{d.value:+.3f}", f"[{d.low:+.3f}, {d.high:+.3f}]", f"{d.p:.3f}"] for name, d in found.items()
+                [name, f"{d.value:+.3f}", f"[{d.low:+.3f}, {d.high:+.3f}]", f"{d.p:.3f}"]
+                for name, d in differences.items()
             ]
             if body:
                 lines.append(tabulate(body, ["", "difference", "95 % interval", "p"], disable_numparse=True))
@@ -155,11 +158,11 @@ class RunComparison:
 
     def _pair(self, run: str | None, baseline: str | None) -> tuple[str, str]:
         keys = list(self.results)
-        chosen = (keys[1] if run is None else run, keys[0] if baseline is None else baseline)
-        for key in chosen:
+        pair = (keys[1] if run is None else run, keys[0] if baseline is None else baseline)
+        for key in pair:
             if key not in self.results:
                 raise ValueError(f"Run '{key}' was not compared; those are {keys}")
-        return chosen
+        return pair
 
 
 def compare_runs(
@@ -183,6 +186,11 @@ def compare_runs(
     Raises:
         ValueError: if there are fewer than two keys or a run does not exist, before any work
         RunError: if no sample was scored by all of the runs
+
+    Example:
+        >>> comparison = segad.compare_runs(dataset, ["segad", "segad_large"])  # doctest: +SKIP
+        >>> print(comparison)  # doctest: +SKIP
+        >>> comparison.view("broken")  # what the second run gets wrong, and the first did not  # doctest: +SKIP
     """
     if isinstance(keys, str) or len(keys) < 2 or len(set(keys)) < len(keys):
         raise ValueError(f"keys={keys!r} must name at least two different runs")

@@ -164,11 +164,11 @@ def _match(flags: NDArray[np.bool_], mask: NDArray[np.bool_] | None, anomaly: ND
     labels, count = label_regions(flags)
     predicted = regions_of(labels, count, anomaly)
     truth: list[Region] = []
-    true, found = np.zeros(count, bool), np.zeros(0, bool)
+    true, matched = np.zeros(count, bool), np.zeros(0, bool)
     if mask is not None:
         truth_labels, truth_count = label_regions(mask)
         truth = regions_of(truth_labels, truth_count, anomaly)
-        true, found = match_regions(labels, truth_labels, (count, truth_count))
+        true, matched = match_regions(labels, truth_labels, (count, truth_count))
     by_size: dict[str, RegionCounts] = {}
 
     def add(region: Region, counts: RegionCounts) -> None:
@@ -177,11 +177,11 @@ def _match(flags: NDArray[np.bool_], mask: NDArray[np.bool_] | None, anomaly: ND
 
     for region, hit in zip(predicted, true, strict=True):
         add(region, RegionCounts(true=int(hit), false=int(not hit)))
-    for region, hit in zip(truth, found, strict=True):
+    for region, hit in zip(truth, matched, strict=True):
         add(region, RegionCounts(found=int(hit), missed=int(not hit)))
     return RegionOutcomes(
         predicted=[(region, bool(hit)) for region, hit in zip(predicted, true, strict=True)],
-        missed=[region for region, hit in zip(truth, found, strict=True) if not hit],
+        missed=[region for region, hit in zip(truth, matched, strict=True) if not hit],
         by_size=by_size,
     )
 

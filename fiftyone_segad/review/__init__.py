@@ -1,1 +1,1 @@
-"""Keep what people decided, and tell where to look next."""
+"""Keep what people said of images, and tell where to look next."""

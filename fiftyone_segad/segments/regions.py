@@ -83,7 +83,7 @@ class RegionCounts:
 
 
 def label_regions(mask: NDArray[np.generic]) -> tuple[NDArray[np.int32], int]:
-    """Number the regions of a mask: pixels that touch at a corner belong together, as in MVTec's evaluation.
+    """Label the regions of a mask: pixels that touch at a corner belong together, as in MVTec's evaluation.
 
     Args:
         mask: array ``[height, width]``, nonzero on regions
