@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +124,9 @@ def sample_category(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "brick"
 
 
-@pytest.fixture
-def dataset_of() -> Iterator[Callable[..., Any]]:
-    """Makes datasets of image files that are deleted after the test."""
+@contextmanager
+def temporary_datasets() -> Iterator[Callable[..., Any]]:
+    """Give a function that makes datasets of image files, which are deleted at the end."""
     import fiftyone as fo
 
     made: list[str] = []
@@ -142,6 +143,20 @@ def dataset_of() -> Iterator[Callable[..., Any]]:
     for name in made:
         if fo.dataset_exists(name):
             fo.delete_dataset(name)
+
+
+@pytest.fixture
+def dataset_of() -> Iterator[Callable[..., Any]]:
+    """Make datasets of image files that are deleted after the test."""
+    with temporary_datasets() as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def module_dataset_of() -> Iterator[Callable[..., Any]]:
+    """Make datasets that the tests of a module share: they only read them, or clone them."""
+    with temporary_datasets() as make:
+        yield make
 
 
 class ColourEmbedder:
@@ -179,19 +194,42 @@ class ColourEmbedder:
         pass
 
 
-@pytest.fixture
-def colour_embedder(monkeypatch: pytest.MonkeyPatch) -> type[ColourEmbedder]:
-    """Puts the stand-in where the names "fastdup" and "efficientnet" (and so "auto") lead."""
+def use_colour_embedder(patch: pytest.MonkeyPatch) -> type[ColourEmbedder]:
+    """Put the stand-in where the names "fastdup" and "efficientnet" (and so "auto") lead."""
     from fiftyone_segad.embedders import factory
 
     for name in ("fastdup", "efficientnet"):
-        monkeypatch.setitem(factory.EMBEDDERS, name, ColourEmbedder)
+        patch.setitem(factory.EMBEDDERS, name, ColourEmbedder)
     return ColourEmbedder
 
 
 @pytest.fixture
+def colour_embedder(monkeypatch: pytest.MonkeyPatch) -> type[ColourEmbedder]:
+    """Embed with the stand-in."""
+    return use_colour_embedder(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def module_colour_embedder() -> Iterator[type[ColourEmbedder]]:
+    """Embed with the stand-in in all tests of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield use_colour_embedder(patch)
+
+
+@pytest.fixture
 def pictures(tmp_path: Path) -> list[Path]:
-    """Six pictures of smooth noise, 96 x 80 px; the last has a bright square."""
+    """Save six pictures of smooth noise, 96 x 80 px; the last has a bright square."""
+    return save_pictures(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Save the pictures once for all tests of a module."""
+    return save_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+def save_pictures(folder: Path) -> list[Path]:
+    """Save six pictures of smooth noise, 96 x 80 px; the last has a bright square."""
     random = np.random.default_rng(7)
     paths = []
     for index in range(6):
@@ -199,7 +237,7 @@ def pictures(tmp_path: Path) -> list[Path]:
         picture = np.asarray(coarse.resize((96, 80), Image.Resampling.BICUBIC)).copy()
         if index == 5:
             picture[30:46, 40:56] = (250, 20, 20)
-        paths.append(tmp_path / f"{index}.png")
+        paths.append(folder / f"{index}.png")
         Image.fromarray(picture).save(paths[-1])
     return paths
 
