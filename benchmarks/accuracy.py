@@ -177,7 +177,7 @@ def measure(folder: Path, name: str) -> dict[str, Any]:
 
 def bank_rows(store: RunStore) -> int | None:
     """Features kept of the images to compare with, at the finest level; None if there is no bank."""
-    totals = [np.array([len(rows) for rows in image.rows]) for image in store.bank]
+    totals = [np.array([len(rows) for rows in image.features]) for image in store.bank]
     return int(np.sum(totals, axis=0).max()) if totals else None
 
 

@@ -286,7 +286,7 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"{len(run.skipped)} images could not be used: {run.skipped[0]}")
         fitted, fitted_cpu = stages.began[SCORING]
         return {
-            "bank_rows": min(sum(len(image.rows[0]) for image in run.store.bank), task["bank_size"] or sys.maxsize),
+            "bank_rows": min(sum(len(image.features[0]) for image in run.store.bank), task["bank_size"] or sys.maxsize),
             "fit_seconds": fitted - start,
             "fit_cpu": fitted_cpu - start_cpu,
             "predict_seconds": end - fitted - run.seconds["write"],

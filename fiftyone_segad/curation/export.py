@@ -24,9 +24,9 @@ from ..registry.run import list_runs, load_run
 from ..registry.samples import check_collection
 from ..review.marks import list_marks
 from ..segments.regions import connected_regions
+from ..utils.files import read_json, replaced_folder, write_json
 from ..utils.images import read_header
 from ..utils.text import pluralize
-from ..utils.whole_files import read_json, replaced_folder, write_json
 from .decisions import Decisions, Undecided
 from .mvtec_writer import Entry, write_mvtec
 from .registration import ShowProgress

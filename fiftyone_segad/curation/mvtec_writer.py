@@ -14,7 +14,7 @@ from PIL import Image
 from ..data.mvtec import SPLITS
 from ..data.truth import GOOD
 from ..registry.fields import ANOMALOUS, NORMAL
-from ..utils.file_names import UniqueNames, safe_name
+from ..utils.files import UniqueNames, safe_name
 from .decisions import Decision, Decisions, Undecided
 
 _GROUND_TRUTH = "ground_truth"

@@ -74,7 +74,7 @@ def bank_rows(job: Job, levels: LevelScorer, images: FeatureParts) -> Iterator[I
     """Yield the rows of each level's bank, image by image; a coreset of them if it has more than it may have."""
     segments = next(iter(images)).segments
     for level, limit in enumerate(row_limits(job.spec.bank_size, levels, segments)):
-        rows = [image.rows[level] for image in images]
+        rows = [image.features[level] for image in images]
         if sum(map(len, rows)) > limit:
             rows = bank_coreset(rows, limit, job.spec.seed, job.executor, job.timer)
         yield rows

@@ -165,7 +165,7 @@ def _level_record(path: str, scored: LevelScores) -> ImageScores:
 
 def upright_rows(image: ImageFeatures) -> LevelFeatures:
     """Return the rows of an image's segments, without those of turned copies."""
-    return [rows[: len(cut)].astype(np.float32) for rows, cut in zip(image.rows, image.segments, strict=True)]
+    return [rows[: len(cut)].astype(np.float32) for rows, cut in zip(image.features, image.segments, strict=True)]
 
 
 def min_with_marks(scored: list[LevelScores], rows: LevelFeatures, marked: MarkedIndexes) -> list[LevelScores]:
@@ -206,7 +206,7 @@ def score_images(
     pending: list[ImageFeatures] = []
     try:
         for record, features in job.map(task, images):
-            bytes_left -= sum(rows.nbytes for rows in features.rows) if features else 0
+            bytes_left -= sum(rows.nbytes for rows in features.features) if features else 0
             if features and bytes_left >= 0:
                 pending.append(features)
             if len(pending) >= PART_SIZE:
@@ -219,7 +219,9 @@ def score_images(
 
 def _images_with_room(job: Job, images: Sequence[JobImage], bytes_left: int) -> set[str]:
     """Return the ids of the images whose features are sent back: those of all others need not travel."""
-    with_rotations = next((sum(rows.nbytes for rows in image.rows) for image in job.store.bank if image.whole), 0)
+    with_rotations = next(
+        (sum(rows.nbytes for rows in image.features) for image in job.store.bank if image.complete), 0
+    )
     count = max(bytes_left, 0) * job.spec.rotations // with_rotations if with_rotations else len(images)
     return {image.id for image in images[: count + 1]}
 

@@ -112,7 +112,7 @@ def _score_normals(job: Job, levels: LevelScorer, score_levels: ScoreLevels, mar
     """Score the normal images, each without itself in the bank."""
 
     def complete_images() -> Iterator[ImageFeatures]:
-        return (image for image in job.store.bank if image.whole)
+        return (image for image in job.store.bank if image.complete)
 
     scored = score_held_out(job, levels, complete_images, score_levels, marked)
     done = job.store.normals.ids()
@@ -200,7 +200,7 @@ def _scale_by_halves(job: Job, levels: LevelScorer) -> None:
     """Fit the scales of the levels to a single image: its left half compared with its right one, and the reverse."""
     (image,) = job.store.bank
     scored: list[LevelScores] = []
-    for rows, segments in zip(image.rows, image.segments, strict=True):
+    for rows, segments in zip(image.features, image.segments, strict=True):
         upright = rows[: len(segments)].astype(np.float32)  # [n, k]
         left = segments.boxes[:, [0, 2]].sum(axis=1) < segments.size[0]  # [n], centres
         distances = np.empty(len(segments), np.float32)

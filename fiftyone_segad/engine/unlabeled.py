@@ -63,7 +63,7 @@ def score_against_pool(job: Job) -> None:
 def _pool_rows(job: Job) -> list[_LevelRows]:
     """Read the rows of the images in the store's bank, by level and image, coarsened for mutual scoring."""
     images = [
-        [coarsen(segments, rows)[1] for segments, rows in zip(image.segments, image.rows, strict=True)]
+        [coarsen(segments, rows)[1] for segments, rows in zip(image.segments, image.features, strict=True)]
         for image in job.store.bank
     ]
     return [list(level) for level in zip(*images, strict=True)]

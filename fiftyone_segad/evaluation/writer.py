@@ -24,7 +24,7 @@ from ..registry.run import EVALUATION_FIELDS, PLUGIN, Run, evaluation_field
 from ..segments.boxes import Size
 from ..segments.regions import Region
 from ..storage.store import delete_files
-from ..utils.whole_files import write_png
+from ..utils.files import write_png
 from .evaluator import FALSE_ALARM, HIT, MISS, EvaluatedImage
 from .results import AnomalyResults
 

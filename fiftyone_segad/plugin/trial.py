@@ -22,8 +22,8 @@ from ..engine.single_image import ImageOutliers, find_outlier_segments
 from ..registry.fields import ANOMALOUS, set_colours
 from ..registry.folders import dataset_folder
 from ..registry.run import PLUGIN
+from ..utils.files import write_png
 from ..utils.images import pixel_digest
-from ..utils.whole_files import write_png
 
 DATASET = "segad-try"
 """Name of the dataset of trials."""

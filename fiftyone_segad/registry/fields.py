@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
+import fiftyone.core.utils as fou
 import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
@@ -23,8 +24,8 @@ from ..segments.boxes import relative_box
 from ..segments.maps import anomaly_map, heatmap_size
 from ..segments.regions import Region, connected_regions
 from ..storage.records import ImageScores
-from ..utils.threads import batches, usable_cores
-from ..utils.whole_files import write_png
+from ..utils.files import write_png
+from ..utils.threads import usable_cores
 from .retry import retry_on_reconnect
 from .run import FIELD_NAMES, Run, check_exists, commit_run, delete_fields, field_name
 
@@ -121,7 +122,7 @@ def _write(
     """Write labels to fields, which ``paths`` gives by name and in order."""
     with ThreadPoolExecutor(usable_cores(), thread_name_prefix="segad-fields") as threads:
         writer = _Writer(run, calibration, tuple(paths))
-        for batch in batches(records, _BATCH):
+        for batch in fou.iter_batches(records, _BATCH):
             check_exists(dataset)
             labels = list(threads.map(writer.labels, batch))
             for name, path in paths.items():

@@ -27,7 +27,7 @@ from ..scoring import METHODS
 from ..scoring.mutual import FEWEST
 from ..scoring.thresholds import DEFAULT_FPR, DEFAULT_QUANTILE, ThresholdRule, parse_threshold
 from ..segments.boxes import Proposer
-from ..utils.images import is_url, object_state
+from ..utils.object_storage import is_url, object_state
 from ..utils.threads import usable_cores
 from .lifecycle import masks_name, open_store, put_in_place
 from .thresholds import calibrated

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +23,15 @@ from ..registry.exclusive import holds_run_lock
 from ..registry.fields import add_fields
 from ..registry.run import Run, check_key, list_runs, load_run, owns_color_scheme, save_run
 from ..registry.samples import check_collection, check_numbers, job_images, named_segments
-from ..scoring.thresholds import Thresholds
 from ..segments.boxes import Proposer
-from ..storage.bank_file import BankFile, bank_copies, bank_images, file_state
-from ..utils.file_names import UniqueNames
+from ..storage.bank_file import BANK_SETTING, BankFile
+from ..storage.bank_images import bank_copies
 from ..utils.threads import usable_cores
 from ..utils.timing import StageTimer
 from .features import load_embedder
 from .lifecycle import masks_name, open_store, put_in_place
 
 logger = logging.getLogger(__name__)
-
-_BANK = "bank"
-"""Setting of runs that were made with a bank file: its checksum."""
 
 
 @holds_run_lock
@@ -155,30 +151,15 @@ def save_bank(samples: Samples, key: str, path: str | Path, overwrite: bool = Fa
         job = _job(run, model)
         levels = job.levels()
         rows = list(bank_rows(job, levels, run.store.bank))
-    paths = run.store.bank.paths()
-    taken, known = UniqueNames(), bank_images(run.store)
-    marked = list(run.store.marked)
-    of_marks = UniqueNames()
-    names = {path: taken.take(Path(path).stem) + Path(path).suffix for path in paths}
-    bank = BankFile(
+    bank = BankFile.of(
+        run.store,
+        levels,
+        rows,
         embedder=run.embedder,
-        settings={name: value for name, value in run.settings.items() if name != _BANK},
-        thresholds=asdict(run.thresholds),
+        settings=run.settings,
+        thresholds=run.thresholds,
         map_range=run.map_range,
-        levels=[level.name for level in levels.levels],
-        fitted=levels.arrays(),
-        images=[known.get(path) or file_state(path, names[path]) for path in paths],
-        rows=[np.concatenate(level) for level in rows],
-        ends=[np.cumsum([len(image) for image in level], dtype=np.int64) for level in rows],
-        calibration=[replace(record, id=names[record.id]) for record in run.store.normals],
-        marked=[of_marks.take(Path(image.path).stem) + Path(image.path).suffix for image in marked],
-        marked_rows=[np.concatenate(level) for level in zip(*(image.rows for image in marked), strict=True)],
-        marked_ends=[
-            np.cumsum([len(rows) for rows in level], dtype=np.int64)
-            for level in zip(*(image.rows for image in marked), strict=True)
-        ],
     )
-    file.parent.mkdir(parents=True, exist_ok=True)
     bank.write(file)
     return file
 
@@ -187,19 +168,19 @@ def _run_with(
     dataset: fo.Dataset, key: str, bank: BankFile, embedder: str | None, embedder_kwargs: Mapping[str, Any] | None
 ) -> Run:
     """The run of a key that was made with a bank, or one that is yet to be made and has no folder."""
-    if embedder is None and any(is_torch_name(part) for part in bank.embedder.split("+")):
+    needed = bank.header.embedder
+    if embedder is None and any(is_torch_name(part) for part in needed.split("+")):
         raise ValueError(
-            f"The bank needs '{bank.embedder}', which can be code from anywhere; pass embedder='{bank.embedder}' if "
-            "you trust it"
+            f"The bank needs '{needed}', which can be code from anywhere; pass embedder='{needed}' if you trust it"
         )
-    if embedder not in (None, bank.embedder):
-        raise ValueError(f"embedder={embedder!r} is not that of the bank, which needs '{bank.embedder}'")
-    settings = {**bank.settings, _BANK: bank.checksum}
+    if embedder not in (None, needed):
+        raise ValueError(f"embedder={embedder!r} is not that of the bank, which needs '{needed}'")
+    settings = {**bank.header.settings, BANK_SETTING: bank.checksum}
     if embedder_kwargs is not None:
         settings["embedder_kwargs"] = dict(embedder_kwargs)
     if key in list_runs(dataset):
         run = load_run(dataset, key)
-        if run.settings.get(_BANK) != bank.checksum:
+        if run.settings.get(BANK_SETTING) != bank.checksum:
             raise ValueError(
                 f"Run '{key}' exists and was not made with this bank; use another key=..., or leave bank=... out"
             )
@@ -208,14 +189,14 @@ def _run_with(
     return Run(
         key=key,
         method="reference",
-        embedder=bank.embedder,
+        embedder=needed,
         settings=settings,
-        thresholds=Thresholds(**bank.thresholds),
-        map_range=bank.map_range,
+        thresholds=bank.header.thresholds,
+        map_range=bank.header.map_range,
         folder="",
         masks=masks_name(),
         scored=0,
-        normals=len(bank.images),
+        normals=len(bank.header.images),
         owns_color_scheme=owns_color_scheme(dataset),
     )
 

@@ -1,4 +1,4 @@
-"""A bank as a file: what a run compares images with, to score others on any machine. Knows nothing of FiftyOne.
+"""Keep a bank in a file: what a run compares images with, to score others on any machine.
 
 It holds no pickles and no path: of the normal images it has their names and checksums, so that an image of the bank is
 not compared with itself where it turns up again.
@@ -6,118 +6,176 @@ not compared with itself where it turns up again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import dacite
 import numpy as np
 from numpy.typing import NDArray
 
 from ..embedders.base import Level
 from ..errors import BankError
 from ..scoring.levels import MAP_SIDE, LevelScorer
+from ..scoring.thresholds import Thresholds
 from ..segments.boxes import Segments
-from ..utils.array_files import as_run_error
-from ..utils.tensor_file import read_tensors, write_tensors
-from ..utils.whole_files import read_json, write_json
+from ..utils.arrays import map_arrays, read_texts, write_arrays
+from ..utils.files import UniqueNames
+from .bank_images import FileState, bank_images, file_state, save_bank_images
 from .records import ImageFeatures, ImageScores, pack_scores, unpack_scores
 from .store import RunStore
 
 FORMAT = "fiftyone_segad bank"
-VERSION = 2
-"""Files without marks are still written as version 1, which older versions of this package read."""
+VERSION = 3
+"""Version of the files; 1 and 2 were those of fiftyone_segad 0.1, which are not read."""
 
-_CHUNK = 2**20
+BANK_SETTING = "bank"
+"""Setting of a run that was made with a bank file: its checksum."""
+
 _ROWS_AT_ONCE = 65_536
-_COPIES = "copies.json"
-_SETTINGS = {"embedder": str, "defects": str, "embedder_kwargs": dict, "seed": int}
-_SCORE_ARRAYS = ("sizes", "shapes", "geometry", "geometry_ends", "scores", "score_ends", "image_scores")
+_STRICT = dacite.Config(strict=True, cast=[tuple])
 
 
 @dataclass(frozen=True)
-class FileState:
-    """A file, wherever it lies.
+class BankSettings:
+    """The settings that a bank must have among those of its run."""
 
-    Attributes:
-        name: its name without folders, unlike that of any other of the bank
-        size: bytes, -1 if it could not be read
-        sha256: checksum of its content, empty if it could not be read
-    """
-
-    name: str
-    size: int
-    sha256: str
+    embedder: str
+    segments: str | None
+    defects: str
+    embedder_kwargs: dict[str, Any]
+    bank_size: int | None
+    seed: int
 
 
 @dataclass(frozen=True)
-class BankFile:
-    """What a bank file holds.
+class BankHeader:
+    """A bank but for its arrays.
 
     Attributes:
         embedder: name of the embedder
         settings: the run's settings, as JSON values
-        thresholds: ``rule``, ``image`` and ``pixel`` of the run's thresholds
+        thresholds: the run's thresholds
         map_range: scores that heatmaps show as 0 and 255
         levels: names of the embedder's levels
-        fitted: what was fitted to the levels, as ``arrays`` gives it
         images: the normal images
-        rows: features ``[n, k]``, one array a level, image after image
-        ends: int64 ``[images]``, one array a level: where the rows of each image end
-        calibration: scores of normal images, each without itself; their ids are names
+        normals: names of the normal images whose scores are kept
         marked: names of the images of which parts were marked as normal in a review
-        marked_rows: features of these parts, as ``rows``; no array if there are none
-        marked_ends: where those of each image end, as ``ends``
-        checksum: of the file; empty before it is written
     """
 
     embedder: str
     settings: dict[str, Any]
-    thresholds: dict[str, Any]
+    thresholds: Thresholds
     map_range: tuple[float, float]
     levels: list[str]
-    fitted: dict[str, NDArray[Any]]
     images: list[FileState]
-    rows: list[NDArray[np.floating]]
-    ends: list[NDArray[np.int64]]
-    calibration: list[ImageScores]
+    normals: list[str]
     marked: list[str] = field(default_factory=list)
-    marked_rows: list[NDArray[np.floating]] = field(default_factory=list)
-    marked_ends: list[NDArray[np.int64]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class BankLevel:
+    """The features of a bank at one level.
+
+    Attributes:
+        rows: float array ``[n, k]``, image after image
+        ends: int64 array ``[images]``, where the rows of each image end
+        marked_rows: float array ``[m, k]``, features of what was marked as normal; None if nothing was
+        marked_ends: int64 array ``[marked images]``, where the marked rows of each image end; None if nothing was
+    """
+
+    rows: NDArray[np.floating]
+    ends: NDArray[np.int64]
+    marked_rows: NDArray[np.floating] | None = None
+    marked_ends: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class BankFile:
+    """The content of a bank file.
+
+    Attributes:
+        header: all but the arrays
+        levels: features, one entry per level
+        fitted: arrays that were fitted to the levels, as ``LevelScorer.arrays`` gives them
+        calibration: scores of normal images, each without itself; their ids are names
+        checksum: SHA-256 of the file; empty before it is read
+    """
+
+    header: BankHeader
+    levels: list[BankLevel]
+    fitted: dict[str, NDArray[Any]]
+    calibration: list[ImageScores]
     checksum: str = ""
 
+    @classmethod
+    def of(
+        cls,
+        store: RunStore,
+        scorer: LevelScorer,
+        rows: Iterable[Sequence[NDArray[np.floating]]],
+        *,
+        embedder: str,
+        settings: Mapping[str, Any],
+        thresholds: Thresholds,
+        map_range: tuple[float, float],
+    ) -> BankFile:
+        """Make the bank of a run of the method ``reference``.
+
+            job = ...  # of the run, with its embedder
+            scorer = job.levels()
+            rows = bank_rows(job, scorer, run.store.bank)
+            BankFile.of(run.store, scorer, rows, embedder=run.embedder, settings=run.settings,
+                        thresholds=run.thresholds, map_range=run.map_range).write(file)
+
+        Args:
+            store: the run's store: its images, their scores, and what is marked as normal
+            scorer: the levels as they were fitted
+            rows: float arrays ``[n_i, k]`` of each image of ``store.bank``, one entry per level
+            embedder: name of the embedder
+            settings: the run's settings
+            thresholds: the run's thresholds
+            map_range: scores that heatmaps show as 0 and 255
+        """
+        paths = store.bank.paths()
+        names = dict(zip(paths, _unique(paths), strict=True))
+        from_bank = bank_images(store)
+        marked = list(store.marked)
+        calibration = [replace(record, id=names[record.id]) for record in store.normals]
+        levels = [BankLevel(*_joined(images)) for images in rows]
+        if marked:
+            features = zip(*(image.features for image in marked), strict=True)
+            levels = [BankLevel(a.rows, a.ends, *_joined(images)) for a, images in zip(levels, features, strict=True)]
+        header = BankHeader(
+            embedder,
+            {name: value for name, value in settings.items() if name != BANK_SETTING},
+            thresholds,
+            map_range,
+            [level.name for level in scorer.levels],
+            [from_bank.get(path) or file_state(path, name) for path, name in names.items()],
+            [record.id for record in calibration],
+            _unique(image.path for image in marked),
+        )
+        return cls(header, levels, scorer.arrays(), calibration)
+
     def write(self, file: Path) -> None:
-        """Write the file, whole or not at all.
+        """Write the file atomically.
 
         Raises:
             OSError: if it cannot be written
         """
-        arrays: dict[str, NDArray[Any]] = {f"fitted.{name}": array for name, array in self.fitted.items()}
-        for level, (rows, ends) in enumerate(zip(self.rows, self.ends, strict=True)):
-            arrays |= {f"rows.{level}": rows, f"ends.{level}": ends}
-        for level, (rows, ends) in enumerate(zip(self.marked_rows, self.marked_ends, strict=True)):
-            arrays |= {f"marked.{level}": rows, f"marked_ends.{level}": ends}
+        arrays = {f"fitted.{name}": array for name, array in self.fitted.items()}
+        for i, level in enumerate(self.levels):
+            arrays |= {f"{name}.{i}": array for name, array in vars(level).items() if array is not None}
         if self.calibration:
             packed = pack_scores(self.calibration)
-            arrays |= {f"normals.{name}": packed[name] for name in _SCORE_ARRAYS}
-        described = {
-            "embedder": self.embedder,
-            "settings": self.settings,
-            "thresholds": self.thresholds,
-            "map_range": list(self.map_range),
-            "levels": self.levels,
-            "images": [[image.name, image.size, image.sha256] for image in self.images],
-            "normals": [record.id for record in self.calibration],
-        }
-        if self.marked:
-            described["marked"] = self.marked
-        version = VERSION if self.marked else 1
-        metadata = {"format": FORMAT, "version": str(version), "bank": json.dumps(described)}
-        write_tensors(file, arrays, metadata)
+            del packed["outliers"]  # of normal images there are none
+            arrays |= {f"normals.{name}": array for name, array in packed.items()}
+        texts = {"format": FORMAT, "version": str(VERSION), "bank": json.dumps(asdict(self.header))}
+        write_arrays(file, arrays, texts)
 
     @classmethod
     def read(cls, file: Path) -> BankFile:
@@ -125,20 +183,35 @@ class BankFile:
 
         Raises:
             FileNotFoundError: if there is no such file
-            BankError: if it is not a bank file, is damaged, was altered, or is of a newer version
+            BankError: if it is not a bank file, is damaged, was altered, or is of another version
         """
-        arrays, metadata, checksum = read_tensors(file)
-        if metadata.get("format") != FORMAT:
-            raise BankError(f"'{file}' is a file of tensors, but not of a bank")
-        version = metadata.get("version", "")
-        if not version.isdecimal() or not 1 <= int(version) <= VERSION:
-            raise BankError(
-                f"'{file}' is of version {version} of the format, this package knows up to {VERSION}; update "
-                "fiftyone_segad here, or save the bank with this version"
-            )
         try:
-            return _checked(json.loads(metadata["bank"]), arrays, checksum)
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+            texts = read_texts(file)
+            if texts.get("format") != FORMAT:
+                raise BankError(f"'{file}' is a file of arrays, but not of a bank")
+            if texts.get("version") != str(VERSION):
+                raise BankError(
+                    f"'{file}' is of version {texts.get('version')} of the format, this package reads {VERSION}; "
+                    "update fiftyone_segad here, or save the bank with this version"
+                )
+            arrays, _ = map_arrays(file)
+        except ValueError as error:
+            raise BankError(
+                f"'{file}' is not a bank file, or is damaged: {error}. Copy it again, or save it again with "
+                "this version"
+            ) from error
+        try:
+            header = dacite.from_dict(BankHeader, json.loads(texts["bank"]), _STRICT)
+            return _checked(header, arrays, file_state(file, file.name).sha256)
+        except (
+            dacite.DaciteError,
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise BankError(f"'{file}' holds no bank that can be used: {error}") from error
 
     def check_levels(self, levels: Sequence[Level]) -> None:
@@ -147,156 +220,104 @@ class BankFile:
         Raises:
             BankError: if it does not
         """
-        fitted = [f"matrix{i}" in self.fitted for i in range(len(self.levels))]
-        scaled = [f"scale{i}" in self.fitted for i in range(len(self.levels))]
-        needed = [level.components is not None for level in levels]
         names = [level.name for level in levels]
-        if names != self.levels or fitted != needed or not (all(scaled) or not LevelScorer(levels).has_common_scale):
-            raise BankError(f"The bank has features of {self.levels}, the embedder gives {names}; save the bank again")
+        projected = [f"matrix{i}" in self.fitted for i in range(len(self.levels))]
+        scaled = [f"scale{i}" in self.fitted for i in range(len(self.levels))]
+        if (
+            names != self.header.levels
+            or projected != [level.components is not None for level in levels]
+            or (LevelScorer(levels).has_common_scale and not all(scaled))
+        ):
+            raise BankError(
+                f"The bank has features of {self.header.levels}, the embedder gives {names}; save the bank again"
+            )
 
     def unpack(self, store: RunStore) -> None:
         """Put the bank into the store of a new run; does nothing where that was done before."""
         if store.bank.paths():
             return
-        write_json(
-            store.folder / _COPIES, {image.sha256: [image.name, image.size] for image in self.images if image.sha256}
-        )
+        save_bank_images(store, self.header.images)
         store.save_levels(self.fitted)
-        known = store.normals.ids()
+        stored = store.normals.ids()
         for record in self.calibration:
-            if record.id not in known:
+            if record.id not in stored:
                 store.normals.add(record)
         store.normals.flush()
-        if self.marked and not store.marked.paths():
-            store.marked.append(_features(self.marked, self.marked_rows, self.marked_ends))
-        names = [image.name for image in self.images]
-        store.bank.append(_features(names, self.rows, self.ends))  # last, and at once: a store with a bank is complete
+        if self.header.marked and not store.marked.paths():
+            store.marked.append(_split(self.header.marked, [(a.marked_rows, a.marked_ends) for a in self.levels]))
+        names = [image.name for image in self.header.images]
+        store.bank.append(
+            _split(names, [(a.rows, a.ends) for a in self.levels])
+        )  # last: a store with a bank is complete
 
 
-def _features(names: list[str], rows: list[NDArray[np.floating]], ends: list[NDArray[np.int64]]) -> list[ImageFeatures]:
-    nowhere = [Segments((1, 1), np.zeros((0, 4), np.int64))] * len(rows)
-    parts = [np.split(level, own[:-1]) for level, own in zip(rows, ends, strict=True)]
-    return [ImageFeatures(name, nowhere, [part[i] for part in parts], False) for i, name in enumerate(names)]
+def _unique(paths: Iterable[str]) -> list[str]:
+    """Name files without their folders, each differently."""
+    names = UniqueNames()
+    return [names.take(Path(path).stem) + Path(path).suffix for path in paths]
 
 
-def bank_copies(store: RunStore, paths: Iterable[str]) -> dict[str, str]:
-    """Find the files that are images of a bank that was unpacked into a store.
-
-    Returns:
-        names in the bank, by path
-    """
-    known = {image.sha256: image for image in bank_images(store).values()}
-    sizes = {image.size for image in known.values()}
-    found = {}
-    for path in set(paths) if known else ():
-        try:
-            state = file_state(path, Path(path).name) if os.path.getsize(path) in sizes else None
-        except OSError:
-            continue  # it is skipped when it is read
-        if state is not None and state.sha256 in known:
-            found[path] = known[state.sha256].name
-    return found
+def _joined(images: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Join the rows of all images, and say where those of each end."""
+    return np.concatenate(images), np.cumsum([len(rows) for rows in images], dtype=np.int64)
 
 
-def bank_images(store: RunStore) -> dict[str, FileState]:
-    """The images of a bank that was unpacked into a store, by name; empty for a run that has a bank of its own.
-
-    Raises:
-        RunError: if what is known of them is damaged
-    """
-    known = read_json(store.folder / _COPIES) or {}
-    with as_run_error(store.folder / _COPIES):
-        return {str(name): FileState(str(name), int(size), sha256) for sha256, (name, size) in known.items()}
+def _split(names: list[str], levels: Sequence[tuple[Any, Any]]) -> list[ImageFeatures]:
+    """Split the rows of each level, with their ends, into the features of the images."""
+    no_segments = [Segments((1, 1), np.zeros((0, 4), np.int64))] * len(levels)
+    by_level = [np.split(rows, ends[:-1]) for rows, ends in levels]
+    return [ImageFeatures(name, no_segments, [rows[i] for rows in by_level], False) for i, name in enumerate(names)]
 
 
-def file_state(path: str, name: str) -> FileState:
-    """Read what tells a file apart."""
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as source:
-            while chunk := source.read(_CHUNK):
-                digest.update(chunk)
-            return FileState(name, source.tell(), digest.hexdigest())
-    except OSError:
-        return FileState(name, -1, "")
-
-
-def _checked(described: dict[str, Any], arrays: dict[str, NDArray[Any]], checksum: str) -> BankFile:
-    """The bank in arrays that were read; every error says what is wrong."""
-    settings = described["settings"]
-    for name, kind in _SETTINGS.items():
-        _require(type(settings[name]) is kind, f"its setting '{name}' is {settings[name]!r}")
-    _require(settings["bank_size"] is None or type(settings["bank_size"]) is int, "its 'bank_size' is no number")
-    _require(settings["segments"] is None or type(settings["segments"]) is str, "its 'segments' is no text")
-    _require(type(described["embedder"]) is str, "its embedder has no name")
-    thresholds = described["thresholds"]
-    numbers = [thresholds["image"], *described["map_range"]]
-    numbers += [] if thresholds["pixel"] is None else [thresholds["pixel"]]
-    _require(
-        set(thresholds) == {"rule", "image", "pixel"} and type(thresholds["rule"]) is str, "its thresholds are odd"
-    )
-    _require(all(type(each) in (int, float) and math.isfinite(each) for each in numbers), "a threshold is no number")
-    low, high = described["map_range"]
-    _require(low < high, "its range of heatmaps is empty")
-    images = [FileState(name, size, sha256) for name, size, sha256 in described["images"]]
-    names = {image.name for image in images}
-    for image in images:
-        _require(type(image.size) is int and type(image.sha256) is str, "an image has no checksum")
-        _require(Path(image.name).name == image.name, f"'{image.name}' is not the name of a file")
-    _require(len(names) == len(images) > 0, "it has no images, or two of one name")
-    levels = [str(name) for name in described["levels"]]
-    _require(bool(levels), "it has no levels")
-    rows = [arrays[f"rows.{level}"] for level in range(len(levels))]
-    ends = [np.asarray(arrays[f"ends.{level}"]) for level in range(len(levels))]
+def _checked(header: BankHeader, arrays: dict[str, NDArray[Any]], checksum: str) -> BankFile:
+    """Make a bank of what was read; every error says what is wrong with it."""
+    _check_header(header)
     fitted = {
         name.removeprefix("fitted."): np.asarray(array) for name, array in arrays.items() if name.startswith("fitted.")
     }
-    for level in range(len(levels)):
-        _check_level(level, rows[level], ends[level], fitted, len(images))
-    marked = described.get("marked", [])
-    _require(type(marked) is list, "what was marked has no names")
-    _require(all(type(name) is str and Path(name).name == name for name in marked), "a mark is of no file")
-    known = range(len(levels)) if marked else ()
-    marked_rows = [arrays[f"marked.{level}"] for level in known]
-    marked_ends = [np.asarray(arrays[f"marked_ends.{level}"]) for level in known]
-    for level in known:
-        _check_rows(f"of the marks of level {level}", marked_rows[level], marked_ends[level], len(marked))
-        _require(marked_rows[level].shape[1] == rows[level].shape[1], f"marks of level {level} are of another width")
-    return BankFile(
-        described["embedder"],
-        settings,
-        thresholds,
-        (float(low), float(high)),
-        levels,
-        fitted,
-        images,
-        rows,
-        ends,
-        _calibration(described["normals"], arrays),
-        marked,
-        marked_rows,
-        marked_ends,
-        checksum,
-    )
+    levels = []
+    for i in range(len(header.levels)):
+        rows, ends = arrays[f"rows.{i}"], np.asarray(arrays[f"ends.{i}"])
+        _check_rows(f"of level {i}", rows, ends, len(header.images))
+        _check_fitted(i, rows.shape[1], fitted)
+        if not header.marked:
+            levels.append(BankLevel(rows, ends))
+            continue
+        marked_rows, marked_ends = arrays[f"marked_rows.{i}"], np.asarray(arrays[f"marked_ends.{i}"])
+        _check_rows(f"of the marks of level {i}", marked_rows, marked_ends, len(header.marked))
+        _require(marked_rows.shape[1] == rows.shape[1], f"marks of level {i} are of another width")
+        levels.append(BankLevel(rows, ends, marked_rows, marked_ends))
+    return BankFile(header, levels, fitted, _calibration(header.normals, arrays), checksum)
 
 
-def _check_level(
-    level: int, rows: NDArray[Any], ends: NDArray[Any], fitted: dict[str, NDArray[Any]], images: int
-) -> None:
+def _check_header(header: BankHeader) -> None:
+    """Check what the types of the header leave open."""
+    dacite.from_dict(BankSettings, header.settings)
+    thresholds = header.thresholds
+    numbers = [thresholds.image, *header.map_range, *([] if thresholds.pixel is None else [thresholds.pixel])]
+    _require(all(map(math.isfinite, numbers)), "a threshold is not finite")
+    _require(header.map_range[0] < header.map_range[1], "its range of heatmaps is empty")
+    _require(bool(header.levels), "it has no levels")
+    names = [image.name for image in header.images]
+    _require(len(set(names)) == len(names) > 0, "it has no images, or two of one name")
+    for name in (*names, *header.marked):
+        _require(Path(name).name == name, f"'{name}' is not the name of a file")
+
+
+def _check_fitted(level: int, width: int, fitted: dict[str, NDArray[Any]]) -> None:
     where = f"of level {level}"
-    _check_rows(where, rows, ends, images)
     shapes = {"mean": None, "matrix": None, "scale": (2,), "damping": (MAP_SIDE, MAP_SIDE)}
-    found = {name: fitted[f"{name}{level}"] for name in shapes if f"{name}{level}" in fitted}
-    for name, array in found.items():
+    arrays = {name: fitted[f"{name}{level}"] for name in shapes if f"{name}{level}" in fitted}
+    for name, array in arrays.items():
         _require(array.dtype.kind == "f" and bool(np.isfinite(array).all()), f"'{name}' {where} is not finite")
         _require(shapes[name] in (None, array.shape), f"'{name}' {where} has the shape {array.shape}")
-    _require(("mean" in found) == ("matrix" in found), f"the components {where} are not complete")
-    _require(("scale" in found) == ("damping" in found), f"the scale {where} is not complete")
-    if "matrix" in found:
-        fits = found["matrix"].shape == (found["mean"].size, rows.shape[1]) and found["mean"].ndim == 1
+    _require(("mean" in arrays) == ("matrix" in arrays), f"the components {where} are not complete")
+    _require(("scale" in arrays) == ("damping" in arrays), f"the scale {where} is not complete")
+    if "matrix" in arrays:
+        fits = arrays["matrix"].shape == (arrays["mean"].size, width) and arrays["mean"].ndim == 1
         _require(fits, f"the components {where} do not fit its features")
-    if "scale" in found:
-        _require(found["scale"][1] > 0 and found["damping"].min() > 0, f"the scale {where} is not positive")
+    if "scale" in arrays:
+        _require(arrays["scale"][1] > 0 and arrays["damping"].min() > 0, f"the scale {where} is not positive")
 
 
 def _check_rows(where: str, rows: NDArray[Any], ends: NDArray[Any], images: int) -> None:
@@ -307,25 +328,23 @@ def _check_rows(where: str, rows: NDArray[Any], ends: NDArray[Any], images: int)
     _require(bool((np.diff(ends, prepend=0) >= 0).all()) and ends[-1] == len(rows), f"the images {where} overlap")
 
 
-def _calibration(ids: list[str], arrays: dict[str, NDArray[Any]]) -> list[ImageScores]:
-    if not ids:
+def _calibration(names: list[str], arrays: dict[str, NDArray[Any]]) -> list[ImageScores]:
+    """Unpack the scores of the normal images."""
+    if not names:
         return []
-    part = {name: np.asarray(arrays[f"normals.{name}"]) for name in _SCORE_ARRAYS}
-    count = len(ids)
-    fits = all(len(part[name]) == count for name in ("sizes", "shapes", "geometry_ends", "score_ends", "image_scores"))
-    _require(fits and all(type(id) is str for id in ids), "the scores of its normal images are not complete")
-    _require(part["sizes"].shape == part["shapes"].shape == (count, 2), "its normal images have no sizes")
-    # A short list of intervals can stand for more boxes than any memory holds
-    lengths, numbers = np.diff(part["score_ends"], prepend=0), np.diff(part["geometry_ends"], prepend=0)
-    for (rows, columns), length, geometry in zip(part["shapes"].tolist(), lengths, numbers, strict=True):
-        boxes, needed = (rows * columns, 2 * (rows + columns)) if rows else (geometry // 4, 4 * length)
-        _require(rows >= 0 and boxes == length > 0 and geometry == needed, "its normal images have no segments")
-    _require(len(part["scores"]) == part["score_ends"][-1], "its normal images have other segments than scores")
-    _require(len(part["geometry"]) == part["geometry_ends"][-1], "its normal images have other segments than boxes")
-    for name in ("scores", "image_scores"):
-        _require(bool(np.isfinite(part[name]).all()), "a score of its normal images is not finite")
-    _require(bool((part["sizes"] > 0).all()), "a normal image has no size")
-    return list(unpack_scores({**part, "ids": np.array(ids), "outliers": np.zeros(len(part["scores"]), bool)}))
+    packed = {
+        name.removeprefix("normals."): np.asarray(array)
+        for name, array in arrays.items()
+        if name.startswith("normals.")
+    }
+    _require(packed["scores"].ndim == 1, "the scores of its normal images are no list")
+    records = list(unpack_scores(names, {**packed, "outliers": np.zeros(len(packed["scores"]), bool)}))
+    for record in records:
+        _require(min(record.segments.size) > 0, f"the normal image '{record.id}' has no size")
+        _require(len(record.scores) > 0, f"the normal image '{record.id}' has no segments")
+        finite = math.isfinite(record.image_score) and bool(np.isfinite(record.scores).all())
+        _require(finite, f"a score of the normal image '{record.id}' is not finite")
+    return records
 
 
 def _require(fits: bool | np.bool_, otherwise: str) -> None:

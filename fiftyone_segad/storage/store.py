@@ -1,79 +1,97 @@
-"""The folder of a run: settings, bank and scores, written in parts that are whole or absent.
+"""Keep a run in a folder: settings, bank and scores, written in parts, each atomically.
 
-    <folder>/settings.json    what was asked for; a run with the same settings can be resumed
-    <folder>/levels.npz       what was fitted to the levels: components and scales
-    <folder>/bank/            features of the normal images, or of all images if none are known to be normal
-    <folder>/held_out/        scores by level of images that were left out of the bank in turn
-    <folder>/marked/          features of segments that people marked as normal
-    <folder>/features/        features of the images of the run, as far as there is room for them, and their distances
-                              to the bank without what is marked
-    <folder>/normals/         scores of the normal images, each without its own segments in the bank
-    <folder>/scores/          scores of the images of the run
-    <folder>/maps/, masks-*/  PNG files that the label fields point to
+    <folder>/settings.json       what was asked for; a run with the same settings can be resumed
+    <folder>/levels.safetensors  what was fitted to the levels: components and scales
+    <folder>/bank/               features of the normal images, or of all images if none are known to be normal
+    <folder>/held_out/           scores per level of images that were left out of the bank in turn
+    <folder>/marked/             features of segments that people marked as normal
+    <folder>/features/           features of the images of the run, as far as the limit allows, and their distances to
+                                 the bank without what is marked
+    <folder>/normals/            scores of the normal images, each without its own segments in the bank
+    <folder>/scores/             scores of the images of the run
+    <folder>/maps/, masks-*/     PNG files that the label fields point to
 
-Every part is a ``.npz`` file without pickled objects, written under another name and then moved into place. Features,
-which are most of it, are mapped into memory: what is not looked at is not held.
+Every part is a safetensors file of ``utils.arrays``. Features, which are most of it, stay mapped into memory: what is
+not looked at is not held.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
-from ..utils.array_files import as_run_error, map_arrays, read_arrays, write_arrays
-from ..utils.whole_files import read_json, write_json
+from ..utils.arrays import as_run_error, map_arrays, read_texts, write_arrays
+from ..utils.files import read_json, write_json
 from .records import ImageFeatures, ImageScores, pack_features, pack_scores, unpack_features, unpack_scores
 
+_Arrays = dict[str, NDArray[Any]]
 _Record = TypeVar("_Record")
 
 PART_SIZE = 32
-"""Images a part: what a crash can lose, and what is held in memory."""
+"""Images per part: what a crash can lose, and what is held in memory."""
+
+_FORMAT = 2
+"""Version of the files. A folder of another version is not resumed; that of fiftyone_segad 0.1 was 1."""
+
+_LEVELS = "levels.safetensors"
 
 
 class Parts:
-    """A sequence of dictionaries of arrays on disk, in the order in which they were added.
+    """A sequence of parts on disk, in the order in which they were added: arrays of some images, and their names.
 
     Args:
         folder: their folder
-        mapped: whether they are mapped into memory instead of being read
+        mapped: whether the arrays stay mapped into memory instead of being copied
     """
 
     def __init__(self, folder: Path, mapped: bool = False) -> None:
         self.folder = folder
-        self._read = map_arrays if mapped else read_arrays
+        self._mapped = mapped
         self._next = 0
 
-    def append(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Add a part; it appears whole or not at all."""
+    def append(self, names: Sequence[str], arrays: _Arrays) -> None:
+        """Add a part atomically.
+
+        Raises:
+            OSError: if it cannot be written
+        """
         # To list the folder for each part would take longer than all else from some 100,000 parts on
-        while (file := self.folder / f"part-{self._next:06d}.npz").exists():
+        while (file := self.folder / f"part-{self._next:06d}.safetensors").exists():
             self._next += 1
-        write_arrays(file, arrays)
+        write_arrays(file, arrays, {"names": json.dumps(list(names))})
 
-    def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
-        for file in self._files():
-            yield self._read(file)
-
-    def unpacked(self, unpack: Callable[[dict[str, NDArray[Any]]], Iterator[_Record]]) -> Iterator[_Record]:
-        """What a function makes of each part, in order.
+    def unpacked(self, unpack: Callable[[list[str], _Arrays], Iterator[_Record]]) -> Iterator[_Record]:
+        """Yield what a function makes of the names and arrays of each part, in order.
 
         Raises:
             RunError: if a part is damaged, or its arrays do not fit each other
         """
         for file in self._files():
-            part = self._read(file)
             with as_run_error(file):
-                yield from unpack(part)
+                arrays, texts = map_arrays(file)
+                if not self._mapped:
+                    arrays = {name: np.array(array) for name, array in arrays.items()}
+                yield from unpack(_names(texts), arrays)
 
-    def values(self, name: str) -> list[str]:
-        """The texts in one array of all parts; the others are not read."""
-        return [str(value) for file in self._files() for value in read_arrays(file, [name])[name]]
+    def names(self) -> list[str]:
+        """Read the names of the images of all parts, without their arrays.
+
+        Raises:
+            RunError: if a part is damaged
+        """
+        names = []
+        for file in self._files():
+            with as_run_error(file):
+                names += _names(read_texts(file))
+        return names
 
     def check(self) -> None:
         """Read everything.
@@ -82,14 +100,15 @@ class Parts:
             RunError: if something is damaged
         """
         for file in self._files():
-            read_arrays(file)
+            with as_run_error(file):
+                map_arrays(file)
 
     def size(self) -> int:
-        """Bytes on disk."""
+        """Count the bytes on disk."""
         return sum(file.stat().st_size for file in self._files())
 
     def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("part-*.npz"))
+        return sorted(self.folder.glob("part-*.safetensors"))
 
 
 class ScoreParts:
@@ -108,12 +127,12 @@ class ScoreParts:
     def flush(self) -> None:
         """Write what is not yet on disk."""
         if self._pending:
-            self._parts.append(pack_scores(self._pending))
+            self._parts.append([record.id for record in self._pending], pack_scores(self._pending))
             self._pending = []
 
     def ids(self) -> set[str]:
-        """The ids of the images that are on disk."""
-        return set(self._parts.values("ids"))
+        """Read the ids of the images that are on disk."""
+        return set(self._parts.names())
 
     def check(self) -> None:
         """Read everything.
@@ -135,17 +154,16 @@ class FeatureParts:
 
     def append(self, images: list[ImageFeatures]) -> None:
         """Add images as one part."""
-        if not images:
-            return
-        self._parts.append(pack_features(images))
+        if images:
+            self._parts.append([image.path for image in images], pack_features(images))
 
     def size(self) -> int:
-        """Bytes on disk."""
+        """Count the bytes on disk."""
         return self._parts.size()
 
     def paths(self) -> list[str]:
-        """The files of the images that are on disk, in order."""
-        return self._parts.values("paths")
+        """Read the paths of the images that are on disk, in order."""
+        return self._parts.names()
 
     def __iter__(self) -> Iterator[ImageFeatures]:
         return self._parts.unpacked(unpack_features)
@@ -172,27 +190,29 @@ class RunStore:
         store = cls(folder)
         with store.explain_write_errors():
             folder.mkdir(parents=True)
-            write_json(folder / "settings.json", settings)
+            write_json(folder / "settings.json", {"format": _FORMAT, "settings": settings})
         return store
 
     def explain_write_errors(self) -> AbstractContextManager[None]:
-        """Says what to do where the folder cannot be written, as ``explain_write_errors`` does."""
+        """Explain errors of writing to the folder, as the function ``explain_write_errors`` does."""
         return explain_write_errors(self.folder)
 
     def settings(self) -> dict[str, Any] | None:
-        """What the folder was made for; None if that cannot be read."""
-        return read_json(self.folder / "settings.json")
+        """Read what the folder was made for; None if that is damaged, or of another version of this package."""
+        saved = read_json(self.folder / "settings.json") or {}
+        settings = saved.get("settings")
+        return settings if saved.get("format") == _FORMAT and isinstance(settings, dict) else None
 
     def held_out(self, level: int) -> ScoreParts:
-        """Scores of images at one level, each without its own features in the bank."""
+        """Return the scores of images at one level, each without its own features in the bank."""
         return ScoreParts(self.folder / "held_out" / str(level))
 
     def link_from(self, other: RunStore) -> None:
-        """Take over what does not depend on marks from the store of the same run without them.
+        """Link the files that do not depend on marks from the store of the same run with other marks.
 
         Files are shared where the disk can do that; they are never changed once they are written.
         """
-        names = ("bank", "held_out", "features", "levels.npz")
+        names = ("bank", "held_out", "features", _LEVELS)
         files = [file for name in names for file in (other.folder / name, *(other.folder / name).rglob("*"))]
         for file in files:
             target = self.folder / file.relative_to(other.folder)
@@ -206,22 +226,26 @@ class RunStore:
 
     def save_levels(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Keep what was fitted to the levels."""
-        write_arrays(self.folder / "levels.npz", arrays)
+        write_arrays(self.folder / _LEVELS, arrays)
 
     def levels(self) -> dict[str, NDArray[Any]]:
-        """What was fitted to the levels so far; empty if nothing was.
+        """Read what was fitted to the levels so far; empty if nothing was.
 
         Raises:
             RunError: if the file is damaged
         """
-        file = self.folder / "levels.npz"
-        return read_arrays(file) if file.is_file() else {}
+        file = self.folder / _LEVELS
+        if not file.is_file():
+            return {}
+        with as_run_error(file):
+            return {name: np.array(array) for name, array in map_arrays(file)[0].items()}
 
     @property
     def maps(self) -> Path:
         return self.folder / "maps"
 
     def exists(self) -> bool:
+        """Return whether the folder is there."""
         return self.folder.is_dir()
 
     def delete(self) -> None:
@@ -231,10 +255,10 @@ class RunStore:
 
 @contextmanager
 def explain_write_errors(folder: Path) -> Iterator[None]:
-    """Says what to do where a folder cannot be written.
+    """Add to an error of writing which folder it was, and the remedy.
 
     Raises:
-        OSError: with the folder and the remedy, for an OSError in the block
+        OSError: for an OSError in the block
     """
     try:
         yield
@@ -254,3 +278,7 @@ def delete_files(folder: Path) -> None:
             parent.rmdir()
         except OSError:
             return
+
+
+def _names(texts: dict[str, str]) -> list[str]:
+    return [str(name) for name in json.loads(texts["names"])]

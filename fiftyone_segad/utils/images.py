@@ -1,24 +1,28 @@
-"""Image and mask decoding: any file that the FiftyOne App shows becomes one RGB array.
+"""Decode images and masks: any file that the FiftyOne App shows becomes one RGB array.
 
-A file may be damaged, or made to do harm. Whatever it holds, it costs at most ``BYTES_A_PIXEL`` of the size that
+A file may be damaged, or made to do harm. Whatever it holds, it costs at most ``BYTES_PER_PIXEL`` of the size that
 its header states, and starts no program.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import io
 import mmap
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import ImageError
+from .object_storage import fetch, is_url
 from .threads import prefetch_map
 
 MAX_PIXELS = 178_956_970
@@ -28,19 +32,20 @@ their header."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 """Formats that are decoded, by Pillow's names. Others are not images that cameras write; EPS starts a program."""
 
-BYTES_A_PIXEL = 20
+BYTES_PER_PIXEL = 20
 """Most memory that decoding takes, besides some 16 MB (`tests/test_mutated_images.py`)."""
 
 MAX_SCANS = 100
 """Scans of a progressive JPEG, as in libtiff; ten are usual. Each costs a pass over all of the image, so that a small
 file of many could keep a core busy for hours."""
 
-_LARGEST_OBJECT = 2**30  # bytes that are fetched from object storage for an image
+MAX_UPLOAD_BYTES = 32 * 2**20
+"""Largest file that is taken from a browser."""
 
 PIXELS_AHEAD = 2**27
 """Pixels of images that are decoded ahead of their use, together: 384 MiB, besides what decoding takes itself."""
 
-_AT_ONCE = 2**20  # pixels that are converted
+_PIXELS_AT_ONCE = 2**20  # that are converted to RGB
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
@@ -49,7 +54,7 @@ _ORIENTATION_TAG = 0x0112
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of an image without decoding it.
+    """The header of an image, which is read without decoding it.
 
     Attributes:
         size: ``(width, height)`` in pixels as shown (EXIF orientation applied)
@@ -69,19 +74,27 @@ def read_header(path: str) -> Header:
     with _open(path) as image:
         try:
             # Pillow would decode a whole PNG to look for orientation behind its pixels
-            known = image.format != "PNG" or "exif" in image.info
-            swapped = known and image.getexif().get(_ORIENTATION_TAG) in _SWAPPED_ORIENTATIONS
+            in_header = image.format != "PNG" or "exif" in image.info
+            swapped = in_header and image.getexif().get(_ORIENTATION_TAG) in _SWAPPED_ORIENTATIONS
         except Exception as error:  # damaged EXIF raises many types
             raise ImageError(f"Cannot read the header of '{path}': {error}") from error
         width, height = image.size
         return Header((height, width) if swapped else (width, height), len(image.getbands()))
 
 
-def read_image(path: str) -> NDArray[np.uint8]:
+def read_image(source: str | io.BytesIO) -> NDArray[np.uint8]:
     """Decode an image as the App shows it.
 
     EXIF orientation is applied, 16-bit values keep their high byte, transparent pixels are laid over
     black, and grey, palette and CMYK images become RGB. Of several frames the first is taken.
+
+        >>> file = io.BytesIO()
+        >>> Image.new("L", (4, 3), 200).save(file, "PNG")
+        >>> read_image(file).shape
+        (3, 4, 3)
+
+    Args:
+        source: a path, the URL of an object in storage, or the content of a file
 
     Returns:
         a uint8 array of shape ``[height, width, 3]``
@@ -89,15 +102,45 @@ def read_image(path: str) -> NDArray[np.uint8]:
     Raises:
         ImageError: if the file cannot be decoded in full; the message names it and the reason
     """
-    with _open(path) as image:
+    name = _name(source)
+    with _open(source) as image:
         try:
-            _check_scans(image, path)
+            _check_scans(image, name)
             ImageOps.exif_transpose(image, in_place=True)
-            return _to_rgb(image, path)
+            return _to_rgb(image, name)
         except ImageError:
             raise
         except Exception as error:  # decoders raise many types for damaged data
-            raise ImageError(f"Cannot decode '{path}': {error}") from error
+            raise ImageError(f"Cannot decode {name}: {error}") from error
+
+
+def decode_upload(content: str) -> NDArray[np.uint8]:
+    """Decode what a browser uploads, as ``read_image`` does.
+
+    Args:
+        content: the file in base64, with or without the head of a data URL
+
+    Returns:
+        a uint8 array of shape ``[height, width, 3]``, which must not be changed
+
+    Raises:
+        ImageError: if it is no image, is damaged, or is too large; the message says which
+    """
+    if len(content) > 4 * (MAX_UPLOAD_BYTES + 1024) // 3:
+        raise ImageError(f"The file is larger than {MAX_UPLOAD_BYTES // 2**20} MB; make it smaller first")
+    return _decode_upload(content)
+
+
+@lru_cache(maxsize=1)  # a form is checked again whenever one of its fields changes
+def _decode_upload(content: str) -> NDArray[np.uint8]:
+    head, comma, rest = content.partition(",")
+    try:
+        data = base64.b64decode(rest if comma else head, validate=True)
+    except (binascii.Error, ValueError):
+        raise ImageError("What arrived is not base64; upload the file again") from None
+    pixels = read_image(io.BytesIO(data))
+    pixels.flags.writeable = False
+    return pixels
 
 
 def read_mask(path: str) -> NDArray[np.bool_]:
@@ -114,7 +157,7 @@ def read_mask(path: str) -> NDArray[np.bool_]:
 
 
 def read_mask_values(path: str, palette: bool = True) -> NDArray[np.generic]:
-    """Decode a mask file to what it says of each pixel.
+    """Decode a mask file to the values of its pixels.
 
     Args:
         path: the file
@@ -128,7 +171,7 @@ def read_mask_values(path: str, palette: bool = True) -> NDArray[np.generic]:
     """
     with _open(path) as image:
         try:
-            _check_scans(image, path)
+            _check_scans(image, f"'{path}'")
             coloured = image.mode == "CMYK" or (image.mode == "P" and palette)
             values = np.asarray(image.convert("RGB") if coloured else image)
         except ImageError:
@@ -141,7 +184,7 @@ def read_mask_values(path: str, palette: bool = True) -> NDArray[np.generic]:
 
 
 def read_image_or_error(path: str) -> NDArray[np.uint8] | ImageError:
-    """Decode an image as ``read_image`` does, or gives the error that says why it cannot be used."""
+    """Decode an image as ``read_image`` does, or return the error that says why it cannot be used."""
     try:
         return read_image(path)
     except ImageError as error:
@@ -149,7 +192,7 @@ def read_image_or_error(path: str) -> NDArray[np.uint8] | ImageError:
 
 
 def count_pixels(path: str) -> int:
-    """Pixels of an image by its header; 0 where that cannot be told, or only by fetching the image."""
+    """Count the pixels of an image by its header; 0 where that fails, or takes fetching the image."""
     if is_url(path):
         return 0
     try:
@@ -160,7 +203,7 @@ def count_pixels(path: str) -> int:
 
 
 def read_ahead(paths: Sequence[str], workers: int) -> Iterator[NDArray[np.uint8] | ImageError]:
-    """Decode images in threads, in order, at most two a worker and ``PIXELS_AHEAD`` ahead of the caller.
+    """Decode images in threads, in order, at most two per worker and ``PIXELS_AHEAD`` ahead of the caller.
 
     Yields:
         the image, or the error that says why it cannot be used
@@ -171,7 +214,11 @@ def read_ahead(paths: Sequence[str], workers: int) -> Iterator[NDArray[np.uint8]
 
 
 def rotate(pixels: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
-    """The image turned about its centre, its size kept; what comes into sight at the corners is mirrored."""
+    """Turn an image counter-clockwise about its centre and keep its size; its corners show mirrored pixels.
+
+    >>> rotate(np.array([[[1], [2]], [[3], [4]]], np.uint8), 90)[..., 0].tolist()
+    [[2, 4], [1, 3]]
+    """
     height, width = pixels.shape[:2]
     if degrees == 180:
         return np.ascontiguousarray(pixels[::-1, ::-1])
@@ -192,56 +239,50 @@ def pixel_digest(pixels: NDArray[np.uint8]) -> str:
     return hashlib.blake2b(pixels.tobytes(), digest_size=16, key=repr(pixels.shape).encode()).hexdigest()
 
 
-def is_url(path: str) -> bool:
-    """Whether a path names an object in storage that is not mounted, e.g. ``s3://bucket/image.png``."""
-    return "://" in path
+def _name(source: str | io.BytesIO) -> str:
+    """Name a source in messages."""
+    return f"'{source}'" if isinstance(source, str) else "the file"
 
 
-def object_state(url: str) -> tuple[int, int]:
-    """Size of an object in storage and a number that changes with it; -1 for both if it is not there."""
+def _open(source: str | io.BytesIO) -> ImageFile.ImageFile:
+    name = _name(source)
+    file = fetch(source) if isinstance(source, str) and is_url(source) else source
+    if isinstance(file, str) and not os.path.isfile(file):
+        raise ImageError(f"No such image file: {name}")
     try:
-        import fsspec
-
-        storage, path = fsspec.core.url_to_fs(url)
-        return int(storage.size(path)), int(storage.checksum(path))
-    except Exception:  # storage systems raise many types; reading the image will tell what is wrong
-        return -1, -1
-
-
-def _open(path: str) -> Image.Image:
-    source = _fetched(path) if is_url(path) else path
-    if isinstance(source, str) and not os.path.isfile(source):
-        raise ImageError(f"No such image file: '{path}'")
-    try:
-        if (os.path.getsize(source) if isinstance(source, str) else source.getbuffer().nbytes) == 0:
-            raise ImageError(f"'{path}' is empty (0 bytes)")
-        image = Image.open(source, formats=FORMATS)
+        if (os.path.getsize(file) if isinstance(file, str) else file.getbuffer().nbytes) == 0:
+            raise ImageError(f"{name} is empty (0 bytes)")
+        image = Image.open(file, formats=FORMATS)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        raise ImageError(f"'{path}' is too large: {error}") from error
+        raise ImageError(f"{name} is too large: {error}") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name} is not an image that can be read: it was not recognised as any of {', '.join(FORMATS)}"
+        ) from error
     except Exception as error:
-        raise ImageError(f"'{path}' is not an image that can be read: {error}") from error
+        raise ImageError(f"{name} is not an image that can be read: {error}") from error
     width, height = image.size
     if width * height > MAX_PIXELS:
         image.close()
         raise ImageError(
-            f"'{path}' is too large: {width} x {height} px, more than {MAX_PIXELS:,}; cut it into smaller images first"
+            f"{name} is too large: {width} x {height} px, more than {MAX_PIXELS:,}; cut it into smaller images first"
         )
     return image
 
 
-def _check_scans(image: Image.Image, path: str) -> None:
+def _check_scans(image: ImageFile.ImageFile, name: str) -> None:
     if not image.info.get("progressive"):
         return
-    source = getattr(image, "fp", None)
-    if isinstance(source, io.BytesIO):
-        scans = _count_scans(source.getvalue())
+    file = getattr(image, "fp", None)
+    if isinstance(file, io.BytesIO):
+        scans = _count_scans(file.getvalue())
     else:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        with open(image.filename, "rb") as jpeg, mmap.mmap(jpeg.fileno(), 0, access=mmap.ACCESS_READ) as content:
             scans = _count_scans(content)
     if scans > MAX_SCANS:
-        raise ImageError(f"'{path}' has more than {MAX_SCANS} scans; save it again as a usual JPEG")
+        raise ImageError(f"{name} has more than {MAX_SCANS} scans; save it again as a usual JPEG")
 
 
 def _count_scans(content: bytes | mmap.mmap) -> int:
@@ -251,41 +292,24 @@ def _count_scans(content: bytes | mmap.mmap) -> int:
     return scans
 
 
-def _fetched(url: str) -> io.BytesIO:
-    try:
-        import fsspec  # only where it is needed
-    except ImportError:
-        raise ImageError(f"'{url}' is in object storage, which needs fsspec: pip install fsspec") from None
-    try:
-        with fsspec.open(url, "rb") as file:
-            content = file.read(_LARGEST_OBJECT + 1)
-    except FileNotFoundError:
-        raise ImageError(f"No such image file: '{url}'") from None
-    except Exception as error:  # storage systems raise many types
-        raise ImageError(f"Cannot fetch '{url}': {error or type(error).__name__}") from error
-    if len(content) > _LARGEST_OBJECT:
-        raise ImageError(f"'{url}' is too large: more than {_LARGEST_OBJECT // 2**20:,} MiB")
-    return io.BytesIO(content)
-
-
-def _to_rgb(image: Image.Image, path: str) -> NDArray[np.uint8]:
+def _to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
     if image.mode == "F":
-        raise ImageError(f"'{path}' holds floating-point pixels, which have no defined range; convert it to 8-bit")
+        raise ImageError(f"{name} holds floating-point pixels, which have no defined range; convert it to 8-bit")
     image.load()
     width, height = image.size
     pixels = np.empty((height, width, 3), np.uint8)
-    step = max(1, _AT_ONCE // width)
+    step = max(1, _PIXELS_AT_ONCE // width)
     for top in range(0, height, step):  # so that there is one copy of the image and not three
         rows = image.crop((0, top, width, min(top + step, height)))
-        pixels[top : top + step] = _rows_to_rgb(rows, path)
+        pixels[top : top + step] = _rows_to_rgb(rows, name)
     return pixels
 
 
-def _rows_to_rgb(image: Image.Image, path: str) -> NDArray[np.uint8]:
+def _rows_to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
     if image.mode in _SIXTEEN_BIT_MODES:
         values = np.asarray(image)
         if values.size and (values.min() < 0 or values.max() > 0xFFFF):
-            raise ImageError(f"'{path}' holds 32-bit pixels outside 0 to 65535; convert it to 8- or 16-bit")
+            raise ImageError(f"{name} holds 32-bit pixels outside 0 to 65535; convert it to 8- or 16-bit")
         image = Image.fromarray((values >> 8).astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")

@@ -153,11 +153,11 @@ def _nearest_in_bank(
 
 
 def _nearest_of_image(image: ImageFeatures, level: int, query: NDArray[np.float32]) -> Neighbour:
-    rows = np.asarray(image.rows[level], np.float32)
+    rows = np.asarray(image.features[level], np.float32)
     squares = ((rows - query) ** 2).sum(axis=1)
     place = int(squares.argmin())
     # Rows after those of the segments are of turned copies; where only some rows were kept, their places are unknown
-    has_box = image.whole and place < len(image.segments[level])
+    has_box = image.complete and place < len(image.segments[level])
     return Neighbour(
         image.path, _box(image.segments[level], place) if has_box else None, float(np.sqrt(squares[place]))
     )

@@ -16,8 +16,8 @@ from .._version import __version__
 from ..metrics.names import METRICS
 from ..scoring.thresholds import threshold_text
 from ..utils.drawing import jpeg_url
+from ..utils.files import atomic_write
 from ..utils.text import pluralize
-from ..utils.whole_files import atomic_write
 from . import palette, plots
 from .mistakes import (
     JPEG_QUALITY,

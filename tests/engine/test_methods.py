@@ -194,8 +194,8 @@ def test_normals_beyond_the_calibrating_ones_are_thinned(
     job = make([*normals, *save([dented(51)], "image")], normals, bank_size=100)
     run_job(job)
     stored = list(job.store.bank)
-    assert sum(image.whole for image in stored) == 4 == len(job.store.normals.ids())
-    assert {len(image.rows[0]) for image in stored if not image.whole} == {40}
+    assert sum(image.complete for image in stored) == 4 == len(job.store.normals.ids())
+    assert {len(image.features[0]) for image in stored if not image.complete} == {40}
     scores = image_scores(job)
     assert len(scores) == 11 and max(scores, key=lambda id: scores[id]) == "image0"
     assert min(scores.values()) > 0  # none was compared with itself

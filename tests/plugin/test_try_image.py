@@ -104,7 +104,7 @@ def test_the_form(dataset: fo.Dataset, pictures: list[Path]) -> None:
     good = form(dataset, picture=upload(pictures[0]))
     assert good["size"]["view"]["label"] == "96 x 80 px"
     bad = form(dataset, picture={"name": "x.png", "content": base64.b64encode(b"no picture").decode()})
-    assert bad["picture"]["invalid"] and "not a picture" in bad["picture"]["error_message"]
+    assert bad["picture"]["invalid"] and "not an image" in bad["picture"]["error_message"]
 
 
 @pytest.mark.parametrize(

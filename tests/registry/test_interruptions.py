@@ -254,7 +254,7 @@ def test_a_full_disk(made: Callable[[], fo.Dataset], tmp_path: Path, monkeypatch
             new_run(dataset)
         assert list(dataset.get_field_schema()) == before
         assert not list(disk.rglob("*.partial"))
-        kept = list(disk.rglob("part-*.npz"))
+        kept = list(disk.rglob("part-*.safetensors"))
         subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
         run = new_run(dataset)
         assert kept and all(file.is_file() for file in kept), "what was written is used"

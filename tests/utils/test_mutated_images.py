@@ -18,7 +18,7 @@ import fiftyone_segad as segad
 from conftest import ROOT
 from fiftyone_segad.errors import ImageError
 from fiftyone_segad.utils import images
-from fiftyone_segad.utils.images import BYTES_A_PIXEL, MAX_PIXELS, MAX_SCANS, read_image, read_mask
+from fiftyone_segad.utils.images import BYTES_PER_PIXEL, MAX_PIXELS, MAX_SCANS, read_image, read_mask
 from mutations import MUTATED, hostile_images, mutated_images
 
 BESIDES = 16 * 2**20
@@ -73,7 +73,7 @@ def _memory_is_told() -> None:
 
 def read_all(folder: Path) -> dict[str, str]:
     """What is told of the files of a folder by name, after each was read in a process of its own."""
-    command = [sys.executable, "-W", "ignore", "-c", READ_ALL, folder, str(BYTES_A_PIXEL), str(BESIDES)]
+    command = [sys.executable, "-W", "ignore", "-c", READ_ALL, folder, str(BYTES_PER_PIXEL), str(BESIDES)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIME, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads(done.stdout)
@@ -102,7 +102,7 @@ def test_each_is_read_or_told(mutated: Path) -> None:
 
 def test_the_check_of_memory_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (2000, 2000)).save(tmp_path / "a.png")
-    monkeypatch.setattr(sys.modules[__name__], "BYTES_A_PIXEL", 3)  # what the result alone takes
+    monkeypatch.setattr(sys.modules[__name__], "BYTES_PER_PIXEL", 3)  # what the result alone takes
     monkeypatch.setattr(sys.modules[__name__], "BESIDES", 0)
     with pytest.raises(AssertionError, match=r"a\.png: read_image took \d+ MB more"):
         read_all(tmp_path)
@@ -178,4 +178,4 @@ def test_rows_that_are_converted_at_once_do_not_show(
 
 
 def test_the_largest_image_fits_into_a_laptop() -> None:
-    assert BYTES_A_PIXEL * MAX_PIXELS < 4 * 2**30
+    assert BYTES_PER_PIXEL * MAX_PIXELS < 4 * 2**30

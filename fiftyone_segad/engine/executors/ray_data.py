@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable
 from contextlib import closing
 from functools import cached_property
+from itertools import islice
 from math import ceil
 from typing import Any
 
@@ -24,7 +25,6 @@ from ray import cloudpickle
 from ray.data.context import DataContext
 
 from ...errors import SegadError
-from ...utils.threads import batches
 from .base import Executor, Item, Result, Results, Task
 from .local import LocalExecutor
 
@@ -64,7 +64,8 @@ class RayExecutor(Executor):
 
     def map(self, task: Task[Item, Result], items: Iterable[Item], ordered: bool = False) -> Results[Item, Result]:
         """As in the base class."""
-        for wave in batches(items, WAVE):
+        remaining = iter(items)
+        while wave := list(islice(remaining, WAVE)):
             alone = len(wave) == 1  # not worth a pool
             yield from LocalExecutor(self._workers).map(task, wave) if alone else self._map(task, wave, ordered)
 

@@ -14,7 +14,7 @@ from fiftyone.server.events import dispatch_event
 from ...embedders.factory import check_installed, resolve_name
 from ...errors import ImageError, MissingDependencyError
 from ...segments.boxes import DEFAULT_GRID
-from ...utils.uploads import MAX_BYTES, decode_upload
+from ...utils.images import MAX_UPLOAD_BYTES, decode_upload
 from .. import forms
 from ..trial import DATASET, TriedImage, set_pending, take_pending, try_file, try_upload
 from .base import Line, Operator, Table, short_config
@@ -178,7 +178,9 @@ def _add_upload(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         label="Picture",
         description="PNG, JPEG, WebP, BMP, GIF or TIFF",
         # Without `types`: the App compares these with the ends of file names, and refuses .JPG where .jpg is taken
-        view=types.FileView(max_size=MAX_BYTES, max_size_error_message=f"At most {MAX_BYTES // 2**20} MB"),
+        view=types.FileView(
+            max_size=MAX_UPLOAD_BYTES, max_size_error_message=f"At most {MAX_UPLOAD_BYTES // 2**20} MB"
+        ),
     )
     try:
         content = _content(ctx.params)

@@ -1,21 +1,25 @@
-"""Files and folders that appear complete or not at all, whenever the process or the disk ends."""
+"""Write files and folders atomically, and give them safe and unique names."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-_WRITING = [threading.RLock() for _ in range(64)]
-"""Locks of files, of which some share one."""
+_LOCKS = [threading.RLock() for _ in range(64)]
+"""Locks of the files that are being written; some files share one."""
+
+_UNSAFE = re.compile(r"[^\w .()+-]")
+_LONGEST_NAME = 120
 
 
 @contextmanager
@@ -23,15 +27,22 @@ def atomic_write(file: Path) -> Iterator[Path]:
     """Give the path of a file to write beside another one, whose place it takes at the end of the block.
 
     After an error the other one is as before, and the new one is gone. Threads that write the same file take turns.
+
+        >>> from tempfile import mkdtemp
+        >>> file = Path(mkdtemp()) / "a.txt"
+        >>> with atomic_write(file) as partial:
+        ...     _ = partial.write_text("all of it")
+        >>> file.read_text()
+        'all of it'
     """
     partial = file.with_name(f".{file.name}.partial")
-    with _WRITING[hash(file) % len(_WRITING)]:
+    with _LOCKS[hash(file) % len(_LOCKS)]:
         partial.unlink(missing_ok=True)  # of a process that was killed
         try:
             yield partial
             os.replace(partial, file)
         finally:
-            partial.unlink(missing_ok=True)  # a full disk needs the room
+            partial.unlink(missing_ok=True)  # a full disk needs the space
 
 
 @contextmanager
@@ -59,13 +70,13 @@ def replaced_folder(target: Path) -> Iterator[Path]:
 
 
 def write_png(file: Path, picture: Image.Image, compress_level: int = 6) -> None:
-    """Write a PNG file that appears whole or not at all; a link in its place is replaced, not followed."""
+    """Write a PNG file atomically; a link in its place is replaced, not followed."""
     with atomic_write(file) as partial:
         picture.save(partial, "PNG", compress_level=compress_level)
 
 
 def write_json(file: Path, value: dict[str, Any]) -> None:
-    """Write a JSON file that appears whole or not at all."""
+    """Write a JSON file atomically."""
     with atomic_write(file) as partial:
         partial.write_text(json.dumps(value, indent=1))
 
@@ -77,3 +88,35 @@ def read_json(file: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def safe_name(name: str) -> str:
+    """Make a name that is no path: other characters than letters, digits and `` _.()+-`` become ``_``.
+
+    >>> safe_name("../cut: 3 mm?")
+    '_cut_ 3 mm_'
+    """
+    return _UNSAFE.sub("_", name).strip(" .")[:_LONGEST_NAME].rstrip(" .") or "_"
+
+
+class UniqueNames:
+    """Names within one folder. Upper and lower case are one, as on many file systems.
+
+        >>> names = UniqueNames()
+        >>> [names.take(name) for name in ("cut", "Cut", "hole", "cut")]
+        ['cut', 'Cut_2', 'hole', 'cut_3']
+
+    Args:
+        taken: names that are not given
+    """
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = {name.casefold() for name in taken}
+
+    def take(self, name: str) -> str:
+        """Return the name, with a number after it if it was given before."""
+        unique, number = name, 2
+        while unique.casefold() in self._taken:
+            unique, number = f"{name}_{number}", number + 1
+        self._taken.add(unique.casefold())
+        return unique

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files are complete or absent, and their names safe and unique."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fiftyone_segad.utils.whole_files import atomic_write, read_json, write_json, write_png
+from fiftyone_segad.utils.files import UniqueNames, atomic_write, read_json, safe_name, write_json, write_png
 
 
 def test_what_was_there_stays_until_all_is_written(tmp_path: Path) -> None:
@@ -66,3 +66,26 @@ def test_threads_that_write_one_file_take_turns(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         seen = list(threads.map(write, texts * 20))
     assert set(seen) <= set(texts) and list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("scratch", "scratch"),
+        ("../../etc/passwd", "_.._etc_passwd"),
+        ("..", "_"),
+        ("", "_"),
+        ("a/b\\c:d", "a_b_c_d"),
+        ("Kratzer größer", "Kratzer größer"),
+        ("x" * 500, "x" * 120),
+        (" dot. ", "dot"),
+        ("line\nbreak\0", "line_break_"),
+    ],
+)
+def test_safe_names(name: str, safe: str) -> None:
+    assert safe_name(name) == safe
+
+
+def test_names_are_unlike_each_other_in_any_case() -> None:
+    names = UniqueNames(["good"])
+    assert [names.take(name) for name in ("a", "A", "a", "a_2", "Good")] == ["a", "A_2", "a_3", "a_2_2", "Good_2"]

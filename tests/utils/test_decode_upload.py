@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from fiftyone_segad import ImageError
-from fiftyone_segad.utils.uploads import MAX_BYTES, MAX_PIXELS, decode_upload
+from fiftyone_segad.utils import images
+from fiftyone_segad.utils.images import MAX_UPLOAD_BYTES, decode_upload
 
 
 def picture(width: int = 20, height: int = 10) -> Image.Image:
@@ -43,8 +44,11 @@ def test_lossy_ones_nearly(kind: str) -> None:
         ("", "empty"),
         ("data:image/png;base64,", "empty"),
         ("this is no base64!", "not base64"),
-        (base64.b64encode(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9").decode(), "not a picture"),
-        (base64.b64encode(b"<svg xmlns='http://www.w3.org/2000/svg'/>").decode(), "not a picture"),
+        (
+            base64.b64encode(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9").decode(),
+            "not an image",
+        ),
+        (base64.b64encode(b"<svg xmlns='http://www.w3.org/2000/svg'/>").decode(), "not an image"),
         (encoded(picture(), "PNG")[: 4 * 40], "the file"),
     ],
 )
@@ -53,9 +57,9 @@ def test_what_is_no_picture_is_refused(content: str, message: str) -> None:
         decode_upload(content)
 
 
-def test_what_is_too_large_is_refused_before_it_is_decoded() -> None:
+def test_what_is_too_large_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ImageError, match="larger than 32 MB"):
-        decode_upload("A" * (4 * MAX_BYTES // 3 + 10_000))
-    wide = Image.new("1", (MAX_PIXELS // 1000 + 1, 1000))
-    with pytest.raises(ImageError, match="50001 x 1000 px"):
-        decode_upload(encoded(wide, "PNG"))
+        decode_upload("A" * (4 * MAX_UPLOAD_BYTES // 3 + 10_000))
+    monkeypatch.setattr(images, "MAX_PIXELS", 199)
+    with pytest.raises(ImageError, match="the file is too large: 21 x 10 px"):
+        decode_upload(encoded(picture(21), "PNG"))
