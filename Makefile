@@ -54,7 +54,7 @@ FIFTYONES ?= 1.22.0 1.22.1
 test-versions:
 	set -e; for python in $(PYTHONS); do for fiftyone in $(FIFTYONES); do \
 		venv=.versions/$$python-$$fiftyone; $$python -m venv $$venv; \
-		$$venv/bin/pip install --quiet --editable . fiftyone==$$fiftyone hypothesis pytest safetensors scikit-learn; \
+		$$venv/bin/pip install --quiet --editable . fiftyone==$$fiftyone hypothesis pytest scikit-learn; \
 		$$venv/bin/pip install --quiet --no-deps fastdup==2.54 || true; \
 		$$venv/bin/python tools/ensure_mongod.py; \
 		$$venv/bin/python -m pytest -m "not browser" $(ARGS); \
