@@ -99,16 +99,16 @@ class AnomalyResults:
             a dict of figures in [0, 1], None where one does not exist because a class is absent:
 
             - ``image_auroc``, ``image_ap``, ``image_f1max``: of images by their scores; a normal image has no or an
-              empty mask
+                empty mask
             - ``pixel_auroc``, ``pixel_ap``, ``pixel_f1max``: of the pixels of all images, at image size
             - ``aupro_30``, ``aupro_05``: area under the per-region overlap up to a false-positive rate of 0.3 and 0.05,
-              divided by that rate (Bergmann et al., IJCV 2021)
+                divided by that rate (Bergmann et al., IJCV 2021)
             - ``aupimo``: mean over the defective images of their pixel recall at false-positive rates from 1e-5 to 1e-4
-              of normal images (Bertoldo et al., BMVC 2024)
+                of normal images (Bertoldo et al., BMVC 2024)
             - ``precision``, ``recall``, ``fpr``, ``image_f1``: of images at the run's own threshold
             - ``pixel_f1``: of the pixels of the run's own masks
             - ``region_precision``, ``region_recall``, ``region_f1``: of the regions of the run's own masks, see
-              ``segments.regions``
+                ``segments.regions``
             - ``n_normal``, ``n_anomalous``: numbers of images
 
             ``image_f1max`` and ``pixel_f1max`` are at their best thresholds, which have seen the truth

@@ -88,7 +88,10 @@ def mark_anomalous(samples: Samples, key: str, why: str = "", by: str | None = N
     """Mark samples, or patches of them, as defective.
 
     Args:
-        samples, key, why, by: as for ``mark_normal``
+        samples: as for ``mark_normal``
+        key: key of the run
+        why: as for ``mark_normal``
+        by (None): as for ``mark_normal``
 
     Returns:
         the new marks

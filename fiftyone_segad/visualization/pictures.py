@@ -118,7 +118,7 @@ def contact_sheet(
     Raises:
         ValueError: if there is no such run, or none of the samples was scored
 
-    Examples:
+    Example:
         >>> worst = dataset.sort_by("segad_score", reverse=True)  # doctest: +SKIP
         >>> segad.contact_sheet(worst, path="contact_sheet.png")  # doctest: +SKIP
     """
