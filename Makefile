@@ -3,6 +3,7 @@
 # make test   runs the tests but for those that take long, in about ten minutes
 # make test-slow  runs those: kills, fuzzing, a run without network, Ray, PyTorch, most of the App; make test-all runs both
 # make test-versions  runs the tests without a browser on each of PYTHONS, with the oldest and the newest FiftyOne
+# make docs   builds the pages of docs/, README and the docstrings into site/
 # make audit  prints licences and known vulnerabilities of all that is installed
 # make bench  prints the figures of benchmarks/README.md; make bench-accuracy those of every method and embedder
 
@@ -21,7 +22,7 @@ CATEGORY := $(abspath $(if $(DATA),$(DATA),.demo/sample/brick))
 # Two clones, or two folders of one name, must not meet in one dataset
 NAME := segad-demo-$(notdir $(CATEGORY))-$(firstword $(shell printf %s "$(CATEGORY)" | cksum))
 
-.PHONY: demo app test test-slow test-all test-versions lint audit bench bench-accuracy install clean
+.PHONY: demo app test test-slow test-all test-versions lint docs audit bench bench-accuracy install clean
 
 demo: $(VENV)/installed $(if $(DATA),,.demo/sample/brick)
 	@mkdir -p .demo
@@ -67,6 +68,10 @@ lint: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_house.py
 
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "Open site/index.html"
+
 audit: $(VENV)/installed
 	$(PYTHON) -m venv .audit # apart, so that what audits is not audited
 	.audit/bin/pip install --quiet pip-audit pip-licenses
@@ -98,10 +103,14 @@ $(VENV)/installed: pyproject.toml tools/ensure_mongod.py
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	@echo "pip will name fastdup's pins as conflicts: they are known, see the README"
+	@echo "pip will name fastdup's pins as conflicts: they are known, see docs/install.md"
 	$(BIN)/pip install --quiet --editable ".[dev]"
 	$(BIN)/pip install --quiet --no-deps timm # its torchvision would come with another torch
 	@touch $@
 
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable ".[docs]"
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .audit .demo .versions
+	rm -rf $(VENV) .audit .demo .versions site

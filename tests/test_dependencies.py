@@ -12,8 +12,8 @@ from conftest import ROOT
 def asked_for() -> set[str]:
     """Names in the project file's lists of requirements; read as text, as Python 3.10 has no reader of TOML."""
     project = (ROOT / "pyproject.toml").read_text()
-    lists = re.findall(r"^(?:dependencies|torch|ray|dev) = \[(.*?)\]$", project, re.DOTALL | re.MULTILINE)
-    assert len(lists) == 4
+    lists = re.findall(r"^(?:dependencies|torch|ray|docs|dev) = \[(.*?)\]$", project, re.DOTALL | re.MULTILINE)
+    assert len(lists) == 5
     names = re.findall(r'"([A-Za-z][\w-]*)', " ".join(lists))
     return {name for name in names if name != "fiftyone-segad"}
 

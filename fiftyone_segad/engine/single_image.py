@@ -51,7 +51,7 @@ def find_outlier_segments(image: str | Path, segments: str = "grid:7", embedder:
 
     Args:
         image: image file
-        segments: ``"grid:N"`` as in the original method (49 segments by default), or ``"tiles:SIZE:STRIDE"``
+        segments ("grid:7"): ``"grid:N"`` as in the original method, or ``"tiles:SIZE:STRIDE"``
         embedder ("auto"): as in ``compute_segment_anomalies``
 
     Raises:
