@@ -15,6 +15,17 @@ import pytest
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MINUTE = 60_000  # ms
 
+COUNT_REQUESTS = """
+window.pending = 0; window.lastRequest = 0;
+const fetchUncounted = window.fetch;
+window.fetch = async (...request) => {
+    window.pending++;
+    try { return await fetchUncounted(...request); }
+    finally { window.pending--; window.lastRequest = performance.now(); }
+};
+"""
+"""Lets ``wait_until_idle`` know what a page is waiting for."""
+
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None or importlib.util.find_spec("playwright") is None,
     reason="no browser: apt-get install chromium, pip install playwright",
@@ -39,6 +50,7 @@ def app_page(dataset: fo.Dataset, width: int = 1280, height: int = 1000, panel: 
             size: Any = {"width": width, "height": height}
             context = browser.new_context(viewport=size, base_url=f"http://localhost:{port}")
             context.set_default_timeout(2 * MINUTE)
+            context.add_init_script(COUNT_REQUESTS)
             yield open_dataset(context.new_page(), dataset.name, panel)
             browser.close()
     finally:
@@ -46,10 +58,10 @@ def app_page(dataset: fo.Dataset, width: int = 1280, height: int = 1000, panel: 
 
 
 def open_dataset(page: Any, name: str, panel: bool = True) -> Any:
-    """Opens a dataset, and the triage panel where it is asked for."""
+    """Open a dataset, and the triage panel where it is asked for."""
     page.goto(f"/datasets/{name}")
-    page.wait_for_selector('[data-cy="fo-grid"]')
-    page.wait_for_timeout(3000)
+    page.locator('[data-cy="fo-grid"]').wait_for()
+    wait_until_idle(page)
     if page.get_by_text("Dismiss").count():  # an advertisement that covers the grid
         page.get_by_text("Dismiss").first.click()
     if panel:
@@ -58,29 +70,33 @@ def open_dataset(page: Any, name: str, panel: bool = True) -> Any:
     return page
 
 
+def wait_until_idle(page: Any) -> None:
+    """Wait until the App has asked its server for nothing for a while, longer than a form waits for the next key."""
+    page.evaluate("window.lastRequest = performance.now()")
+    page.wait_for_function("!window.pending && performance.now() - window.lastRequest > 700")
+
+
 def open_form(page: Any, label: str) -> None:
-    """Opens an operator's form from the list of operators."""
+    """Open an operator's form from the list of operators."""
     page.keyboard.press("Escape")
     page.keyboard.press("`")
-    page.wait_for_timeout(1000)
-    page.keyboard.type(label)
-    page.wait_for_timeout(1000)
-    page.get_by_text(label).last.click()
+    page.get_by_placeholder("Search operations by name").fill(label)
+    page.locator('[data-cy="operators-browser"]').get_by_text(label).last.click()
     page.get_by_role("button", name="Execute").first.wait_for()
-    page.wait_for_timeout(1500)
+    wait_until_idle(page)
 
 
 def execute(page: Any, done: str) -> None:
-    """Executes the form that is open, and waits for the text that says that it is done."""
+    """Execute the form that is open, and wait for the text that says that it is done."""
     page.get_by_role("button", name="Execute").first.click()
     page.get_by_text(done).first.wait_for(timeout=5 * MINUTE)
 
 
 def close(page: Any) -> None:
-    """Closes the result that is open."""
+    """Close the result that is open."""
     page.get_by_role("button", name="Done").or_(page.get_by_role("button", name="Close")).first.click()
     page.locator(".MuiDialog-container").wait_for(state="detached")
-    page.wait_for_timeout(3000)  # the grid is made anew
+    wait_until_idle(page)  # the grid is made anew
 
 
 def first_box(page: Any) -> dict[str, float]:
@@ -90,17 +106,17 @@ def first_box(page: Any) -> dict[str, float]:
         if box is not None:
             return box
         page.wait_for_timeout(500)
+    page.screenshot(path="/tmp/a8/grid.png")
     raise AssertionError("the grid shows no image")
 
 
 def select_first(page: Any) -> None:
     """Ticks the box of the first image of the grid."""
-    page.wait_for_timeout(5000)  # those of the view before may still be there
+    wait_until_idle(page)  # the tiles of the view before may still be there
     tile = first_box(page)
     page.mouse.move(tile["x"] + 40, tile["y"] + 40)
-    page.wait_for_timeout(1000)
-    page.mouse.click(tile["x"] + 18, tile["y"] + 18)
-    page.wait_for_timeout(1500)
+    page.mouse.click(tile["x"] + 18, tile["y"] + 18, delay=100)
+    page.locator('[data-cy="selection-count-container"]').wait_for()
 
 
 def button(page: Any, name: str) -> Any:

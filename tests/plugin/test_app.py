@@ -15,7 +15,7 @@ from fiftyone import ViewField as F
 from PIL import Image
 
 import fiftyone_segad as segad
-from app_page import MINUTE, app_page, close, execute, first_box, needs_chromium, open_form
+from app_page import MINUTE, app_page, close, execute, first_box, needs_chromium, open_form, wait_until_idle
 from conftest import needs_fastdup
 
 pytestmark = [pytest.mark.browser, needs_fastdup, needs_chromium]
@@ -55,7 +55,7 @@ def test_a_wrong_key_is_told_under_its_field(page: Any) -> None:
     page.get_by_text("must be letters, digits and underscores").wait_for()
     assert page.get_by_role("button", name="Execute").first.is_disabled()
     key.fill("app")
-    page.wait_for_timeout(2500)
+    wait_until_idle(page)
     assert page.get_by_role("button", name="Execute").first.is_enabled()
     page.get_by_role("button", name="Cancel").first.click()
 
@@ -110,7 +110,7 @@ def show_only(page: Any, dataset: fo.Dataset, field: str) -> None:
         box.scroll_into_view_if_needed()
         if box.locator("input").is_checked() != (name == field):
             box.click()
-    page.wait_for_timeout(3000)
+    wait_until_idle(page)
 
 
 def reddish(drawn: np.ndarray) -> np.ndarray:
@@ -162,7 +162,7 @@ def test_the_original_method_shows_red_segments(page: Any, dataset: fo.Dataset) 
     assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("1", "10")
     slider.focus()
     page.keyboard.press("ArrowLeft")
-    page.wait_for_timeout(2000)
+    wait_until_idle(page)
     execute(page, "Images scored")
     close(page)
     dataset.reload()
@@ -198,10 +198,10 @@ def test_delete_asks_which_and_leaves_nothing(page: Any, dataset: fo.Dataset) ->
 def test_a_closed_page_cancels_and_the_run_goes_on_later(page: Any, dataset: fo.Dataset) -> None:
     open_form(page, "Anomalies: compute segment anomalies")
     key_field(page, "segad_2").fill("later")
-    page.wait_for_timeout(2000)
+    wait_until_idle(page)
     page.get_by_role("button", name="Execute").first.click()
     page.get_by_text("steps").first.wait_for()
-    page.wait_for_timeout(4000)
+    wait_until_idle(page)
     page.reload()
     page.wait_for_selector('[data-cy="fo-grid"]')
     time.sleep(5)

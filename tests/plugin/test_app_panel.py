@@ -18,7 +18,7 @@ import pytest
 from fiftyone import ViewField as F
 
 import fiftyone_segad as segad
-from app_page import MINUTE, app_page, close, needs_chromium, open_dataset, select_first
+from app_page import MINUTE, app_page, close, needs_chromium, open_dataset, select_first, wait_until_idle
 from conftest import ROOT
 from fiftyone_segad.plugin import execution
 from fiftyone_segad.review.triage import ScoreTable, read_score_table
@@ -62,7 +62,7 @@ def triage(page: Any, dataset: fo.Dataset) -> ScoreTable:
     page.get_by_text("Images scored").first.wait_for(timeout=5 * MINUTE)
     close(page)
     page.get_by_text("images by").wait_for()  # the panel has stayed open, and shows the run
-    page.wait_for_timeout(5000)
+    wait_until_idle(page)
     picture(page, "2-scores")
     dataset.reload()
     scores = sorted(dataset.values("segad_score"))
@@ -170,7 +170,7 @@ def test_a_filter_of_the_sidebar_leaves_the_counts(page: Any, dataset: fo.Datase
     before = counts(page)
     page.locator('[data-cy="sidebar-field-arrow-enabled-split"]').click()
     page.get_by_placeholder("+ filter by split").fill("train")
-    page.wait_for_timeout(2000)  # the values are looked up
+    wait_until_idle(page)  # the values are looked up
     page.keyboard.press("Enter")
     page.get_by_text("10 samples").first.wait_for()
     assert counts(page) == before
@@ -215,7 +215,7 @@ def test_a_crop_of_a_normal_image_opens_it(page: Any, dataset: fo.Dataset, triag
     page.locator('img[src^="data:image/jpeg"]').nth(1).click()
     page.locator('[data-cy="modal"]').wait_for()
     page.get_by_text(Path(near.filepath).name).first.wait_for()
-    page.wait_for_timeout(2000)  # the image still loads
+    wait_until_idle(page)  # the image still loads
     page.mouse.click(10, 600)  # beside it; the Escape key is taken by whatever has the focus
     page.locator('[data-cy="modal"]').wait_for(state="detached")
 

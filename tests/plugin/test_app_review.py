@@ -15,7 +15,7 @@ from fiftyone import ViewField as F
 from PIL import Image
 
 import fiftyone_segad as segad
-from app_page import app_page, button, close, execute, needs_chromium, open_form, select_first
+from app_page import app_page, button, close, execute, needs_chromium, open_form, select_first, wait_until_idle
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, needs_chromium]
 
@@ -77,7 +77,7 @@ def test_a_false_alarm_is_marked_and_learnt(page: Any, dataset: fo.Dataset) -> N
     button(page, "Normal").click()
     page.get_by_text("1 selected sample", exact=True).wait_for()
     page.get_by_role("textbox").last.fill("it is the pattern")
-    page.wait_for_timeout(2500)
+    wait_until_idle(page)
     execute(page, "Marked")
     assert page.get_by_text("calls normal what the ground truth calls a defect").count(), "it is told at once"
     close(page)
@@ -158,7 +158,7 @@ def test_a_single_segment_is_marked_and_unmarked(page: Any, dataset: fo.Dataset)
 def test_a_copy_in_train_and_test_opens_as_a_group(page: Any, dataset: fo.Dataset) -> None:
     open_form(page, "Anomalies: find duplicates")
     page.get_by_text("exact: the same pixels").click()
-    page.wait_for_timeout(2000)
+    wait_until_idle(page)
     execute(page, "Groups in more than one split")
     close(page)
     shown(page, "1 group")
@@ -172,7 +172,7 @@ def test_a_copy_in_train_and_test_opens_as_a_group(page: Any, dataset: fo.Datase
 def test_the_most_suspect_normal_image_comes_first(page: Any, dataset: fo.Dataset) -> None:
     open_form(page, "Anomalies: find contamination")
     page.get_by_role("textbox").last.fill("suspect")
-    page.wait_for_timeout(3000)
+    wait_until_idle(page)
     execute(page, "Images examined")
     close(page)
     dataset.reload()
@@ -202,7 +202,7 @@ def test_the_darkest_image_is_measured(page: Any, dataset: fo.Dataset) -> None:
 def test_the_normals_that_cover_the_set_are_tagged(page: Any, dataset: fo.Dataset) -> None:
     open_form(page, "Anomalies: choose the normals that cover a set best")
     page.get_by_role("spinbutton").first.fill("3")
-    page.wait_for_timeout(3000)
+    wait_until_idle(page)
     execute(page, "Next: look whether the first")
     close(page)
     shown(page, "3 samples")
@@ -216,7 +216,7 @@ def test_a_later_image_is_scored_with_a_bank_file(page: Any, dataset: fo.Dataset
     file = tmp_path / "bank.safetensors"
     open_form(page, "Anomalies: save the bank of a run")
     page.get_by_role("textbox").first.fill(str(file))
-    page.wait_for_timeout(3000)
+    wait_until_idle(page)
     execute(page, "Saved. Next")
     close(page)
     late = tmp_path / "late.png"
@@ -227,10 +227,10 @@ def test_a_later_image_is_scored_with_a_bank_file(page: Any, dataset: fo.Dataset
     shown(page, "1 sample")
     open_form(page, "Anomalies: score new images")
     page.get_by_text("A bank file, from this or another machine").click()
-    page.wait_for_timeout(3000)
+    wait_until_idle(page)
     page.get_by_role("textbox").first.fill(str(file))
     page.get_by_role("textbox").last.fill("banked")
-    page.wait_for_timeout(3000)
+    wait_until_idle(page)
     page.get_by_text("1 of 1 images have no score in 'banked' yet").wait_for()
     execute(page, "New images scored")
     close(page)
@@ -274,7 +274,7 @@ def test_an_export_loads_back_identically(page: Any, dataset: fo.Dataset, tmp_pa
 
     open_form(page, "Anomalies: export curated images")
     page.get_by_role("textbox").first.fill(str(tmp_path / "curated"))
-    page.wait_for_timeout(3000)
+    wait_until_idle(page)
     execute(page, "By split and defect type")
     close(page)
     again = segad.load_mvtec(tmp_path / "curated")

@@ -17,7 +17,7 @@ from fiftyone.operators.delegated import DelegatedOperationService
 from PIL import Image
 
 import fiftyone_segad as segad
-from app_page import MINUTE, app_page, button, close, execute, needs_chromium, open_dataset, open_form
+from app_page import MINUTE, app_page, button, close, execute, needs_chromium, open_dataset, open_form, wait_until_idle
 from conftest import needs_fastdup
 from fiftyone_segad.plugin.trial import DATASET
 
@@ -96,7 +96,7 @@ def colour_of(element: Any, kind: str) -> list[str]:
 def test_everything_can_be_read_in_the_light_theme(page: Any) -> None:
     page.get_by_title("Light mode").click()
     page.get_by_title("Dark mode").wait_for()
-    page.wait_for_timeout(2000)  # the plot is drawn anew
+    wait_until_idle(page)  # the plot is drawn anew
     picture(page, "light")
     pixels = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
     background = luminance(np.median(pixels[300:, -400:].reshape(-1, 3), axis=0))  # most of the panel
@@ -119,10 +119,10 @@ def test_a_scheduled_run_is_followed_to_its_end_in_the_panel(page: Any, dataset:
     open_form(page, "Anomalies: compute segment anomalies")
     page.get_by_text("within_image:").click()
     page.locator('input[value="segad"]').first.fill("later")
-    page.wait_for_timeout(3000)
+    wait_until_idle(page)
     page.locator('[aria-label="split button"] button').last.click()
     page.get_by_text("Schedule", exact=True).click()
-    page.wait_for_timeout(1000)
+    wait_until_idle(page)
     page.get_by_role("button", name="Schedule").first.click()
     service = DelegatedOperationService()
     for _ in range(60):
@@ -179,7 +179,7 @@ def test_one_picture_from_upload_to_its_red_segments(page: Any, sample_category:
     assert (slider.get_attribute("min"), slider.get_attribute("max"), slider.input_value()) == ("1", "10", "7")
     slider.focus()
     page.keyboard.press("ArrowLeft")
-    page.wait_for_timeout(2500)  # the form is asked for anew
+    wait_until_idle(page)  # the form is asked for anew
     execute(page, "Outlier segments (red)")
     page.locator('[data-cy="modal"]').wait_for()
     tried = fo.load_dataset(DATASET).first()
@@ -193,7 +193,7 @@ def test_one_picture_from_upload_to_its_red_segments(page: Any, sample_category:
         assert len(rows) == 1 + len(outliers), "the result lists each outlier beside what it is most like"
         page.get_by_role("button", name="Close", exact=True).last.click()
         page.locator(".MuiDialog-container").wait_for(state="detached")
-        page.wait_for_timeout(3000)
+        wait_until_idle(page)
         picture(page, "tried")
         assert all(drawn(page, box, 0) > 0.8 for box in outliers), "outliers are red"
         assert all(drawn(page, box, 1) > 0.8 for box in nearest), "what they are most like is green"
@@ -208,7 +208,7 @@ def test_the_sample_dataset_is_one_click_away(page: Any, sample_category: Path) 
     try:
         button(other, "Sample dataset").click()
         other.get_by_text("made within seconds").wait_for()
-        other.wait_for_timeout(2000)
+        wait_until_idle(other)
         execute(other, "Problems (tag 'problem')")
         close(other)
         other.wait_for_url("**/datasets/segad-sample*", timeout=MINUTE)
