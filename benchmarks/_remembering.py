@@ -30,5 +30,5 @@ def remember() -> None:
 
 
 def forget() -> None:
-    """Frees what is remembered."""
+    """Free what is remembered."""
     Remembering.known.clear()

@@ -87,7 +87,7 @@ Figures = dict[str, dict[str, dict[str, Any]]]
 
 
 def main() -> None:
-    """Measures, and prints and writes the tables."""
+    """Measure, and print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="*", default=FOLDERS)
     parser.add_argument("--rows", metavar="NAME", nargs="+", choices=list(ROWS), help=f"one of: {'; '.join(ROWS)}")
@@ -118,7 +118,7 @@ def main() -> None:
 
 
 def measure_apart(folder: Path, name: str) -> dict[str, Any]:
-    """Measures one row in a process of its own; the files of its run are removed afterwards."""
+    """Measure one row in a process of its own; the files of its run are removed afterwards."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, __file__, str(folder), "--measure", name]
         environment = {**os.environ, "FIFTYONE_SEGAD_DIR": scratch}
@@ -128,7 +128,7 @@ def measure_apart(folder: Path, name: str) -> dict[str, Any]:
 
 
 def measure(folder: Path, name: str) -> dict[str, Any]:
-    """Run and evaluates one row."""
+    """Run and evaluate one row."""
     import fiftyone as fo
     from fiftyone import ViewField as F
 
@@ -176,7 +176,7 @@ def measure(folder: Path, name: str) -> dict[str, Any]:
 
 
 def bank_rows(store: RunStore) -> int | None:
-    """Features kept of the images to compare with, at the finest level; None if there is no bank."""
+    """Count the features kept of the images to compare with, at the finest level; return None if there is no bank."""
     totals = [np.array([len(rows) for rows in image.features]) for image in store.bank]
     return int(np.sum(totals, axis=0).max()) if totals else None
 

@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def embed(embedder: Embedder, folder: Path, most: int) -> Images:
-    """Features of the images of a folder, of at most so many chosen at random."""
+    """Compute the features of the images of a folder, of at most so many chosen at random."""
     paths = sorted(str(path) for path in folder.iterdir())
     chosen = np.sort(np.random.default_rng(SEED).permutation(len(paths))[:most])
     images: Images = []
@@ -116,7 +116,7 @@ def embed(embedder: Embedder, folder: Path, most: int) -> Images:
 
 
 def all_splits(levels: Sequence[Level], normals: Images, test: Images, count: int) -> list[Split]:
-    """Scores random splits, in one process a core: the arrays are too small for threads."""
+    """Score random splits, in one process per core: the arrays are too small for threads."""
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     workers = usable_cores()
     shares = [range(count)[i::workers] for i in range(workers)]
@@ -126,12 +126,12 @@ def all_splits(levels: Sequence[Level], normals: Images, test: Images, count: in
 
 
 def some_splits(levels: Sequence[Level], normals: Images, test: Images, seeds: Sequence[int]) -> list[Split]:
-    """Scores the random splits of these seeds."""
+    """Score the random splits of these seeds."""
     return [split(levels, normals, test, seed) for seed in seeds]
 
 
 def split(levels: Sequence[Level], normals: Images, test: Images, seed: int) -> Split:
-    """Scores one random split, all that is fitted being fitted to the bank's half."""
+    """Score one random split, all that is fitted being fitted to the bank's half."""
     order = np.random.default_rng([SEED, seed]).permutation(len(normals))
     inside = [normals[i] for i in order[: len(order) // 2]]
     outside = [normals[i] for i in order[len(order) // 2 :]]

@@ -70,7 +70,7 @@ COLUMNS = (
 
 
 def main() -> None:
-    """Measures, and prints and writes the table."""
+    """Measure, and print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="*", default=FOLDERS)
     parser.add_argument(
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def rows_of(folder: Path) -> list[str]:
-    """Names of the rows that a folder can have."""
+    """Return the names of the rows that a folder can have."""
     return [name for name, options in ROWS.items() if not options.get("align") or folder.name not in UNALIGNED]
 
 
@@ -142,7 +142,7 @@ def measure(folder: Path, name: str, draws: int) -> list[str]:
 
 
 def auroc(dataset: fo.Dataset, test: fo.DatasetView, normals: Sequence[str]) -> float | None:
-    """Image AUROC of the reference method with these normals."""
+    """Return the image AUROC of the reference method with these normals."""
     segad.compute_segment_anomalies(test, key="bench", reference=dataset.select(list(normals)))
     value = segad.evaluate_anomalies(test, key="bench").metrics()["image_auroc"]
     segad.delete_run(dataset, "bench")
@@ -150,7 +150,7 @@ def auroc(dataset: fo.Dataset, test: fo.DatasetView, normals: Sequence[str]) -> 
 
 
 def spread(values: NDArray[np.float64]) -> str:
-    """Mean, lowest and highest."""
+    """Return mean, lowest and highest."""
     return f"{mean(values.tolist()):.3f} [{values.min():.3f}, {values.max():.3f}]"
 
 

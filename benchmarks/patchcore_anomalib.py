@@ -36,7 +36,7 @@ speed and 0.6 GiB more."""
 
 
 def main() -> None:
-    """Measures, and prints what it found."""
+    """Measure, and print the figures."""
     task: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
     patchcore = importlib.import_module("anomalib.models.image.patchcore.torch_model").PatchcoreModel
     torch.set_num_threads(task["threads"])
@@ -102,7 +102,7 @@ def batches(paths: Sequence[str], size: int, threads: int) -> Iterator[torch.Ten
 
 
 def read(path: str, size: int) -> NDArray[np.uint8]:
-    """Decode an image and resizes it as the embedder `efficientnet` does: to means of areas where it shrinks."""
+    """Decode an image and resize it as the embedder `efficientnet` does: to means of areas where it shrinks."""
     with Image.open(path) as file:
         image = file.convert("RGB")
     shrinks = size <= min(image.size)
@@ -112,7 +112,7 @@ def read(path: str, size: int) -> NDArray[np.uint8]:
 
 
 def peak_mib() -> float:
-    """Most memory that this process has had so far."""
+    """Return the most memory that this process has had so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

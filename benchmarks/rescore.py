@@ -36,7 +36,7 @@ WAYS = 2 * TURNS
 
 
 def main() -> None:
-    """Measures."""
+    """Measure, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="FOLDER", type=Path, nargs="?", default=FOLDER)
     parser.add_argument("--regions", type=int, default=10)
@@ -71,7 +71,7 @@ def add_copies(dataset: fo.Dataset, images: int, folder: Path) -> None:
 
 
 def measure(dataset: fo.Dataset, regions: int, whole: int | None) -> None:
-    """Run, marks, rescores and runs again."""
+    """Run, mark, rescore and run again."""
     normals = dataset.match(F("split") == "train")
     test = dataset.match(F("split") == "test")
     segad.compute_segment_anomalies(test, reference=normals, progress=False)
@@ -87,7 +87,7 @@ def measure(dataset: fo.Dataset, regions: int, whole: int | None) -> None:
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds that something takes: by the clock, and of the processors in this process."""
+    """Return the seconds that something takes: by the clock, and of the processors in this process."""
     wall, usage = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
     work()
     after = resource.getrusage(resource.RUSAGE_SELF)

@@ -106,7 +106,7 @@ def report(run: segad.Run, processor: float, paths: list[str], options: argparse
 
 
 def transfer(run: segad.Run) -> tuple[float, float]:
-    """Bytes of what an actor sends of an image, and the seconds that it takes to unpack and store it."""
+    """Return the bytes that an actor sends per image, and the seconds that it takes to unpack and store it."""
     records = list(run.store.scores)
     packed = [pickle.dumps(record, protocol=5) for record in records]
     with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +120,7 @@ def transfer(run: segad.Run) -> tuple[float, float]:
 
 
 def bank_bytes(run: segad.Run) -> int:
-    """Bytes of the bank as an actor gets it."""
+    """Return the bytes of the bank as an actor gets it."""
     with get_embedder(run.embedder) as model:
         images = [JobImage(path, path) for path in run.store.bank.paths()]
         job = Job(JobSpec([], images, run.method, None), JobContext(model, run.store, workers=1))
@@ -131,7 +131,7 @@ def bank_bytes(run: segad.Run) -> int:
 
 
 def size(folder: Path) -> int:
-    """Bytes of the files of a folder."""
+    """Return the bytes of the files of a folder."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 

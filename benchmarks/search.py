@@ -59,7 +59,7 @@ def stacked(levels: LevelScorer, images: list[list[Patches]], number: int) -> ND
 
 
 def compared(rows: NDArray[np.float32], images: list[NDArray[np.float32]]) -> str:
-    """Share of nearest rows that are found, excess of the mean distance, and processor times, as cells."""
+    """Return the share of nearest rows that are found, excess of the mean distance, and processor times, as cells."""
     bank = NeighborIndex([rows])
     found, exact = [], []
     with one_thread():

