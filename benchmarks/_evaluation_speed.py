@@ -141,7 +141,7 @@ def make_dataset(folder: Path, images: int) -> fo.Dataset:
         store.normals.add(make_scores(f"normal{i}", None, random))
     store.scores.flush()
     store.normals.flush()
-    settings = {
+    settings: Row = {
         **{"method": "reference", "embedder": "none", "segments": None, "defects": "any"},
         **{"embedder_kwargs": {}, "bank_size": None, "seed": 0},
     }
