@@ -26,7 +26,7 @@ def drawn_scores(seed: int, decimals: int) -> tuple[NDArray[np.float64], NDArray
 
 
 def drawn_images(seed: int) -> Images:
-    """Maps of 64 levels that are high on most defects; every third image is normal."""
+    """Draw maps of 64 levels that are high on most defects; every third image is normal."""
     random = np.random.default_rng(seed)
     images: Images = []
     for index in range(6):
@@ -37,18 +37,18 @@ def drawn_images(seed: int) -> Images:
 
 
 def histograms(images: Images) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Of each image: normal pixels, defective pixels, and regions of equal weight."""
+    """Return the normal pixels, the defective pixels and the regions of equal weight of each image."""
     counts = [PixelCounts.of(BINS, anomaly, mask) for anomaly, mask in images]
     nothing = np.zeros(BINS.count)
     return (
-        np.stack([each.normal for each in counts]),
-        np.stack([nothing if each.defective is None else each.defective for each in counts]),
-        np.stack([nothing if each.overlap is None else each.overlap for each in counts]),
+        np.stack([image.normal for image in counts]),
+        np.stack([nothing if image.defective is None else image.defective for image in counts]),
+        np.stack([nothing if image.overlap is None else image.overlap for image in counts]),
     )
 
 
 def repetitions(seed: int, images: int) -> NDArray[np.int64]:
-    """How often each image counts, in some draws; each draw has some of both classes."""
+    """Draw how often each image counts; each draw has some of both classes."""
     weights = np.random.default_rng(seed).integers(0, 4, (5, images))
     weights[:, :3] += 1
     return weights
@@ -63,10 +63,10 @@ def test_weights_of_one_give_the_plain_metrics(seed: int, decimals: int) -> None
         (bootstrap.weighted_auroc, auroc(counts), roc_auc_score(defective, scores)),
         (bootstrap.weighted_average_precision, average_precision(counts), average_precision_score(defective, scores)),
     ):
-        found = weighted(scores, defective, weights)
-        assert found.shape == (2,)
-        assert found == pytest.approx([reference] * 2, abs=1e-12)
-        assert found == pytest.approx([plain] * 2, abs=1e-12)
+        values = weighted(scores, defective, weights)
+        assert values.shape == (2,)
+        assert values == pytest.approx([reference] * 2, abs=1e-12)
+        assert values == pytest.approx([plain] * 2, abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -106,12 +106,12 @@ def test_by_hand() -> None:
 def test_areas_with_weights_of_one_are_the_plain_ones(seed: int, limit: float) -> None:
     images = drawn_images(seed)
     normal, positive, overlap = histograms(images)
-    whole = PixelCounts.merge(BINS, [PixelCounts.of(BINS, *image) for image in images])
+    total = PixelCounts.merge(BINS, [PixelCounts.of(BINS, *image) for image in images])
     ones = np.ones((1, len(images)))
     by_pixel = bootstrap.weighted_partial_areas(normal, positive, ones, limit)
     by_region = bootstrap.weighted_partial_areas(normal, overlap, ones, limit)
-    assert by_pixel == pytest.approx([partial_area(whole.pixels(), limit)], abs=1e-6)
-    assert by_region == pytest.approx([partial_area(whole.by_region(), limit)], abs=1e-6)
+    assert by_pixel == pytest.approx([partial_area(total.pixels(), limit)], abs=1e-6)
+    assert by_region == pytest.approx([partial_area(total.by_region(), limit)], abs=1e-6)
     if limit == 1:
         truth = np.concatenate([mask.ravel() for _, mask in images])
         scores = np.concatenate([anomaly.ravel() for anomaly, _ in images])
@@ -129,9 +129,9 @@ def test_areas_of_weighted_images_are_those_of_repeated_ones(seed: int, limit: f
     assert len(by_pixel) == len(by_region) == len(weights)
     for row, pixel, region in zip(weights, by_pixel, by_region, strict=True):
         repeated = [image for image, count in zip(images, row, strict=True) for _ in range(count)]
-        whole = PixelCounts.merge(BINS, [PixelCounts.of(BINS, *image) for image in repeated])
-        assert pixel == pytest.approx(partial_area(whole.pixels(), limit), abs=1e-6)
-        assert region == pytest.approx(partial_area(whole.by_region(), limit), abs=1e-6)
+        total = PixelCounts.merge(BINS, [PixelCounts.of(BINS, *image) for image in repeated])
+        assert pixel == pytest.approx(partial_area(total.pixels(), limit), abs=1e-6)
+        assert region == pytest.approx(partial_area(total.by_region(), limit), abs=1e-6)
 
 
 def test_a_partial_area_by_hand() -> None:
@@ -142,8 +142,8 @@ def test_a_partial_area_by_hand() -> None:
     # (0, 0) (1/6, 0) (1/2, 1) (1, 1)
     areas = {1 / 6: 0.0, 1 / 3: 1 / 6 * 0.5 / 2, 1 / 2: 1 / 3 / 2, 1.0: 1 / 3 / 2 + 1 / 2}
     for limit, area in areas.items():
-        found = bootstrap.weighted_partial_areas(normal, positive, weights, limit)
-        assert found == pytest.approx([area / limit], abs=1e-7)
+        value = bootstrap.weighted_partial_areas(normal, positive, weights, limit)
+        assert value == pytest.approx([area / limit], abs=1e-7)
 
 
 def all_weights(defective: NDArray[np.bool_], draws: int, seed: int = 0) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ Scores = NDArray[np.float64]
 
 
 def slow_aupimo(normal: Scores, defective: Scores, bounds: tuple[float, float] = BOUNDS) -> float:
-    """Rate by rate: the pixels above the highest score at which more than this share of the normal is flagged."""
+    """Compute it rate by rate: the pixels above the highest score at which more than this share of the normal is flagged."""
     low, high = bounds
     size = len(normal)
     descending = np.sort(normal)[::-1]
@@ -30,7 +30,7 @@ def slow_aupimo(normal: Scores, defective: Scores, bounds: tuple[float, float] =
 
 
 def exact(normal: ArrayLike, defective: ArrayLike, bounds: tuple[float, float] = BOUNDS) -> float:
-    """By the functions under test, from counts at each distinct score."""
+    """Compute it by the functions under test, from counts at each distinct score."""
     scores, index = np.unique(np.concatenate([normal, defective]), return_inverse=True)
     size = len(np.asarray(normal))
     counts = [np.bincount(part, minlength=len(scores))[::-1].astype(float) for part in (index[:size], index[size:])]
@@ -114,10 +114,10 @@ def test_binned_scores_are_close(seed: int) -> None:
     bins = Bins(0, float(anomaly.max()))
     defective = PixelCounts.of(bins, anomaly, mask).defective
     assert defective is not None
-    found = aupimo(pimo_weights(PixelCounts.of(bins, normal, None).normal[::-1]), defective[::-1])
+    value = aupimo(pimo_weights(PixelCounts.of(bins, normal, None).normal[::-1]), defective[::-1])
     expected = slow_aupimo(normal.ravel().astype(float), anomaly[mask].astype(float))
     assert 0.1 < expected < 0.9
-    assert found == pytest.approx(expected, abs=2 / 800)  # two of the 800 defective pixels
+    assert value == pytest.approx(expected, abs=2 / 800)  # two of the 800 defective pixels
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -18,7 +18,7 @@ LEVELS = 64
 
 
 def random_images(seed: int, levels: int | None = None, scale: int = 1) -> Images:
-    """Maps that are high on most of the defects, in blobs that touch at corners; the last image is normal."""
+    """Draw maps that are high on most of the defects, in blobs that touch at corners; the last image is normal."""
     random = np.random.default_rng(seed)
     images: Images = []
     for index in range(4):
@@ -41,7 +41,7 @@ def flattened(images: Images) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
 
 
 def regions_of(mask: NDArray[np.bool_]) -> list[list[tuple[int, int]]]:
-    """8-connected regions by flood fill."""
+    """Find the 8-connected regions by flood fill."""
     left = {(int(y), int(x)) for y, x in np.argwhere(mask)}
     regions = []
     while left:
@@ -57,7 +57,7 @@ def regions_of(mask: NDArray[np.bool_]) -> list[list[tuple[int, int]]]:
 
 
 def slow_aupro(images: Images, limit: float) -> float:
-    """AUPRO threshold by threshold and region by region, as MVTec defines it."""
+    """Compute AUPRO threshold by threshold and region by region, as MVTec defines it."""
     scores, truth = flattened(images)
     curve = [(0.0, 0.0)]
     for threshold in np.unique(scores)[::-1]:
@@ -85,8 +85,8 @@ def assert_pixels_equal_scikit_learn(counts: ScoreCounts, images: Images, tolera
     scores, truth = flattened(images)
     assert auroc(counts) == pytest.approx(roc_auc_score(truth, scores), abs=tolerance)
     assert average_precision(counts) == pytest.approx(average_precision_score(truth, scores), abs=tolerance)
-    found = f1_max(counts)
-    assert found is not None and found[0] == pytest.approx(best_f1(truth, scores), abs=tolerance)
+    best = f1_max(counts)
+    assert best is not None and best[0] == pytest.approx(best_f1(truth, scores), abs=tolerance)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -145,10 +145,10 @@ def test_pixels_are_counted_in_the_nearest_bin() -> None:
     scores = np.array([[-1, -0.76, -0.74, 0.3, 1.2, 2.9, 3]])
     assert bins(scores).tolist() == [[0, 0, 1, 3, 4, 8, 8]]
     np.testing.assert_allclose(bins.scores(), [3, 2.5, 2, 1.5, 1, 0.5, 0, -0.5, -1])
-    found = PixelCounts.of(bins, scores, None).pixels()
-    np.testing.assert_array_equal(found.scores, bins.scores())
-    assert found.normal.tolist() == [2, 0, 0, 0, 1, 1, 0, 1, 2]
-    assert not found.defective.any()
+    counts = PixelCounts.of(bins, scores, None).pixels()
+    np.testing.assert_array_equal(counts.scores, bins.scores())
+    assert counts.normal.tolist() == [2, 0, 0, 0, 1, 1, 0, 1, 2]
+    assert not counts.defective.any()
 
 
 def test_scores_beyond_the_bins_count_in_the_outermost() -> None:

@@ -33,11 +33,11 @@ def labels(dataset: fo.Dataset) -> list[tuple[str, str, str]]:
 
 def test_a_sample_is_marked_with_who_when_and_why(dataset: fo.Dataset) -> None:
     before = datetime.now(timezone.utc) - timedelta(seconds=1)
-    chosen = dataset.skip(1).limit(2)
-    made = segad.mark_normal(chosen, "segad", why="only dust", by="ada")
+    view = dataset.skip(1).limit(2)
+    made = segad.mark_normal(view, "segad", why="only dust", by="ada")
     dataset.reload()
     marks = segad.list_marks(dataset, "segad")
-    assert {mark.sample_id for mark in marks} == set(chosen.values("id"))
+    assert {mark.sample_id for mark in marks} == set(view.values("id"))
     assert {mark.id for mark in made} == {mark.id for mark in marks}
     for mark in marks:
         assert (mark.label, mark.kind, mark.by, mark.why) == ("normal", "sample", "ada", "only dust")

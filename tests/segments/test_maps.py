@@ -181,7 +181,7 @@ def test_masks_are_those_of_double_precision() -> None:
         np.testing.assert_array_equal(anomaly_mask(anomaly, threshold) > 0, expected)
 
 
-def test_mask_of_chosen_segments() -> None:
+def test_mask_of_selected_segments() -> None:
     mask = segments_mask(grid((7, 5), 2), np.array([False, True, True, False]))
     expected = np.zeros((5, 7))
     expected[:2, 3:6] = expected[2:4, :3] = 255

@@ -50,9 +50,9 @@ def test_a_mask_of_nothing_has_no_regions() -> None:
 def matches(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[list[bool], list[bool]]:
     """Match the regions, numbered from the top left."""
     (labels, p), (truth_labels, g) = label_regions(predicted), label_regions(truth)
-    true, found = match_regions(labels, truth_labels, (p, g))
-    assert true.dtype == found.dtype == bool
-    return true.tolist(), found.tolist()
+    true, matched = match_regions(labels, truth_labels, (p, g))
+    assert true.dtype == matched.dtype == bool
+    return true.tolist(), matched.tolist()
 
 
 def drawn(*rows: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
