@@ -15,7 +15,7 @@ Scores = NDArray[np.float64]
 
 
 def slow_aupimo(normal: Scores, defective: Scores, bounds: tuple[float, float] = BOUNDS) -> float:
-    """Count, rate by rate, the pixels above the highest score at which more than this share of the normal is flagged."""
+    """Take, rate by rate, pixels above the highest score at which more than this share of the normal is flagged."""
     low, high = bounds
     size = len(normal)
     descending = np.sort(normal)[::-1]
