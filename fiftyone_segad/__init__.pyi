@@ -39,7 +39,7 @@ from .review.undo import undo_review as undo_review
 from .runs.compute import compute_segment_anomalies as compute_segment_anomalies
 from .runs.rescore import ReviewReport as ReviewReport
 from .runs.rescore import rescore as rescore
-from .runs.score_new import save_bank as save_bank
+from .runs.save_bank import save_bank as save_bank
 from .runs.score_new import score_new as score_new
 from .runs.thresholds import set_threshold as set_threshold
 from .visualization.explain import ExplainedSegment as ExplainedSegment

@@ -1,4 +1,4 @@
-"""Calibration: what is decided once all images of a run are scored."""
+"""Calibrate a run once all of its images are scored: its thresholds, and the range of its heatmaps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HIDDEN_SHARE = 0.9
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is known once all images are scored.
+    """The outcome of ``calibrate``.
 
     Attributes:
         thresholds: the thresholds
@@ -46,7 +46,7 @@ def calibrate(
     store: RunStore,
     method: str,
     rule: ThresholdRule,
-    present: set[str],
+    ids: set[str],
     truth: Callable[[], tuple[float, float]] | None,
 ) -> Calibration:
     """Find the thresholds of a run and the range of its heatmaps.
@@ -55,14 +55,14 @@ def calibrate(
         store: the run's store, its images scored
         method: the run's method
         rule: the rule of the thresholds
-        present: ids of the samples that the dataset still has
+        ids: ids of the scored samples that the dataset still has
         truth: gives the thresholds of the highest F1, for the rule ``f1``
 
     Raises:
         ValueError: if the rule needs normals or ground truth and there are none
     """
-    image_scores, image_levels = _summarised(records_of(store, present))
-    normal_scores, normal_levels = _summarised(store.normals)
+    image_scores, image_medians = _summarize(store.scores_of(ids))
+    normal_scores, normal_medians = _summarize(store.normals)
     normal_pixels = _pixels(store.normals)
     thresholds, warnings = choose_thresholds(
         rule, image_scores, normal_scores, normal_pixels, truth() if truth else None
@@ -71,25 +71,30 @@ def calibrate(
         highest = max(store.normals, key=lambda record: record.image_score)
         warnings.append(f"The threshold is the score of a single normal image; look whether it is one: {highest.id}")
     if method == "reference":
-        warnings += _doubts(image_levels, normal_levels)
+        warnings += _warn_if_foreign(image_medians, normal_medians)
     if method == "within_image":  # its masks are the outlier segments, whatever the image threshold
         thresholds = replace(thresholds, pixel=None)
-    background = normal_pixels if normal_pixels.size else _pixels(records_of(store, present))
+    background = normal_pixels if normal_pixels.size else _pixels(store.scores_of(ids))
     low = quantile_threshold(background, _HIDDEN_SHARE)
     high = max(float(np.quantile(image_scores, 0.99)), thresholds.image)
-    known = normal_scores if normal_scores.size else image_scores
-    return Calibration(thresholds, known, (low, max(high, low + 1e-6)), warnings)
+    compared = normal_scores if normal_scores.size else image_scores
+    return Calibration(thresholds, compared, (low, max(high, low + 1e-6)), warnings)
 
 
-def _summarised(records: Iterable[ImageScores]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The image score, and the median score of the segments, of each image."""
+def _summarize(records: Iterable[ImageScores]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the image score, and the median score of the segments, of each image, both ``[images]``."""
     pairs = [(record.image_score, float(np.median(record.scores))) for record in records]
-    peaks, levels = np.array(pairs, np.float64).reshape(-1, 2).T
-    return peaks, levels
+    peaks, medians = np.array(pairs, np.float64).reshape(-1, 2).T
+    return peaks, medians
 
 
-def _doubts(images: NDArray[np.float64], normals: NDArray[np.float64]) -> list[str]:
-    """Says so if most images are, all over, clearly farther from the normal ones than these are from each other."""
+def _warn_if_foreign(images: NDArray[np.float64], normals: NDArray[np.float64]) -> list[str]:
+    """Warn if most images are, all over, clearly farther from the normal ones than these are from each other.
+
+    Args:
+        images: median segment score of each image
+        normals: that of each normal image
+    """
     if len(normals) < 2 or len(images) == 0:
         return []
     highest = float(normals.max())
@@ -101,15 +106,12 @@ def _doubts(images: NDArray[np.float64], normals: NDArray[np.float64]) -> list[s
     ]
 
 
-def records_of(store: RunStore, present: set[str]) -> Iterable[ImageScores]:
-    """The scores of the images whose samples the dataset still has."""
-    return (record for record in store.scores if record.id in present)
-
-
 def _pixels(records: Iterable[ImageScores]) -> NDArray[np.float32]:
+    """Return the pixels of small anomaly maps of images, ``[images * side * side]``."""
     size = (_PIXEL_SIDE, _PIXEL_SIDE)
-    several = [anomaly_map(r.segments, r.scores, size).ravel() for r in islice(records, _PIXEL_IMAGES)]
-    return np.concatenate(several) if several else np.zeros(0, np.float32)
+    first = islice(records, _PIXEL_IMAGES)
+    maps = [anomaly_map(record.segments, record.scores, size).ravel() for record in first]
+    return np.concatenate(maps) if maps else np.zeros(0, np.float32)
 
 
 def score_bins(store: RunStore) -> Bins:

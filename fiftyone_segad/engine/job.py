@@ -78,6 +78,16 @@ class JobSpec:
     advise_rotations: bool = True
     bank_names: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def ids(self) -> set[str]:
+        """Ids of the images to score."""
+        return {image.id for image in self.images}
+
+    @property
+    def paths(self) -> set[str]:
+        """Files of the images to score."""
+        return {image.path for image in self.images}
+
     def bank_path(self, image: JobImage) -> str:
         """Return the path by which the bank knows an image's file."""
         return self.bank_names.get(image.path, image.path)

@@ -31,7 +31,7 @@ def steps(job: Job) -> int:
     if job.spec.method == "within_image":
         return normals + images
     if job.spec.method == "unlabeled":
-        return 2 * min(len({image.path for image in job.spec.images}), POOL) + images
+        return 2 * min(len(job.spec.paths), POOL) + images
     held_out = len(calibration_images(job, job.levels())) if normals > 1 else 0
     return normals + held_out + images
 
@@ -68,7 +68,7 @@ def check_any_scored(job: Job) -> None:
     Raises:
         SegadError: if it has
     """
-    if not job.store.scores.ids() & {image.id for image in job.spec.images}:
+    if not job.store.scores.ids() & job.spec.ids:
         raise SegadError(f"None of the {len(job.spec.images)} images could be scored. {job.report.first_reason()}")
 
 

@@ -1,4 +1,4 @@
-"""From FiftyOne collections to the images of a job."""
+"""Check the collections and numbers that public functions take."""
 
 from __future__ import annotations
 
@@ -8,10 +8,6 @@ import fiftyone as fo
 import fiftyone.core.media as fom
 import fiftyone.core.patches as fop
 from fiftyone.core.collections import SampleCollection as Samples
-
-from ..engine.job import JobImage
-from ..segments.boxes import Proposer, get_proposer
-from .run import Run
 
 
 def root_dataset(samples: Any, name: str) -> fo.Dataset:
@@ -61,47 +57,3 @@ def check_numbers(num_workers: int | None, bank_size: int | None = None, rotatio
             raise ValueError(f"{name} must be a whole number from 1 on, got {value!r}")
     if rotations > MAX_ROTATIONS:
         raise ValueError(f"rotations={rotations} is too many; 8 are enough for parts at any angle")
-
-
-def job_images(samples: Samples, spec: str | Proposer | None) -> list[JobImage]:
-    """The images of samples, under the samples' ids.
-
-    Raises:
-        ValueError: if ``spec`` is neither a specification of segments nor a Detections field
-    """
-    ids, paths = samples.values(["id", "filepath"])
-    boxes: list[Any] = [None] * len(ids)
-    if isinstance(spec, str) and samples.has_sample_field(spec):
-        kind = getattr(samples.get_field(spec), "document_type", None)
-        if kind is not fo.Detections:
-            raise ValueError(f"segments={spec!r} is a field, but not of Detections")
-        boxes = [found or [] for found in samples.values(f"{spec}.detections.bounding_box")]
-    elif spec is not None:
-        get_proposer(spec)
-    return [JobImage(*image) for image in zip(ids, paths, boxes, strict=True)]
-
-
-def reference_images(samples: Samples, spec: str | Proposer | None) -> list[JobImage]:
-    """The images of samples to compare with, each file once and under its path.
-
-    Raises:
-        ValueError: as ``job_images``
-    """
-    return list(
-        {image.path: JobImage(image.path, image.path, image.boxes) for image in job_images(samples, spec)}.values()
-    )
-
-
-def named_segments(run: Run, dataset: fo.Dataset, segments: Proposer | None) -> str | Proposer | None:
-    """The segments of a run; a function must be given again, since a run keeps its name only.
-
-    Raises:
-        ValueError: if it is not given, or is another one
-    """
-    named: str | None = run.settings["segments"]
-    given = None if segments is None else f"{segments.__module__}.{getattr(segments, '__qualname__', repr(segments))}"
-    if given is not None and given != named:
-        raise ValueError(f"segments={segments!r} is not what run '{run.key}' was made with, which is {named!r}")
-    if segments is None and named is not None and "." in named and ":" not in named and not dataset.has_field(named):
-        raise ValueError(f"The segments of run '{run.key}' come from the function {named}; pass it as segments=...")
-    return named if segments is None else segments

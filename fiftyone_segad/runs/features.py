@@ -1,9 +1,10 @@
-"""Features of the images of a finished run, computed again with the embedder and levels that it was made with."""
+"""Compute features of images as a finished run did: with its embedder, segments and levels."""
 
 from __future__ import annotations
 
 from types import TracebackType
 
+import fiftyone as fo
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,12 +14,14 @@ from ..engine.job import CUSTOM_SEGMENTS
 from ..errors import RunError
 from ..registry.run import Run
 from ..scoring.levels import LevelScorer
-from ..segments.boxes import Segments
+from ..segments.boxes import Proposer, Segments
+from ..storage.bank_file import BANK_SETTING
 from ..storage.records import ImageScores
+from .images import segments_name
 
 
 class RunFeatures:
-    """The embedder and the levels of a run; a context manager that closes the embedder.
+    """Loads the embedder and the levels of a run; a context manager that closes the embedder.
 
     Args:
         run: the run
@@ -31,7 +34,8 @@ class RunFeatures:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._embedder = load_embedder(run)
-        self.levels = LevelScorer(CUSTOM_SEGMENTS if self._given else self._embedder.levels, run.store.levels())
+        levels = CUSTOM_SEGMENTS if self._has_custom_segments else self._embedder.levels
+        self.levels = LevelScorer(levels, run.store.levels())
 
     def __enter__(self) -> RunFeatures:
         return self
@@ -42,11 +46,11 @@ class RunFeatures:
         self._embedder.close()
 
     @property
-    def _given(self) -> bool:
+    def _has_custom_segments(self) -> bool:
         return self._run.settings["segments"] is not None
 
     def patches(self, record: ImageScores, pixels: NDArray[np.uint8]) -> list[Patches]:
-        """The features of an image that the run scored, one entry a level.
+        """Compute the features of an image that the run scored, one entry per level.
 
         Raises:
             RunError: if the image has another size now
@@ -57,7 +61,7 @@ class RunFeatures:
                 f"The image is {size[0]} x {size[1]} px now and was {record.segments.size[0]} x "
                 f"{record.segments.size[1]} px when run '{self._run.key}' scored it; compute the run again"
             )
-        if not self._given:
+        if not self._has_custom_segments:
             return self._embedder.patches(pixels)
         return [Patches(record.segments, self._embedder.embed(pixels, record.segments))]
 
@@ -73,7 +77,7 @@ def load_embedder(run: Run, batch_size: int | None = None) -> Embedder:
     embedder = get_embedder(run.embedder, batch_size, settings["defects"], settings["embedder_kwargs"])
     if embedder.identity != settings["embedder"]:
         embedder.close()
-        remedy = "install that one, or save the bank with this one" if "bank" in settings else "compute it again"
+        remedy = "install that one, or save the bank with this one" if BANK_SETTING in settings else "compute it again"
         raise RunError(
             f"Run '{run.key}' was made with '{settings['embedder']}', which is now '{embedder.identity}'; {remedy}"
         )
@@ -81,10 +85,24 @@ def load_embedder(run: Run, batch_size: int | None = None) -> Embedder:
 
 
 def nearest_segments(patches: list[Patches], segments: Segments, index: int) -> list[int]:
-    """At each level the segment whose centre is nearest to that of a segment of the scores."""
-    places = []
-    centre = segments.boxes[index].reshape(2, 2).mean(axis=0)
+    """Find at each level the segment whose centre is nearest to that of a segment of the scores."""
+    nearest = []
+    centre = segments.boxes[index].reshape(2, 2).mean(axis=0)  # x, y
     for level in patches:
-        centres = level.segments.boxes.reshape(-1, 2, 2).mean(axis=1)
-        places.append(int(((centres - centre) ** 2).sum(axis=1).argmin()))
-    return places
+        centres = level.segments.boxes.reshape(-1, 2, 2).mean(axis=1)  # [n, 2]
+        nearest.append(int(((centres - centre) ** 2).sum(axis=1).argmin()))
+    return nearest
+
+
+def named_segments(run: Run, dataset: fo.Dataset, segments: Proposer | None) -> str | Proposer | None:
+    """Return the segments of a run; a function must be given again, since a run keeps its name only.
+
+    Raises:
+        ValueError: if it is not given, or is another one
+    """
+    named: str | None = run.settings["segments"]
+    if segments is not None and segments_name(segments) != named:
+        raise ValueError(f"segments={segments!r} is not what run '{run.key}' was made with, which is {named!r}")
+    if segments is None and named is not None and "." in named and ":" not in named and not dataset.has_field(named):
+        raise ValueError(f"The segments of run '{run.key}' come from the function {named}; pass it as segments=...")
+    return named if segments is None else segments

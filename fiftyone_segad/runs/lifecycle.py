@@ -1,26 +1,30 @@
-"""Begin and end a run: find or make its store, write its fields, take the place of the run before."""
+"""Begin and end a run: find or make its store, show how far its job is, and write what it found to the dataset."""
 
 from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import fiftyone as fo
+import fiftyone.core.utils as fou
 
-from ..engine.calibration import Calibration, records_of
+from ..engine.calibration import Calibration
+from ..engine.job import Job
 from ..errors import RunError
-from ..registry.fields import write_fields
+from ..registry.fields import add_fields, write_fields
 from ..registry.folders import check_links, runs_folder, stores
-from ..registry.run import Run, current_folder
+from ..registry.run import Run, current_folder, save_run
 from ..storage.store import RunStore
 
 logger = logging.getLogger(__name__)
 
 
-def open_store(dataset: fo.Dataset, key: str, settings: dict[str, Any], resume: bool) -> RunStore:
-    """Find the folder of an interrupted run with the same settings, or makes a new one.
+def find_or_create_store(dataset: fo.Dataset, key: str, settings: dict[str, Any], resume: bool) -> RunStore:
+    """Find the store of an interrupted run with the same settings, or make a new one.
 
     Raises:
         OSError: if it cannot be written
@@ -29,29 +33,14 @@ def open_store(dataset: fo.Dataset, key: str, settings: dict[str, Any], resume: 
     for interrupted in stores(dataset, key):
         if str(interrupted.folder) == current:
             continue
-        if resume and interrupted.settings() == settings and _readable(interrupted):
+        if resume and interrupted.settings() == settings and _is_readable(interrupted):
             logger.info("Going on with the interrupted run in '%s'", interrupted.folder)
             return interrupted
         interrupted.delete()
     return RunStore.create(runs_folder(dataset, key) / uuid.uuid4().hex[:12], settings)
 
 
-def put_in_place(
-    dataset: fo.Dataset, run: Run, calibration: Calibration, present: set[str], advance: Callable[[int], None]
-) -> None:
-    """Write the fields, registers the run, and removes the run that it replaces."""
-    old = current_folder(dataset, run.key)
-    obsolete = [old] if old not in (None, run.folder) else []
-    write_fields(dataset, run, records_of(run.store, present), calibration.scores, advance=advance, obsolete=obsolete)
-    dataset.reload()
-
-
-def masks_name() -> str:
-    """A new name each time: browsers keep the masks of a path that they have seen."""
-    return f"masks-{uuid.uuid4().hex[:8]}"
-
-
-def _readable(store: RunStore) -> bool:
+def _is_readable(store: RunStore) -> bool:
     try:
         check_links(store.folder)
         for _ in store.bank:
@@ -63,3 +52,78 @@ def _readable(store: RunStore) -> bool:
         logger.warning("%s: the interrupted run starts afresh", error)
         return False
     return True
+
+
+def log_stages(key: str) -> Callable[[str], None]:
+    """Return a function that logs what a run is doing."""
+    return lambda text: logger.info("%s: %s ...", key, text)
+
+
+@contextmanager
+def progress_bar(job: Job, steps: int, progress: bool | Callable[[Any], None] | None) -> Iterator[Job]:
+    """Show a bar while a job runs and its fields are written; yields the job that moves it.
+
+    Args:
+        job: the job
+        steps: sum of the counts that its ``on_progress`` is called with
+        progress: whether to show the bar, or a function that gets it, as in FiftyOne
+    """
+    total = steps + len(job.spec.images)  # each image is scored, and then written
+    with fou.ProgressBar(total=total, progress=progress, iters_str="images") as bar:
+        yield job.with_progress(bar.update)
+
+
+def commit(dataset: fo.Dataset, run: Run, job: Job, calibration: Calibration) -> Run:
+    """Write what a finished job found to the dataset's fields, and register the run.
+
+    Where the job scored into the store of the run that is registered under the key, the fields of its other images
+    stay. Else the run takes the place of that one, in a single step.
+
+    Args:
+        dataset: the dataset
+        run: the run but for what the job found
+        job: the job
+        calibration: the thresholds, and the scores that p-values are relative to
+
+    Returns:
+        the run as it is registered
+    """
+    folder, replaced_folder = str(job.store.folder), current_folder(dataset, run.key)
+    extends = folder == replaced_folder
+    tried, report = job.spec.ids, job.report
+    scored = job.store.scores.ids() & (set(dataset.values("id")) if extends else tried)
+    run = replace(
+        run,
+        thresholds=calibration.thresholds,
+        map_range=calibration.map_range,
+        folder=folder,
+        masks=run.masks if extends else new_masks_name(),
+        scored=len(scored),
+        skipped=[entry for entry in run.skipped if entry["id"] not in tried] + report.skipped,
+        warnings=run.warnings + report.warnings + calibration.warnings,
+        seconds=report.seconds,
+    )
+    records = job.store.scores_of(tried)
+    if extends:
+        add_fields(dataset, run, records, calibration.scores, job.advance)
+        save_run(dataset, run)
+        _tag_skipped(dataset, run, tried)
+    else:
+        obsolete = [] if replaced_folder is None else [replaced_folder]
+        with job.timer("write"):
+            write_fields(dataset, run, records, calibration.scores, advance=job.advance, obsolete=obsolete)
+    dataset.reload()
+    logger.info("%s", run)
+    return run
+
+
+def new_masks_name() -> str:
+    """Name a folder of masks, a new one each time: browsers keep the masks of a path that they have seen."""
+    return f"masks-{uuid.uuid4().hex[:8]}"
+
+
+def _tag_skipped(dataset: fo.Dataset, run: Run, tried: set[str]) -> None:
+    """Tag those of the samples that were tried which the run could not score, and no others of them."""
+    skipped = [entry["id"] for entry in run.skipped if entry["id"] in tried]
+    dataset.select(list(tried)).match_tags(run.skipped_tag).untag_samples(run.skipped_tag)
+    dataset.select(skipped).tag_samples(run.skipped_tag)

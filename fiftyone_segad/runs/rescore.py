@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.core.utils as fou
 import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 
@@ -18,24 +17,25 @@ from ..engine.methods import run_job, steps
 from ..registry.exclusive import holds_run_lock
 from ..registry.fields import ANOMALOUS, flagged
 from ..registry.run import Run, load_run
-from ..registry.samples import job_images, named_segments
 from ..review.lost_defects import LostDefect, MatchedRegions, found_regions, lost_regions
 from ..review.marks import MARKS, MarkedImages, marked_images
 from ..review.triage import read_score_table
 from ..scoring.thresholds import parse_threshold
 from ..segments.boxes import Proposer
+from ..storage.bank_file import BANK_SETTING
 from ..utils.text import pluralize
 from ..utils.threads import usable_cores
-from .features import load_embedder
-from .lifecycle import masks_name, open_store, put_in_place
-from .thresholds import calibrated
+from .features import load_embedder, named_segments
+from .images import job_images
+from .lifecycle import commit, find_or_create_store, log_stages, progress_bar
+from .thresholds import calibrate_run
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ReviewReport:
-    """What a review has changed.
+    """The changes that a review made.
 
     Attributes:
         run: the run as it is now
@@ -60,9 +60,9 @@ class ReviewReport:
         ]
         if self.lost:
             ids = self.lost_ids
-            found = pluralize(len(self.lost), "defect that was found is", "defects that were found are")
+            defects = pluralize(len(self.lost), "defect that was found is", "defects that were found are")
             lines.append(
-                f"Warning: {found} lost, in {', '.join(ids[:5])}"
+                f"Warning: {defects} lost, in {', '.join(ids[:5])}"
                 + (" ..." if len(ids) > 5 else "")
                 + ". Look at them, and take marks back with unmark() or undo_review()"
             )
@@ -81,7 +81,7 @@ def rescore(
     segments: Proposer | None = None,
     progress: bool | Callable[[Any], None] | None = None,
 ) -> ReviewReport:
-    """Scores a run's images again, with what people marked as normal in its bank.
+    """Score a run's images again, with what people marked as normal in its bank.
 
     Scores, maps, masks, regions and thresholds follow, exactly as if the run were computed anew with these marks (a new
     run of the key learns them, too). Distances to the bank are kept, so that only those to the marked segments are
@@ -103,67 +103,58 @@ def rescore(
         RunError: if the run's files are gone, or the embedder gives other features than it did
         SegadError: if an image with marks cannot be read
         MissingDependencyError: if the embedder is not installed
+
+    Examples:
+        >>> _ = segad.mark_normal(dataset.to_patches("segad_regions").limit(1), "segad")  # doctest: +SKIP
+        >>> print(segad.rescore(dataset, "segad"))  # doctest: +SKIP
+        Run 'segad' has 1 mark in its bank; alarms gone: 1, new: 0
     """
     dataset: fo.Dataset = samples._root_dataset
     run = load_run(dataset, key)
     if run.method != "reference":
         raise ValueError(f"Run '{key}' has no bank that could learn: its method is '{run.method}', not 'reference'")
-    if "bank" in run.settings:
+    if BANK_SETTING in run.settings:
         raise ValueError(f"Run '{key}' was made with a bank file; rescore the run that the file was saved from")
     marks, digest = marked_images(dataset, key)
-    before = set(flagged(dataset, run).values("id"))
+    flagged_before = set(flagged(dataset, run).values("id"))
+    mark_count = sum(len(boxes) for _, boxes in marks)
     if digest == run.settings.get(MARKS):
         logger.info("Run '%s' knows these marks already", key)
-        return ReviewReport(run, _count(marks), [], [], [])
-    spec = named_segments(run, dataset, segments)
-    scored = run.store.scores.ids() & set(dataset.values("id"))
-    images = job_images(dataset.select(list(scored)), spec)
+        return ReviewReport(run, mark_count, [], [], [])
+    run_segments = named_segments(run, dataset, segments)
+    scored_ids = run.store.scores.ids() & set(dataset.values("id"))
+    images = job_images(dataset.select(list(scored_ids)), run_segments)
     settings = {**run.settings, MARKS: digest}
     with load_embedder(run) as model:
-        store = open_store(dataset, key, settings, resume=True)
+        store = find_or_create_store(dataset, key, settings, resume=True)
         with store.explain_write_errors():
             store.link_from(run.store)
-        job_spec = JobSpec(
-            images,
-            [JobImage(path, path) for path in run.store.bank.paths()],
-            run.method,
-            spec,
-            settings["rotations"],
-            settings["bank_size"],
-            marks,
-            settings["seed"],
-            advise_rotations=False,
-        )
-        context = JobContext(model, store, usable_cores(), on_stage=lambda text: logger.info("%s: %s ...", key, text))
-        job = Job(job_spec, context)
-        bar = fou.ProgressBar(total=steps(job) + len(images), progress=progress, iters_str="images")
-        job = job.with_progress(bar.update)
-        rule = parse_threshold(run.thresholds.rule)
-        with bar, store.explain_write_errors():
-            outcome = run_job(job)
-            calibration = calibrated(dataset, store, run.method, rule, scored)
-            truths = _truths(dataset, before)
-            found = found_regions(run.store, run.thresholds, truths, before)
-            run = replace(
-                run,
-                settings=settings,
-                thresholds=calibration.thresholds,
-                map_range=calibration.map_range,
-                folder=str(store.folder),
-                masks=masks_name(),
-                scored=len(store.scores.ids() & scored),
-                skipped=run.skipped + outcome.skipped,
-                warnings=outcome.warnings + calibration.warnings,
-                seconds=outcome.seconds,
-            )
-            put_in_place(dataset, run, calibration, scored, bar.update)
-    report = _report(dataset, run, _count(marks), before, truths, found)
+        spec = _spec(run, images, run_segments, marks)
+        job = Job(spec, JobContext(model, store, usable_cores(), on_stage=log_stages(key)))
+        with progress_bar(job, steps(job), progress) as job, store.explain_write_errors():
+            run_job(job)
+            rule = parse_threshold(run.thresholds.rule)
+            calibration = calibrate_run(dataset, store, run.method, rule, scored_ids)
+            truths = _truths(dataset, flagged_before)
+            matched = found_regions(run.store, run.thresholds, truths, flagged_before)  # before its store goes
+            run = commit(dataset, replace(run, settings=settings, warnings=[]), job, calibration)
+    report = _report(dataset, run, mark_count, flagged_before, truths, matched)
     logger.info("%s", report)
     return report
 
 
-def _count(marks: MarkedImages) -> int:
-    return sum(len(boxes) for _, boxes in marks)
+def _spec(run: Run, images: list[JobImage], segments: str | Proposer | None, marks: MarkedImages) -> JobSpec:
+    return JobSpec(
+        images,
+        [JobImage(path, path) for path in run.store.bank.paths()],
+        run.method,
+        segments,
+        run.settings["rotations"],
+        run.settings["bank_size"],
+        marks,
+        run.settings["seed"],
+        advise_rotations=False,
+    )
 
 
 def _truths(dataset: fo.Dataset, ids: set[str]) -> dict[str, Truth]:
@@ -171,21 +162,27 @@ def _truths(dataset: fo.Dataset, ids: set[str]) -> dict[str, Truth]:
 
 
 def _report(
-    dataset: fo.Dataset, run: Run, marked: int, before: set[str], truths: dict[str, Truth], found: MatchedRegions
+    dataset: fo.Dataset,
+    run: Run,
+    marks: int,
+    flagged_before: set[str],
+    truths: dict[str, Truth],
+    matched_before: MatchedRegions,
 ) -> ReviewReport:
-    """What is other than before, when the samples ``before`` were flagged and ``found`` was found."""
-    after = set(flagged(dataset, run).values("id"))
-    triage = read_score_table(dataset, run)
-    order = {id: i for i, id in enumerate(triage.ids[np.argsort(-triage.scores)].tolist())}
+    """Compare a run with what it was before: which samples are flagged, and which regions of the truth are matched."""
+    flagged_now = set(flagged(dataset, run).values("id"))
+    table = read_score_table(dataset, run)
+    ranks = {id: rank for rank, id in enumerate(table.ids[np.argsort(-table.scores)].tolist())}
 
-    def place(id: str) -> int:
-        return order.get(id, len(order))
+    def rank(id: str) -> int:
+        return ranks.get(id, len(ranks))
 
-    cleared = sorted(before - after, key=place)
-    still = {id for id, regions in found.items() if regions} & after
-    lost = lost_regions(found, found_regions(run.store, run.thresholds, truths, still))
+    cleared = sorted(flagged_before - flagged_now, key=rank)
+    raised = sorted(flagged_now - flagged_before, key=rank)
+    still_flagged = {id for id, regions in matched_before.items() if regions} & flagged_now
+    lost = lost_regions(matched_before, found_regions(run.store, run.thresholds, truths, still_flagged))
     # An image may be judged as defective without a mask, or have been flagged for something beside its defect
-    defective = set(triage.ids[triage.truth == ANOMALOUS].tolist()) | found.keys()
+    defective = set(table.ids[table.truth == ANOMALOUS].tolist()) | matched_before.keys()
     lost += [LostDefect(id) for id in (set(cleared) & defective) - {defect.sample_id for defect in lost}]
-    lost.sort(key=lambda defect: place(defect.sample_id))
-    return ReviewReport(run, marked, cleared, sorted(after - before, key=place), lost)
+    lost.sort(key=lambda defect: rank(defect.sample_id))
+    return ReviewReport(run, marks, cleared, raised, lost)

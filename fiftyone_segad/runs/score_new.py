@@ -1,4 +1,4 @@
-"""``score_new`` and ``save_bank``: images that come later, against what a run or a bank file compares with."""
+"""``score_new``: score images that come later against what a run or a bank file compares with."""
 
 from __future__ import annotations
 
@@ -9,27 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.core.utils as fou
 import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..embedders.base import Embedder
 from ..embedders.torch_loading import is_torch_name
-from ..engine.bank import bank_rows
-from ..engine.calibration import Calibration, records_of
-from ..engine.job import CUSTOM_SEGMENTS, Job, JobContext, JobImage, JobReport, JobSpec
+from ..engine.calibration import Calibration
+from ..engine.job import CUSTOM_SEGMENTS, Job, JobContext, JobImage, JobSpec
 from ..engine.methods import check_any_scored, score_against_run
 from ..registry.exclusive import holds_run_lock
-from ..registry.fields import add_fields
-from ..registry.run import Run, check_key, list_runs, load_run, owns_color_scheme, save_run
-from ..registry.samples import check_collection, check_numbers, job_images, named_segments
+from ..registry.run import Run, check_key, list_runs, load_run, owns_color_scheme
+from ..registry.samples import check_collection, check_numbers
 from ..segments.boxes import Proposer
 from ..storage.bank_file import BANK_SETTING, BankFile
 from ..storage.bank_images import bank_copies
 from ..utils.threads import usable_cores
 from ..utils.timing import StageTimer
-from .features import load_embedder
-from .lifecycle import masks_name, open_store, put_in_place
+from .features import load_embedder, named_segments
+from .images import job_images
+from .lifecycle import commit, find_or_create_store, log_stages, progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ def score_new(
     num_workers: int | None = None,
     progress: bool | Callable[[Any], None] | None = None,
 ) -> Run:
-    """Scores the images of a collection that a run has not scored, without fitting anything anew.
+    """Score the images of a collection that a run has not scored, without fitting anything anew.
 
     They are compared with what the run compared its images with, and get the scores that it would have given them;
     thresholds and the range of the heatmaps stay. Only the fields of these samples are written. What was skipped before
@@ -73,101 +71,54 @@ def score_new(
     Raises:
         ValueError: if a parameter is wrong, or there is no such run, before any work
         FileNotFoundError: if there is no such bank
-        BankError: if the bank is damaged, was altered, is of a newer version, or does not fit the embedder
+        BankError: if the bank is damaged, was altered, is of another version, or does not fit the embedder
         RunError: if the run's files are gone, or the embedder gives other features than it did
         MissingDependencyError: if the embedder is not installed
         SegadError: if a new run could score no image at all
+
+    Examples:
+        >>> dataset.add_images(["/photos/later.png"])  # doctest: +SKIP
+        >>> run = segad.score_new(dataset)  # doctest: +SKIP
+        >>> elsewhere = segad.score_new(other_dataset, "line2", bank="bank.safetensors")  # doctest: +SKIP
     """
     dataset = check_collection(samples, "samples")
     check_numbers(num_workers)
-    opened = None if bank is None else BankFile.read(Path(bank).expanduser())
-    if opened is None and (embedder is not None or embedder_kwargs is not None):
+    if bank is None and (embedder is not None or embedder_kwargs is not None):
         raise ValueError("embedder and embedder_kwargs are those of a bank; a run has its own. Leave them out")
-    run = load_run(dataset, key) if opened is None else _run_with(dataset, key, opened, embedder, embedder_kwargs)
-    registered = run.key in list_runs(dataset)
+    bank_file = None if bank is None else BankFile.read(Path(bank).expanduser())
+    run = load_run(dataset, key) if bank_file is None else begin_run(dataset, key, bank_file, embedder, embedder_kwargs)
+    is_new = not run.folder
     images = job_images(samples, named_segments(run, dataset, segments))
-    if registered:
-        images = _without_score(dataset, run, images)
+    images = images if is_new else _without_score(dataset, run, images)
     if not images:
         logger.info("Run '%s' has scored all of these images already", key)
         return run
     with load_embedder(run, batch_size) as model:
-        if opened is not None and not registered:
-            opened.check_levels(model.levels if run.settings["segments"] is None else CUSTOM_SEGMENTS)
-            run = replace(run, folder=str(open_store(dataset, key, run.settings, resume=True).folder))
-            with run.store.explain_write_errors():
-                opened.unpack(run.store)
+        if bank_file is not None and is_new:
+            run = _unpack(dataset, run, bank_file, model)
         job = _job(run, model, images, segments, num_workers)
-        bar = fou.ProgressBar(total=2 * len(images), progress=progress, iters_str="images")
-        job = job.with_progress(bar.update)
-        with bar, run.store.explain_write_errors():
-            new = {image.id for image in images}
-            report = score_against_run(job)
-            if not registered:
+        with progress_bar(job, len(images), progress) as job, run.store.explain_write_errors():
+            score_against_run(job)
+            if is_new:
                 check_any_scored(job)
-            run = _updated(run, job, report, set(dataset.values("id")) if registered else new)
-            calibration = _calibration(run, new)
-            if registered:
-                add_fields(dataset, run, records_of(run.store, new), calibration.scores, bar.update)
-                _register(dataset, run, new)
-            else:
-                put_in_place(dataset, run, calibration, new, bar.update)
-    logger.info("%s", run)
-    return run
+            return commit(dataset, run, job, _calibration(run, job.spec.ids))
 
 
-def save_bank(samples: Samples, key: str, path: str | Path, overwrite: bool = False) -> Path:
-    """Save what a run compares images with as one file, for ``score_new`` on any machine and dataset.
-
-    It holds the features of the normal images and of what reviews marked as normal, what was fitted to them, the
-    thresholds with the scores that they rest on, and which embedder is needed. Of the normal images it has their names
-    and checksums, no folders and no pixels.
-    It is a file in the safetensors format.
-
-    Args:
-        samples: the dataset, or a view of it
-        key: the run's key
-        path: the file; by custom its name ends with ``.safetensors``
-        overwrite (False): whether an existing file is replaced
-
-    Returns:
-        the file
-
-    Raises:
-        ValueError: if there is no such run, it compares with no normal images, or the file exists
-        RunError: if the run's files are gone, or the embedder gives other features than it did
-        MissingDependencyError: if the embedder is not installed
-        OSError: if the file cannot be written
-    """
-    run = load_run(samples, key)
-    if run.method != "reference":
-        raise ValueError(f"Run '{key}' has no bank of normal images: its method is '{run.method}', not 'reference'")
-    file = Path(path).expanduser().absolute()
-    if file.is_dir():
-        raise ValueError(f"path='{file}' is a folder; name a file in it, e.g. '{file / key}.safetensors'")
-    if file.exists() and not overwrite:
-        raise ValueError(f"path='{file}' exists; pass overwrite=True to replace it")
-    with load_embedder(run) as model:
-        job = _job(run, model)
-        levels = job.levels()
-        rows = list(bank_rows(job, levels, run.store.bank))
-    bank = BankFile.of(
-        run.store,
-        levels,
-        rows,
-        embedder=run.embedder,
-        settings=run.settings,
-        thresholds=run.thresholds,
-        map_range=run.map_range,
-    )
-    bank.write(file)
-    return file
-
-
-def _run_with(
+def begin_run(
     dataset: fo.Dataset, key: str, bank: BankFile, embedder: str | None, embedder_kwargs: Mapping[str, Any] | None
 ) -> Run:
-    """The run of a key that was made with a bank, or one that is yet to be made and has no folder."""
+    """Load the run of a key that was made with a bank, or begin one, which has no folder yet.
+
+    Args:
+        dataset: the dataset
+        key: the run's key
+        bank: the bank
+        embedder: as in ``score_new``
+        embedder_kwargs: as in ``score_new``
+
+    Raises:
+        ValueError: if the embedder is not the bank's or must be named, or the key belongs to something else
+    """
     needed = bank.header.embedder
     if embedder is None and any(is_torch_name(part) for part in needed.split("+")):
         raise ValueError(
@@ -194,11 +145,24 @@ def _run_with(
         thresholds=bank.header.thresholds,
         map_range=bank.header.map_range,
         folder="",
-        masks=masks_name(),
+        masks="",
         scored=0,
         normals=len(bank.header.images),
         owns_color_scheme=owns_color_scheme(dataset),
     )
+
+
+def _unpack(dataset: fo.Dataset, run: Run, bank: BankFile, model: Embedder) -> Run:
+    """Unpack a bank into the store of a new run.
+
+    Raises:
+        BankError: if the embedder gives other features than the bank holds
+    """
+    bank.check_levels(model.levels if run.settings["segments"] is None else CUSTOM_SEGMENTS)
+    store = find_or_create_store(dataset, run.key, run.settings, resume=True)
+    with store.explain_write_errors():
+        bank.unpack(store)
+    return replace(run, folder=str(store.folder))
 
 
 def _without_score(dataset: fo.Dataset, run: Run, images: list[JobImage]) -> list[JobImage]:
@@ -208,52 +172,23 @@ def _without_score(dataset: fo.Dataset, run: Run, images: list[JobImage]) -> lis
     return [image for image in images if image.id not in scored]
 
 
-def _job(
-    run: Run,
-    model: Embedder,
-    images: list[JobImage] | None = None,
-    segments: Proposer | None = None,
-    workers: int | None = None,
-) -> Job:
-    """A job for further images of a run."""
+def _job(run: Run, model: Embedder, images: list[JobImage], segments: Proposer | None, num_workers: int | None) -> Job:
+    """Return a job for further images of a run."""
     spec = JobSpec(
-        images or [],
+        images,
         [],
         run.method,
         segments or run.settings["segments"],
         bank_size=run.settings["bank_size"],
         seed=run.settings["seed"],
-        bank_names=bank_copies(run.store, (image.path for image in images or [])),
+        bank_names=bank_copies(run.store, (image.path for image in images)),
     )
-    context = JobContext(
-        model,
-        run.store,
-        workers or usable_cores(),
-        on_stage=lambda text: logger.info("%s: %s ...", run.key, text),
-        timer=StageTimer(dict(run.seconds)),
-    )
-    return Job(spec, context)
-
-
-def _updated(run: Run, job: Job, report: JobReport, present: set[str]) -> Run:
-    tried = {image.id for image in job.spec.images}
-    return replace(
-        run,
-        scored=len(run.store.scores.ids() & present),
-        skipped=[entry for entry in run.skipped if entry["id"] not in tried] + report.skipped,
-        seconds=report.seconds,
-    )
+    workers, timer = num_workers or usable_cores(), StageTimer(dict(run.seconds))
+    return Job(spec, JobContext(model, run.store, workers, on_stage=log_stages(run.key), timer=timer))
 
 
 def _calibration(run: Run, new: set[str]) -> Calibration:
-    """The run's calibration; where no normals are known, p-values are relative to its other images."""
+    """Return the calibration that a run has; where no normals are known, p-values are relative to its other images."""
     scores = [record.image_score for record in run.store.normals]
     scores = scores or [record.image_score for record in run.store.scores if record.id not in new]
     return Calibration(run.thresholds, np.array(scores, np.float64), run.map_range, [])
-
-
-def _register(dataset: fo.Dataset, run: Run, tried: set[str]) -> None:
-    save_run(dataset, run)
-    dataset.select(list(tried)).match_tags(run.skipped_tag).untag_samples(run.skipped_tag)
-    dataset.select([entry["id"] for entry in run.skipped if entry["id"] in tried]).tag_samples(run.skipped_tag)
-    dataset.reload()

@@ -13,10 +13,9 @@ import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..data.truth import GT_FIELD, read_truth
-from ..engine.calibration import Calibration, calibrate, records_of, score_bins
+from ..engine.calibration import Calibration, calibrate, score_bins
 from ..errors import ImageError
-from ..metrics import curves
-from ..metrics.curves import count_scores
+from ..metrics.curves import count_scores, f1_max
 from ..metrics.pixels import PixelCounts
 from ..registry.exclusive import holds_run_lock
 from ..registry.fields import THRESHOLD_FIELDS, write_fields
@@ -26,7 +25,7 @@ from ..segments.maps import anomaly_map
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
 from ..utils.threads import prefetch_map
-from .lifecycle import masks_name
+from .lifecycle import new_masks_name
 
 
 @holds_run_lock
@@ -37,7 +36,7 @@ def set_threshold(
     gt_field: str = GT_FIELD,
     progress: bool | Callable[[Any], None] | None = None,
 ) -> Run:
-    """Change the thresholds of a run and rewrites its predictions, masks, segments and regions.
+    """Change the thresholds of a run, and rewrite its predictions, masks, segments and regions.
 
     Args:
         samples: the dataset, or a view of it; the whole run changes
@@ -52,58 +51,80 @@ def set_threshold(
 
     Raises:
         ValueError: if the threshold or the key is wrong, or ``"f1"`` finds no ground truth
+
+    Examples:
+        >>> segad.set_threshold(dataset, "segad", 1.5).thresholds.image  # doctest: +SKIP
+        1.5
     """
     rule = parse_threshold(threshold)
     run = load_run(samples, key)
     dataset = samples._root_dataset
-    present = set(dataset.values("id"))
-    calibration = calibrated(dataset, run.store, run.method, rule, present, gt_field)
-    # What was said of the threshold before holds no more; that of the highest F1 says nothing, and needs the truth
-    before = parse_threshold(run.thresholds.rule)
-    said = calibrated(dataset, run.store, run.method, before, present).warnings if before.kind != "f1" else []
-    kept = [warning for warning in run.warnings if warning not in (*said, *calibration.warnings)]
-    changed = replace(run, thresholds=calibration.thresholds, masks=masks_name(), warnings=kept + calibration.warnings)
+    ids = set(dataset.values("id"))
+    calibration = calibrate_run(dataset, run.store, run.method, rule, ids, gt_field)
+    stale = _calibration_warnings(dataset, run, ids)
+    warnings = [text for text in run.warnings if text not in (*stale, *calibration.warnings)] + calibration.warnings
+    changed = replace(run, thresholds=calibration.thresholds, masks=new_masks_name(), warnings=warnings)
     with fou.ProgressBar(total=run.scored, progress=progress, iters_str="images") as bar:
-        records = records_of(run.store, present)
-        old = [str(Path(run.folder) / run.masks)]
-        write_fields(dataset, changed, records, calibration.scores, THRESHOLD_FIELDS, bar.update, old)
+        records = run.store.scores_of(ids)
+        old_masks = str(Path(run.folder) / run.masks)
+        write_fields(dataset, changed, records, calibration.scores, THRESHOLD_FIELDS, bar.update, [old_masks])
     return changed
 
 
-def calibrated(
-    dataset: fo.Dataset, store: RunStore, method: str, rule: ThresholdRule, present: set[str], gt_field: str = GT_FIELD
+def _calibration_warnings(dataset: fo.Dataset, run: Run, ids: set[str]) -> list[str]:
+    """Return the warnings that a run's present threshold gave rise to."""
+    rule = parse_threshold(run.thresholds.rule)
+    if rule.kind == "f1":  # it gives rise to none, and needs the ground truth
+        return []
+    return calibrate_run(dataset, run.store, run.method, rule, ids).warnings
+
+
+def calibrate_run(
+    dataset: fo.Dataset, store: RunStore, method: str, rule: ThresholdRule, ids: set[str], gt_field: str = GT_FIELD
 ) -> Calibration:
-    """Calibrates a run whose images are scored; the ground truth is read only if the rule needs it."""
-    truth = (lambda: best_thresholds(dataset, store, present, gt_field)) if rule.kind == "f1" else None
-    return calibrate(store, method, rule, present, truth)
+    """Calibrate a run whose images are scored; the ground truth is read only if the rule needs it.
+
+    Args:
+        dataset: the dataset
+        store: the run's store
+        method: the run's method
+        rule: the rule of the thresholds
+        ids: ids of the scored samples that the dataset has
+        gt_field: ground truth for the rule ``f1``
+
+    Raises:
+        ValueError: if the rule needs normal images or ground truth, and there are none
+    """
+    truth = (lambda: best_thresholds(dataset, store, ids, gt_field)) if rule.kind == "f1" else None
+    return calibrate(store, method, rule, ids, truth)
 
 
-def best_thresholds(samples: Samples, store: RunStore, present: set[str], gt_field: str) -> tuple[float, float]:
-    """Image and pixel thresholds with the highest F1 on the ground truth.
+def best_thresholds(samples: Samples, store: RunStore, ids: set[str], gt_field: str) -> tuple[float, float]:
+    """Find the image and the pixel threshold with the highest F1 on the ground truth.
 
     Raises:
         ValueError: if there are no defective images
     """
-    truths = {id: truth for id, truth in read_truth(samples, gt_field).items() if id in present and truth.known}
+    truths = {id: truth for id, truth in read_truth(samples, gt_field).items() if id in ids and truth.known}
     bins = score_bins(store)
     pixels = PixelCounts(bins)
     scores, defective = [], []
 
     def count(record: ImageScores) -> tuple[PixelCounts, bool] | None:
         try:
-            mask = truths[record.id].read(record.segments.size)
+            mask = truths[record.id].read(record.segments.size)  # [height, width], None on a good image
         except ImageError:
             return None
         return PixelCounts.of(bins, anomaly_map(record.segments, record.scores), mask), mask is not None
 
-    records = (record for record in store.scores if record.id in truths)
-    for record, found in prefetch_map(count, records):
-        if found is not None:
+    for record, counted in prefetch_map(count, store.scores_of(truths)):
+        if counted is not None:
+            image_pixels, is_defective = counted
             scores.append(record.image_score)
-            defective.append(found[1])
-            pixels.add(found[0])
-    images, best = curves.f1_max(count_scores(scores, defective)), curves.f1_max(pixels.pixels())
-    if images is None or best is None:
+            defective.append(is_defective)
+            pixels.add(image_pixels)
+    best_image, best_pixel = f1_max(count_scores(scores, defective)), f1_max(pixels.pixels())
+    if best_image is None or best_pixel is None:
         raise ValueError(f"threshold='f1' needs defective images with masks in '{gt_field}'; use 'fpr:0.01'")
     # Scores from there on are flagged, and a threshold flags what is above it; pixel scores are centres of bins
-    return float(np.nextafter(images[1], -np.inf)), best[1] - bins.width / 2
+    return float(np.nextafter(best_image[1], -np.inf)), best_pixel[1] - bins.width / 2

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -202,6 +202,10 @@ class RunStore:
         saved = read_json(self.folder / "settings.json") or {}
         settings = saved.get("settings")
         return settings if saved.get("format") == _FORMAT and isinstance(settings, dict) else None
+
+    def scores_of(self, ids: Collection[str]) -> Iterator[ImageScores]:
+        """Yield the scores of those images that have one of these ids."""
+        return (record for record in self.scores if record.id in ids)
 
     def held_out(self, level: int) -> ScoreParts:
         """Return the scores of images at one level, each without its own features in the bank."""

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.operators as foo
 import numpy as np
 import pytest
-from fiftyone.operators.executor import ExecutionContext, ExecutionError
 from PIL import Image
 
 import fiftyone_segad as segad
-from conftest import ColourEmbedder, needs_fastdup
+from conftest import ColourEmbedder
 from fiftyone_segad.registry.run import FIELD_NAMES
-
-OPERATOR = "@segad/anomaly/score_new"
+from small_runs import save_stripes
 
 
 @pytest.fixture
 def many(tmp_path: Path) -> list[Path]:
-    """Twelve pictures of stripes and noise, 96 px; the last two have a bright square."""
-    random = np.random.default_rng(3)
-    paths = []
-    for index in range(12):
-        stripes = 120 + 40 * np.sin(np.arange(96) / 3 + random.uniform(0, 0.5))
-        pixels = np.repeat(stripes[None, :, None] + random.normal(0, 6, (96, 96, 1)), 3, axis=2)
-        picture = np.clip(pixels, 0, 255).astype(np.uint8)
-        if index >= 10:
-            picture[30:46, 40:56] = (250, 20, 20)
-        paths.append(tmp_path / f"{index}.png")
-        Image.fromarray(picture).save(paths[-1])
-    return paths
+    return save_stripes(tmp_path)
 
 
 @pytest.fixture
@@ -254,41 +239,3 @@ def test_the_threshold_can_be_set_afterwards(dataset: fo.Dataset, colour_embedde
     segad.score_new(dataset)
     segad.set_threshold(dataset, "segad", 1e-6)
     assert dataset.count_values("segad_pred.label") == {"anomalous": 12}
-
-
-# Operator
-
-
-def form(dataset: fo.Dataset, **params: Any) -> dict[str, Any]:
-    context = ExecutionContext({"dataset_name": dataset.name, "params": params, "view": []}, operator_uri=OPERATOR)
-    return foo.get_operator(OPERATOR).resolve_input(context).to_json()["type"]["properties"]
-
-
-@needs_fastdup
-def test_the_operator(dataset: fo.Dataset, tmp_path: Path) -> None:
-    compute(dataset[:8], "segad", segments="tiles:0.4:0.2", embedder="fastdup")
-    label = form(dataset)["count"]["view"]["label"]
-    assert re.fullmatch(r"4 of 12 images have no score in 'segad' yet: about .+, as tried on 2 of them", label)
-    done = foo.execute_operator(OPERATOR, {"dataset": dataset, "params": {}}).result
-    assert (done["new"], done["skipped"]) == (4, 0)
-    dataset.reload()
-    assert done["flagged"] == dataset[8:].values("segad_pred.label").count("anomalous") >= 2
-    assert dataset[10:].values("segad_pred.label") == ["anomalous"] * 2
-    assert None not in dataset.values("segad_score")
-    again = foo.execute_operator(OPERATOR, {"dataset": dataset, "params": {"key": "segad"}}).result
-    assert again["new"] == 0
-    file = segad.save_bank(dataset, "segad", tmp_path / "bank.safetensors")
-    done = foo.execute_operator(OPERATOR, {"dataset": dataset, "params": {"bank": str(file), "key": "copy"}}).result
-    assert done["new"] == 12
-    dataset.reload()
-    assert dataset.values("copy_score") == dataset.values("segad_score")
-
-
-def test_the_form_says_what_is_wrong(dataset: fo.Dataset) -> None:
-    empty = form(dataset)
-    assert empty["source"]["type"]["values"] == ["bank"]
-    wrong = form(dataset, source="bank", bank="/absent/file", key="a b")
-    assert "no file '/absent/file'" in wrong["bank"]["error_message"]
-    assert "letters, digits" in wrong["key"]["error_message"]
-    with pytest.raises((ExecutionError, ValueError), match="bank"):
-        foo.execute_operator(OPERATOR, {"dataset": dataset, "params": {}}).raise_exceptions()

@@ -11,7 +11,7 @@ import fiftyone.operators.types as types
 
 from ...errors import RunError
 from ...registry.run import list_runs, load_run
-from ...runs.score_new import save_bank
+from ...runs.save_bank import save_bank
 from .. import forms
 from .base import Line, Operator, short_config
 

@@ -1,0 +1,243 @@
+"""Check what a caller of ``compute_segment_anomalies`` asks for, and turn it into a job and a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from typing import Any
+
+import fiftyone as fo
+from fiftyone.core.collections import SampleCollection as Samples
+
+from ..data.truth import GT_FIELD, read_truth
+from ..embedders.base import Embedder
+from ..embedders.factory import get_embedder, resolve_name
+from ..engine.calibration import Calibration
+from ..engine.executors import Executor, check_executor, get_executor
+from ..engine.job import Job, JobContext, JobImage, JobSpec
+from ..registry.run import Run, check_key, owns_color_scheme
+from ..registry.samples import check_collection, check_numbers
+from ..review.marks import MARKS, marked_images
+from ..scoring import METHODS
+from ..scoring.mutual import FEWEST
+from ..scoring.thresholds import DEFAULT_FPR, DEFAULT_QUANTILE, ThresholdRule, parse_threshold
+from ..segments.boxes import Proposer
+from ..storage.store import RunStore
+from ..utils.object_storage import is_url, object_state
+from ..utils.threads import usable_cores
+from .images import job_images, reference_images, segments_name
+from .lifecycle import log_stages
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_SEGMENTS = {"within_image": "grid:7"}
+"""Segments of the methods that do not leave them to the embedder."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """The arguments of ``compute_segment_anomalies``, checked, with the defaults filled in.
+
+    Attributes:
+        dataset: the dataset of the images
+        key: the run's key
+        spec: images, method and what else decides the scores but the embedder
+        marks: digest of the marks that the run learns; None if there are none
+        threshold: the rule of the thresholds
+        embedder: name of the embedder, no longer ``auto``
+        batch_size: segments that go through the model at once
+        defects: as in ``compute_segment_anomalies``
+        embedder_kwargs: further arguments of the embedder, as JSON values
+        executor_name: one of ``EXECUTORS``
+        workers: threads that decode images
+    """
+
+    dataset: fo.Dataset
+    key: str
+    spec: JobSpec
+    marks: str | None
+    threshold: ThresholdRule
+    embedder: str
+    batch_size: int | None
+    defects: str
+    embedder_kwargs: dict[str, Any]
+    executor_name: str
+    workers: int
+
+    @classmethod
+    def checked(
+        cls,
+        samples: Samples,
+        key: str,
+        method: str,
+        reference: Samples | None,
+        embedder: str,
+        segments: str | Proposer | None,
+        threshold: str | float | None,
+        batch_size: int | None,
+        num_workers: int | None,
+        overwrite: bool,
+        defects: str,
+        rotations: int,
+        bank_size: int | None,
+        embedder_kwargs: Mapping[str, Any] | None,
+        seed: int,
+        executor: str,
+    ) -> RunRequest:
+        """Check the arguments; no model is loaded, and nothing is written.
+
+        Raises:
+            ValueError: if an argument is wrong
+            MissingDependencyError: if Ray is asked for and not installed
+        """
+        dataset = check_collection(samples, "samples")
+        if reference is not None:
+            check_collection(reference, "reference")
+        check_key(dataset, key, overwrite)
+        if method not in METHODS:
+            raise ValueError(f"method={method!r} is not known; use one of {list(METHODS)}")
+        check_numbers(num_workers=num_workers, bank_size=bank_size, rotations=rotations)
+        check_executor(executor)
+        segments = DEFAULT_SEGMENTS.get(method) if segments is None else segments
+        images = job_images(samples, segments)
+        normals = [] if reference is None else reference_images(reference, segments)
+        _check_reference(method, images, normals)
+        rule = _check_threshold(threshold, samples, normals)
+        name = resolve_name(embedder, method)
+        if embedder == "auto":
+            logger.info("embedder='auto' stands for '%s' here", name)
+        marks, digest = marked_images(dataset, key) if method == "reference" else ([], None)
+        spec = JobSpec(images, normals, method, segments, rotations, bank_size, marks, seed)
+        kwargs, workers = _as_json(embedder_kwargs), num_workers or usable_cores()
+        return cls(dataset, key, spec, digest, rule, name, batch_size, defects, kwargs, executor, workers)
+
+    def load_embedder(self) -> Embedder:
+        """Load the embedder; a context manager that closes it.
+
+        Raises:
+            ValueError: if its arguments are wrong
+            MissingDependencyError: if it is not installed
+        """
+        return get_embedder(self.embedder, self.batch_size, self.defects, self.embedder_kwargs)
+
+    def executor(self) -> AbstractContextManager[Executor]:
+        """Make the executor ready; a context manager that closes it.
+
+        Raises:
+            SegadError: if there is no cluster at the address that was given
+        """
+        return closing(get_executor(self.executor_name, self.workers))
+
+    def settings(self, model: Embedder) -> dict[str, Any]:
+        """Return all that the scores depend on but the images themselves, as JSON values."""
+        spec = self.spec
+        compared = spec.images if spec.method == "unlabeled" else spec.normals
+        return {
+            "method": spec.method,
+            "embedder": model.identity,
+            "segments": segments_name(spec.segments),
+            "normals": _digest(compared),
+            "rotations": spec.rotations,
+            "bank_size": spec.bank_size,
+            "seed": spec.seed,
+            "defects": self.defects,
+            "embedder_kwargs": self.embedder_kwargs,
+            MARKS: self.marks,
+        }
+
+    def job(self, model: Embedder, store: RunStore, executor: Executor) -> Job:
+        """Return the job that scores the images into a store."""
+        return Job(self.spec, JobContext(model, store, self.workers, executor, on_stage=log_stages(self.key)))
+
+    def run(self, job: Job, settings: dict[str, Any], calibration: Calibration) -> Run:
+        """Return the run of a job that is done, to be committed."""
+        store, spec = job.store, self.spec
+        return Run(
+            key=self.key,
+            method=spec.method,
+            embedder=self.embedder,
+            settings=settings,
+            thresholds=calibration.thresholds,
+            map_range=calibration.map_range,
+            folder=str(store.folder),
+            masks="",
+            scored=0,
+            normals=len(set(store.bank.paths()) if spec.method == "reference" else store.normals.ids()),
+            warnings=_warnings(spec),
+            owns_color_scheme=owns_color_scheme(self.dataset),
+        )
+
+
+def _check_reference(method: str, images: list[JobImage], normals: list[JobImage]) -> None:
+    if method == "reference" and not normals:
+        raise ValueError(
+            "method='reference' needs normal images: pass reference=..., e.g. dataset.match_tags('good') or "
+            "dataset.match(F('split') == 'train'); without any, use method='unlabeled'"
+        )
+    if method == "unlabeled" and normals:
+        raise ValueError("method='unlabeled' takes no reference=...; with normal images use method='reference'")
+    if method == "unlabeled" and len({image.path for image in images}) <= FEWEST:
+        raise ValueError(
+            f"method='unlabeled' compares images with each other and needs at least {FEWEST + 1}, got {len(images)}"
+        )
+    if method == "reference" and len(normals) == 1 and {image.path for image in images} == {normals[0].path}:
+        raise ValueError("The only normal image is also the only image to score; add normals to reference=...")
+
+
+def _check_threshold(threshold: str | float | None, samples: Samples, normals: list[JobImage]) -> ThresholdRule:
+    if threshold is None:
+        threshold = f"fpr:{DEFAULT_FPR}" if len(normals) > 1 else f"quantile:{DEFAULT_QUANTILE}"
+    rule = parse_threshold(threshold)
+    if rule.kind == "fpr" and len(normals) < 2:
+        raise ValueError(f"threshold='{rule}' needs at least 2 normal images in reference=...; use 'quantile:0.95'")
+    if rule.kind == "f1":
+        read_truth(samples, GT_FIELD)
+    return rule
+
+
+def _as_json(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(options or {})))
+    except TypeError as error:
+        raise ValueError(f"embedder_kwargs must be numbers, texts and lists of these: {error}") from None
+    return plain
+
+
+def _digest(images: Sequence[JobImage]) -> str | None:
+    """Digest paths, states of the files and boxes of images; None if there are no images."""
+    if not images:
+        return None
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(repr((image.path, _file_state(image.path), image.boxes)).encode())
+    return digest.hexdigest()
+
+
+def _file_state(path: str) -> tuple[int, int]:
+    """Return the size of a file and when it was changed; -1 for both if it is not there."""
+    if is_url(path):
+        return object_state(path)
+    try:
+        state = os.stat(path)
+    except OSError:
+        return -1, -1
+    return state.st_size, state.st_mtime_ns
+
+
+def _warnings(spec: JobSpec) -> list[str]:
+    if spec.normals and spec.paths <= {normal.path for normal in spec.normals}:
+        return [
+            "Every scored image is also a normal image; each was compared with the others only, so that the scores "
+            "tell which normals are odd, not how well defects are found"
+        ]
+    if len(spec.normals) == 1:
+        return [
+            "A single normal image does not show how normal images vary: scores say little of what is usual, and the "
+            "threshold is no false-alarm share. Add normal images"
+        ]
+    return []

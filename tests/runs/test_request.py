@@ -1,0 +1,97 @@
+"""Arguments that are wrong are told before any work, and change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import pytest
+from fiftyone import ViewField as F
+
+import fiftyone_segad as segad
+from conftest import ColourEmbedder
+from small_runs import compute, make_dataset, snapshot
+
+pytestmark = pytest.mark.usefixtures("colour_embedder")
+
+
+@pytest.fixture
+def dataset(dataset_of: Callable[..., fo.Dataset], pictures: list[Path]) -> fo.Dataset:
+    return make_dataset(dataset_of, pictures)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reference": None}, "needs normal images: pass reference="),
+        ({"method": "magic"}, "method='magic' is not known"),
+        ({"embedder": "magic"}, "embedder='magic' is not known"),
+        ({"segments": "hexagons"}, "segments='hexagons' is not known"),
+        ({"segments": "tiles:0.1:0.5"}, "stride must be in"),
+        ({"segments": "grid:0"}, "whole number from 1"),
+        ({"segments": "filepath"}, "not of Detections"),
+        ({"key": "two words"}, "letters, digits and underscores"),
+        ({"key": "1st"}, "beginning with a letter"),
+        ({"key": "../up"}, "letters, digits and underscores"),
+        ({"threshold": float("nan")}, "not a threshold"),
+        ({"threshold": "fpr:2"}, r"share must be in \(0, 1\)"),
+        ({"threshold": "f1"}, "not a Segmentation field"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"num_workers": 0}, "num_workers must be a whole number from 1"),
+        ({"rotations": 0}, "rotations must be a whole number from 1"),
+        ({"rotations": 360}, "rotations=360 is too many"),
+        ({"bank_size": 1.5}, "bank_size must be a whole number from 1"),
+        ({"defects": "huge"}, r"defects='huge' is not known; use one of \['any', 'small', 'large'\]"),
+        ({"embedder": "fastdup+magic"}, "embedder='fastdup\\+magic' is not known"),
+        ({"embedder": "efficentnet"}, "did you mean 'efficientnet'"),
+        ({"embedder_kwargs": {"colour": "red"}}, "embedder_kwargs of 'efficientnet'.*colour"),
+        ({"method": "unlabeled"}, "takes no reference"),
+        ({"reference": "good"}, "reference must be a FiftyOne dataset or view"),
+    ],
+)
+def test_wrong_parameters_are_told_before_work(
+    dataset: fo.Dataset, colour_embedder: type[ColourEmbedder], options: dict[str, Any], message: str
+) -> None:
+    before = snapshot(dataset)
+    calls = colour_embedder.calls
+    with pytest.raises(ValueError, match=message):
+        compute(dataset, **options)
+    assert colour_embedder.calls == calls
+    assert snapshot(dataset) == before
+
+
+def test_wrong_collections(dataset: fo.Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="empty view"):
+        segad.compute_segment_anomalies(dataset.match(F("filepath") == "none"), method="within_image")
+    with pytest.raises(ValueError, match="reference is an empty view"):
+        compute(dataset, reference=dataset.match_tags("absent"))
+    with pytest.raises(ValueError, match="must be a FiftyOne dataset"):
+        segad.compute_segment_anomalies([1, 2], method="within_image")
+    one = dataset.limit(1)
+    with pytest.raises(ValueError, match="only normal image is also the only image"):
+        segad.compute_segment_anomalies(one, reference=one)
+    video = fo.Dataset()
+    video.add_sample(fo.Sample(filepath=str(tmp_path / "film.mp4")))
+    with pytest.raises(ValueError, match="media type 'video'"):
+        segad.compute_segment_anomalies(video, method="within_image")
+    grouped = fo.Dataset()
+    grouped.add_group_field("group", default="left")
+    group = fo.Group()
+    grouped.add_sample(fo.Sample(filepath=str(tmp_path / "a.png"), group=group.element("left")))
+    with pytest.raises(ValueError, match="grouped; pass one slice"):
+        segad.compute_segment_anomalies(grouped, method="within_image")
+    for extra in (video, grouped):
+        extra.delete()
+
+
+def test_keys_and_fields_of_others_stay(dataset: fo.Dataset) -> None:
+    dataset.set_values("mine_score", [0.5] * 6)
+    with pytest.raises(ValueError, match=r"\['mine_score'\] exist and belong to no run"):
+        compute(dataset, key="mine")
+    dataset.register_run("theirs", dataset.init_run(anything=1))
+    with pytest.raises(ValueError, match="another kind of run"):
+        compute(dataset, key="theirs", overwrite=True)
+    assert segad.list_runs(dataset) == []
+    assert dataset.values("mine_score") == [0.5] * 6
