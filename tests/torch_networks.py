@@ -160,8 +160,8 @@ def as_rows(feature_map: Any) -> NDArray[np.float32]:
 def check_features(embedder: TorchEmbedder, image: NDArray[np.uint8], expected: list[NDArray[np.float32]]) -> None:
     patches = embedder.patches(image)
     assert len(patches) == len(expected) == len(embedder.levels)
-    for given, wanted in zip(patches, expected, strict=True):
-        assert given.features.dtype == np.float32
-        assert given.segments.shape is not None
-        assert len(given.segments) == np.prod(given.segments.shape) == len(given.features)
-        np.testing.assert_allclose(given.features, wanted, rtol=1e-4, atol=1e-5)
+    for level, features in zip(patches, expected, strict=True):
+        assert level.features.dtype == np.float32
+        assert level.segments.shape is not None
+        assert len(level.segments) == np.prod(level.segments.shape) == len(level.features)
+        np.testing.assert_allclose(level.features, features, rtol=1e-4, atol=1e-5)

@@ -134,9 +134,9 @@ def _from_zoo(model: str, pretrained: bool) -> Loaded:
     return Loaded(network, *(config[key] for key in ("image_mean", "image_std") if config.get(key)))
 
 
-def _check_known(source: str, model: str, known: Sequence[str]) -> None:
-    if model not in known:
-        close = get_close_matches(model, known, cutoff=0.5)
+def _check_known(source: str, model: str, names: Sequence[str]) -> None:
+    if model not in names:
+        close = get_close_matches(model, names, cutoff=0.5)
         raise ValueError(f"embedder='{source}:{model}' is not known; the closest names are {close}")
 
 

@@ -32,12 +32,12 @@ class TorchEmbedder(Embedder):
     A transformer's default levels are its middle and its last block: AnomalyDINO (Damm et al., WACV 2025) compares
     the tokens of the last; those of the middle, as in MuSc (Li et al., ICLR 2024), know less of what a thing is and
     more of its surface. The final norm follows each block, as in DINOv2's ``get_intermediate_layers``; [CLS] and
-    register tokens are dropped. A convolutional network's are the last maps at each of ``STRIDES``. Features are
+    register tokens are dropped. A convolutional network's are the last maps at strides of 8, 16 and 32 px. Features are
     those of one image at a time, from one thread at a time.
 
     Args:
         name: see ``SOURCES``. A torch hub repository is code that is run; torch asks before it trusts a new one
-        input_size (448): pixels a side to which images are resized; rounded to whole patches, or multiples of 32
+        input_size (448): pixels per side to which images are resized; rounded to whole patches, or multiples of 32
         layers (None): names of the modules whose outputs are the levels; None for the defaults
         pooling (3): odd side of the window over which neighbouring features are averaged, as in PatchCore (Roth
             et al., CVPR 2022); 1 for none

@@ -48,8 +48,8 @@ def greedy_coreset(rows: NDArray[np.floating], size: int, seed: int = 0) -> NDAr
         >>> greedy_coreset(rows, 3)  # one of each cluster
         array([0, 2, 4])
     """
-    chosen = [block[_greedy(rows[block], share)] for block, share in coreset_blocks(len(rows), size, seed)]
-    return np.sort(np.concatenate(chosen))
+    by_block = [block[_greedy(rows[block], share)] for block, share in coreset_blocks(len(rows), size, seed)]
+    return np.sort(np.concatenate(by_block))
 
 
 def coreset_blocks(count: int, size: int, seed: int = 0) -> list[tuple[NDArray[np.int64], int]]:
@@ -85,13 +85,13 @@ def _greedy(rows: NDArray[np.floating], size: int) -> NDArray[np.int64]:
     left, right = np.hstack([bank, squares, ones]), np.hstack([-2 * bank, ones, squares])  # [n, d + 2]
     farthest = int(((bank - bank.mean(axis=0)) ** 2).sum(axis=1).argmax())  # m*
     nearest = np.full(len(bank), np.inf, np.float32)  # min over n in M_C of |m - n|^2: [n]
-    chosen = np.empty(size, np.int64)  # M_C
+    coreset = np.empty(size, np.int64)  # M_C
     for i in range(size):
-        chosen[i] = farthest
+        coreset[i] = farthest
         np.minimum(nearest, left @ right[farthest], out=nearest)
         nearest[farthest] = -np.inf  # rounding must not let a row be chosen twice
         farthest = int(nearest.argmax())
-    return chosen
+    return coreset
 
 
 def greedy_image_coreset(levels: Sequence[Sequence[NDArray[np.float32]]], count: int) -> tuple[list[int], list[float]]:
@@ -117,19 +117,19 @@ def greedy_image_coreset(levels: Sequence[Sequence[NDArray[np.float32]]], count:
     """
     coverages = [_Coverage(images) for images in levels]
     squares = np.sum([coverage.squares_from_mean() for coverage in coverages], axis=0)  # [images]
-    chosen = [int(squares.argmin())]
+    coreset = [int(squares.argmin())]
     units: list[float] = []
     radii: list[float] = []
     while True:
-        by_level = [coverage.add(chosen[-1]) for coverage in coverages]  # [images] each
+        by_level = [coverage.add(coreset[-1]) for coverage in coverages]  # [images] each
         units = units or [max(float(distances.mean()), _TINY) for distances in by_level]
         mean = np.mean([distances / unit for distances, unit in zip(by_level, units, strict=True)], axis=0)
-        mean[chosen] = -1  # an image that was chosen is at no distance, whatever is rounded
+        mean[coreset] = -1  # an image that was chosen is at no distance, whatever is rounded
         farthest = int(mean.argmax())
         radii.append(max(float(mean[farthest]), 0.0))
-        if len(chosen) == count:
-            return chosen, radii
-        chosen.append(farthest)
+        if len(coreset) == count:
+            return coreset, radii
+        coreset.append(farthest)
 
 
 class _Coverage:

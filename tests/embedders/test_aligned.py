@@ -15,7 +15,7 @@ def test_parts_are_shown_alike_whatever_their_angle(angle: float) -> None:
     upright, turned = align(bolt(0)), align(bolt(angle, centre=(160, 130)))
     height, width = upright.pixels.shape[:2]
     np.testing.assert_allclose(turned.pixels.shape[:2], (height, width), atol=8)
-    both = [cv2.resize(each.pixels, (200, 100)).astype(int) for each in (upright, turned)]
+    both = [cv2.resize(aligned.pixels, (200, 100)).astype(int) for aligned in (upright, turned)]
     assert np.abs(both[0] - both[1]).mean() < 8
     assert red(turned.pixels).any() and np.nonzero(red(turned.pixels))[1].mean() > 0.6 * width, "the head is left"
     assert np.abs(turned.pixels[0].astype(int) - GROUND).max() <= 1, "nothing but ground above it"

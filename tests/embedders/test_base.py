@@ -11,9 +11,9 @@ from fiftyone_segad.embedders.base import normalize
 def test_rows_get_length_one() -> None:
     rows = np.array([[3, 4, 0], [0, 0, 0], [-2e-3, 0, 0], [1e6, 0, 1e6]])
     expected = [[0.6, 0.8, 0], [0, 0, 0], [-1, 0, 0], [0.5**0.5, 0, 0.5**0.5]]
-    found = normalize(rows)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    units = normalize(rows)
+    assert units.dtype == np.float32
+    np.testing.assert_allclose(units, expected, rtol=1e-6)
     assert normalize(np.zeros((0, 5))).shape == (0, 5)
 
 

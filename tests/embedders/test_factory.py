@@ -34,8 +34,8 @@ class Fake(Embedder):
         return np.full((len(segments), self.width), self.width, np.float32)
 
     def patches(self, image: NDArray[np.uint8]) -> list[Patches]:
-        several = [grid((image.shape[1], image.shape[0]), n) for n in (4, 2)]
-        return [Patches(segments, self.embed(image, segments)) for segments in several]
+        grids = [grid((image.shape[1], image.shape[0]), n) for n in (4, 2)]
+        return [Patches(segments, self.embed(image, segments)) for segments in grids]
 
     def close(self) -> None:
         self.closed = True
@@ -49,20 +49,20 @@ def test_focus_is_refused_where_there_are_no_levels_to_leave_out() -> None:
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Fake]:
     """Stand-ins for the two embedders, in the order in which they are made."""
-    several: list[Fake] = []
+    fakes: list[Fake] = []
 
     def maker(name: str, width: int) -> Callable[..., Fake]:
         def make(levels: Any = None, tiles: Any = None, flavour: str = "", batch_size: int | None = None) -> Fake:
-            given = {"levels": levels, "tiles": tiles, "flavour": flavour}
-            options = {option: value for option, value in given.items() if value}
-            several.append(Fake(name, width, batch_size, **options))
-            return several[-1]
+            arguments = {"levels": levels, "tiles": tiles, "flavour": flavour}
+            options = {option: value for option, value in arguments.items() if value}
+            fakes.append(Fake(name, width, batch_size, **options))
+            return fakes[-1]
 
         return make
 
     monkeypatch.setitem(EMBEDDERS, "fastdup", maker("fastdup", 3))
     monkeypatch.setitem(EMBEDDERS, "efficientnet", maker("efficientnet", 5))
-    return several
+    return fakes
 
 
 def unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -133,7 +133,7 @@ def test_error_of_an_unknown_name(name: str, message: str) -> None:
 def test_error_of_a_wrong_argument(made: list[Fake], arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         get_embedder(**arguments)
-    assert all(each.closed for each in made)
+    assert all(fake.closed for fake in made)
 
 
 @needs_fastdup
@@ -156,8 +156,8 @@ def test_fused_embedders_get_their_own_arguments(made: list[Fake]) -> None:
     options = {"efficientnet": {"flavour": "sour"}}
     fused = get_embedder("fastdup+efficientnet", 3, options=options)
     assert isinstance(fused, FusedEmbedder) and list(fused.parts) == made
-    assert [each.options for each in made] == [{}, {"flavour": "sour"}]
-    assert [each.batch_size for each in made] == [3, 3]
+    assert [fake.options for fake in made] == [{}, {"flavour": "sour"}]
+    assert [fake.batch_size for fake in made] == [3, 3]
     assert options == {"efficientnet": {"flavour": "sour"}}
 
 
@@ -168,16 +168,16 @@ def test_defects_choose_levels_unless_they_are_given(made: list[Fake]) -> None:
     get_embedder("efficientnet", defects="small", options={"levels": (32,)})
     assert made[-1].options == {"levels": (32,)}
     get_embedder("fastdup+efficientnet", defects="small")
-    assert [each.options for each in made[-2:]] == [{"tiles": {"tiles": 1.0}}, {"levels": (8,)}]
+    assert [fake.options for fake in made[-2:]] == [{"tiles": {"tiles": 1.0}}, {"levels": (8,)}]
 
 
 @needs_fastdup
 def test_small_and_large_defects_change_the_tiles_of_fastdup() -> None:
     def mean_side(defects: str) -> float:
         with get_embedder("fastdup", defects=defects) as model:
-            several = [get_proposer(level.name)((400, 400)) for level in model.levels]
-        assert all(isinstance(segments, Segments) for segments in several)
-        return float(np.mean([segments.boxes[0, 2] for segments in several]))  # type: ignore[union-attr]
+            levels = [get_proposer(level.name)((400, 400)) for level in model.levels]
+        assert all(isinstance(segments, Segments) for segments in levels)
+        return float(np.mean([segments.boxes[0, 2] for segments in levels]))  # type: ignore[union-attr]
 
     assert mean_side("small") < mean_side("any") < mean_side("large")
 
@@ -212,14 +212,14 @@ def test_each_part_of_a_fused_feature_counts_the_same(made: list[Fake]) -> None:
 
 def test_a_fused_embedder_closes_its_parts(made: list[Fake]) -> None:
     with get_embedder("fastdup+efficientnet"):
-        assert not any(each.closed for each in made)
-    assert [each.closed for each in made] == [True, True]
+        assert not any(fake.closed for fake in made)
+    assert [fake.closed for fake in made] == [True, True]
 
 
 def test_a_part_that_cannot_be_loaded_closes_those_before(made: list[Fake]) -> None:
     with pytest.raises(MissingDependencyError, match="no such flavour"):
         get_embedder("fastdup+efficientnet", options={"efficientnet": {"flavour": "bad"}})
-    assert [each.closed for each in made] == [True]
+    assert [fake.closed for fake in made] == [True]
 
 
 @needs_fastdup
@@ -230,11 +230,11 @@ def test_patches_of_fastdup_equal_its_exact_features() -> None:
     with get_embedder("fastdup") as model:
         levels = model.patches(image)
         assert [level.name for level in model.levels] == ["tiles", "tiles:0.25:0.125"]
-        assert [each.weight for each in model.levels] == [2, 1]
-        for level, given in zip(model.levels, levels, strict=True):
+        assert [level.weight for level in model.levels] == [2, 1]
+        for level, patches in zip(model.levels, levels, strict=True):
             expected = get_proposer(level.name)((130, 90))
             assert isinstance(expected, Segments)
-            np.testing.assert_array_equal(given.segments.boxes, expected.boxes)
-            exact = unit(model.embed(image, given.segments))
-            np.testing.assert_allclose(unit(given.features), exact, atol=1e-5)
+            np.testing.assert_array_equal(patches.segments.boxes, expected.boxes)
+            exact = unit(model.embed(image, patches.segments))
+            np.testing.assert_allclose(unit(patches.features), exact, atol=1e-5)
             assert np.linalg.norm(exact[0] - exact[-1]) > 0.1  # tiles differ

@@ -97,10 +97,10 @@ def test_features_equal_those_of_the_package(
     segments: Segments,
 ) -> None:
     image = picture(640, 600)
-    found, expected = embedder.embed(image, segments), native.embed(image, segments)
-    assert found.dtype == np.float32 and found.shape == (len(SIDES), FEATURES)
+    features, expected = embedder.embed(image, segments), native.embed(image, segments)
+    assert features.dtype == np.float32 and features.shape == (len(SIDES), FEATURES)
     assert np.ptp(expected, axis=0).max() > 0.1  # the segments differ
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(features, expected, atol=1e-5)
 
 
 def test_features_of_the_smallest_tiles(embedder: Embedder, native: FastdupNativeEmbedder) -> None:
@@ -114,10 +114,10 @@ def test_outliers_equal_those_of_the_package(
 ) -> None:
     image = read_image(str(shared("blog") / f"{name}.png"))
     segments = grid((image.shape[1], image.shape[0]), n)
-    expected, found = native.find_outliers(image, segments), find_outliers(embedder.embed(image, segments))
+    expected, outliers = native.find_outliers(image, segments), find_outliers(embedder.embed(image, segments))
     assert len(expected.indices) > 0
-    assert found.indices.tolist() == expected.indices.tolist()
-    np.testing.assert_allclose(found.similarities, expected.similarities, atol=1e-4)
+    assert outliers.indices.tolist() == expected.indices.tolist()
+    np.testing.assert_allclose(outliers.similarities, expected.similarities, atol=1e-4)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16, 100])

@@ -41,10 +41,10 @@ def naive_mean(features: NDArray[np.float32], box: NDArray[np.int64], size: tupl
 )
 def test_pooled_features_equal_the_naive_ones(segments: Segments) -> None:
     maps = [noise(16, 16, 6), noise(8, 24, 3, seed=1)] if segments.size == (200, 137) else [noise(8, 8, 6)]
-    found = pool_boxes(maps, segments)
-    assert found.dtype == np.float32 and found.shape == (len(segments), sum(each.shape[2] for each in maps))
-    for features, box in zip(found, segments.boxes, strict=True):
-        levels = [naive_mean(each, box, segments.size) for each in maps]
+    pooled = pool_boxes(maps, segments)
+    assert pooled.dtype == np.float32 and pooled.shape == (len(segments), sum(features.shape[2] for features in maps))
+    for features, box in zip(pooled, segments.boxes, strict=True):
+        levels = [naive_mean(features, box, segments.size) for features in maps]
         expected = np.concatenate([level / np.linalg.norm(level) for level in levels])
         np.testing.assert_allclose(features, expected, atol=1e-5)
 
@@ -68,16 +68,16 @@ def test_a_box_without_a_centre_takes_the_nearest_patch(box: tuple[int, int, int
 
 def test_a_box_that_is_thin_along_one_axis_only() -> None:
     features = noise(4, 5, 7)
-    found = pool_boxes([features], from_boxes((100, 60), [[0, 31, 100, 33]]))[0]
+    pooled = pool_boxes([features], from_boxes((100, 60), [[0, 31, 100, 33]]))[0]
     expected = features[2].mean(axis=0)
-    np.testing.assert_allclose(found, expected / np.linalg.norm(expected), atol=1e-6)
+    np.testing.assert_allclose(pooled, expected / np.linalg.norm(expected), atol=1e-6)
 
 
 def test_images_smaller_than_the_map() -> None:
     features = noise(32, 32, 3)
-    found = pool_boxes([features], grid((8, 8), 8))
+    pooled = pool_boxes([features], grid((8, 8), 8))
     means = features.reshape(8, 4, 8, 4, 3).mean(axis=(1, 3)).reshape(64, 3)
-    np.testing.assert_allclose(found, means / np.linalg.norm(means, axis=1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(pooled, means / np.linalg.norm(means, axis=1, keepdims=True), atol=1e-5)
 
 
 def test_no_boxes() -> None:

@@ -43,22 +43,22 @@ def timm() -> Any:
 def test_timm_transformer(timm: Any, tmp_path: Path) -> None:
     network = timm.create_model("vit_tiny_patch16_224", pretrained=False, dynamic_img_size=True).eval()
     torch.save(network.state_dict(), tmp_path / "weights.pth")
-    image, own = picture(64, 64), network.pretrained_cfg
+    image, config = picture(64, 64), network.pretrained_cfg
     with torch.inference_mode():
-        tokens = network.get_intermediate_layers(as_input(image, own["mean"], own["std"]), n=[5, 11], norm=True)
+        tokens = network.get_intermediate_layers(as_input(image, config["mean"], config["std"]), n=[5, 11], norm=True)
     weights = str(tmp_path / "weights.pth")
     embedder = TorchEmbedder("timm:vit_tiny_patch16_224", 64, pooling=1, weights=weights)
     assert [level.name for level in embedder.levels] == ["blocks.5, stride 16", "blocks.11, stride 16"]
-    assert tuple(own["mean"]) != IMAGENET[0]
+    assert tuple(config["mean"]) != IMAGENET[0]
     check_features(embedder, image, [level[0].numpy() for level in tokens])
 
 
 def test_timm_resnet(timm: Any, tmp_path: Path) -> None:
     network = timm.create_model("resnet10t", pretrained=False).eval()
     torch.save(network.state_dict(), tmp_path / "weights.pth")
-    image, own = picture(96, 96), network.pretrained_cfg
+    image, config = picture(96, 96), network.pretrained_cfg
     with torch.inference_mode():
-        maps = network.forward_intermediates(as_input(image, own["mean"], own["std"]), intermediates_only=True)
+        maps = network.forward_intermediates(as_input(image, config["mean"], config["std"]), intermediates_only=True)
     embedder = TorchEmbedder("timm:resnet10t", 96, pooling=1, weights=str(tmp_path / "weights.pth"))
     assert [level.name for level in embedder.levels] == ["layer2, stride 8", "layer3, stride 16", "layer4, stride 32"]
     check_features(embedder, image, [as_rows(level) for level in maps[-3:]])

@@ -79,8 +79,8 @@ class FastdupNativeEmbedder(Embedder):
             return Outliers(np.zeros(0, np.int64), np.zeros(0, np.float32))
         with tempfile.TemporaryDirectory(prefix="segad-") as folder:
             write_segments(image, segments, f"{folder}/segments")
-            found = self._ask("outliers", folder)
-        indices, similarities = zip(*found, strict=True) if found else ((), ())
+            pairs = self._ask("outliers", folder)
+        indices, similarities = zip(*pairs, strict=True) if pairs else ((), ())
         return Outliers(np.array(indices, np.int64), np.array(similarities, np.float32))
 
     def close(self) -> None:

@@ -51,8 +51,8 @@ def test_outliers_equal_those_of_fastdup(name: str, embedder: Embedder, expected
     image = read_image(str(shared("blog") / f"{name}.png"))
     assert expected[name]
     for n, listed in expected[name].items():
-        found = find_outliers(embedder.embed(image, grid((image.shape[1], image.shape[0]), int(n))))
-        similarities = dict(zip(found.indices.tolist(), found.similarities.tolist(), strict=True))
+        outliers = find_outliers(embedder.embed(image, grid((image.shape[1], image.shape[0]), int(n))))
+        similarities = dict(zip(outliers.indices.tolist(), outliers.similarities.tolist(), strict=True))
         assert set(similarities) == {index for index, _ in listed}, f"{name}, {n} x {n}"
         for index, similarity in listed:
             assert similarities[index] == pytest.approx(similarity, abs=1e-4), f"{name}, {n} x {n}"
@@ -64,16 +64,16 @@ def test_all_33_answers_are_compared(expected: dict[str, Any]) -> None:
 
 
 def test_a_single_segment_has_no_outlier() -> None:
-    found = find_outliers(at_angles(10))
-    assert len(found.indices) == len(found.similarities) == 0
+    outliers = find_outliers(at_angles(10))
+    assert len(outliers.indices) == len(outliers.similarities) == 0
     assert segment_scores(at_angles(10)).tolist() == [0]
     assert len(find_outliers(np.zeros((0, 4))).indices) == 0 and len(segment_scores(np.zeros((0, 4)))) == 0
 
 
 def test_two_segments_have_one_outlier() -> None:
-    found = find_outliers(at_angles(0, 60))
-    assert len(found.indices) == 1
-    assert found.similarities == pytest.approx([0.5])
+    outliers = find_outliers(at_angles(0, 60))
+    assert len(outliers.indices) == 1
+    assert outliers.similarities == pytest.approx([0.5])
     np.testing.assert_allclose(segment_scores(at_angles(0, 60)), [0.5, 0.5], atol=1e-6)
 
 
@@ -85,30 +85,30 @@ def test_nearest_similarities() -> None:
 
 def test_the_lowest_pair_is_the_outlier() -> None:
     # 4 segments have 8 pairs: one is kept, that of the segment at 90 degrees and the one at 10
-    found = find_outliers(at_angles(0, 10, 30, 90))
-    assert found.indices.tolist() == [3] and found.similarities == pytest.approx([cosine(80)])
+    outliers = find_outliers(at_angles(0, 10, 30, 90))
+    assert outliers.indices.tolist() == [3] and outliers.similarities == pytest.approx([cosine(80)])
 
 
 def test_a_segment_is_listed_once_with_its_lower_similarity() -> None:
     # 50 segments have 100 pairs: 5 are kept. Two of them start from the segment at 90 degrees
     angles = [*np.linspace(0, 4.6, 47), 30, 50, 90]
-    found = find_outliers(at_angles(*angles))
-    assert found.indices.tolist() == [49, 48, 47]
+    outliers = find_outliers(at_angles(*angles))
+    assert outliers.indices.tolist() == [49, 48, 47]
     nearest = [cosine(60), cosine(40), cosine(25.4)]  # 90 to 30, 50 to 90, 30 to 4.6
-    np.testing.assert_allclose(found.similarities, nearest, atol=1e-5)
+    np.testing.assert_allclose(outliers.similarities, nearest, atol=1e-5)
 
 
 @pytest.mark.parametrize("n", [2, 3, 9, 10, 11, 25, 49, 100, 225])
 def test_scores_rank_as_the_outlier_rule(n: int) -> None:
     features = np.random.default_rng(n).normal(size=(n, 5))
-    found, scores = find_outliers(features), segment_scores(features)
+    outliers, scores = find_outliers(features), segment_scores(features)
     pairs = n * min(2, n - 1)
-    assert 1 <= len(found.indices) <= max(1, floor(0.05 * pairs))
-    assert len(set(found.indices.tolist())) == len(found.indices)
-    np.testing.assert_allclose(1 - found.similarities, scores[found.indices], atol=1e-6)
-    assert (np.diff(found.similarities) >= 0).all()  # most outlying first
-    others = np.delete(scores, found.indices)
-    assert others.size == 0 or scores[found.indices].min() >= others.max() - 1e-6
+    assert 1 <= len(outliers.indices) <= max(1, floor(0.05 * pairs))
+    assert len(set(outliers.indices.tolist())) == len(outliers.indices)
+    np.testing.assert_allclose(1 - outliers.similarities, scores[outliers.indices], atol=1e-6)
+    assert (np.diff(outliers.similarities) >= 0).all()  # most outlying first
+    others = np.delete(scores, outliers.indices)
+    assert others.size == 0 or scores[outliers.indices].min() >= others.max() - 1e-6
 
 
 def test_scores_equal_the_direct_computation() -> None:
@@ -176,12 +176,12 @@ def test_equals_the_sort_of_the_cpp_library(tmp_path: Path) -> None:
         pytest.skip("g++ is not installed")
     (tmp_path / "sort.cpp").write_text(PROGRAM)
     subprocess.run([compiler, "-O1", "-o", tmp_path / "sort", tmp_path / "sort.cpp"], check=True)
-    several = list(arrays())
-    text = "\n".join(f"{len(values)} {' '.join(map(repr, values))}" for values in several)
+    cases = list(arrays())
+    text = "\n".join(f"{len(values)} {' '.join(map(repr, values))}" for values in cases)
     answer = subprocess.run([tmp_path / "sort"], input=text, capture_output=True, text=True, check=True).stdout
     lines = answer.split("\n")[:-1]
-    assert len(lines) == len(several)
+    assert len(lines) == len(cases)
     expected = [[int(position) for position in line.split()] for line in lines]
-    assert [descending_order(values) for values in several] == expected
-    stable = [sorted(range(len(values)), key=lambda i: -values[i]) for values in several]
+    assert [descending_order(values) for values in cases] == expected
+    stable = [sorted(range(len(values)), key=lambda i: -values[i]) for values in cases]
     assert stable != expected  # else the comparison has shown nothing

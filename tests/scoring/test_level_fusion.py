@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fiftyone_segad.embedders.base import Level
 from fiftyone_segad.scoring.levels import MAP_SIDE, LevelScores, ScoreNormalizer, fit_normalizer, fuse
-from fiftyone_segad.segments.boxes import patch_grid
+from fiftyone_segad.segments.boxes import grid, patch_grid
 
 SIZE = (320, 240)
 PLAIN, POSITIONAL = Level("plain"), Level("positional", positional=True)
@@ -35,11 +35,11 @@ def with_border(count: int, border: float, n: int = 16) -> list[LevelScores]:
 @pytest.mark.parametrize("count", [1, 2, 9])
 def test_0_is_usual_and_1_the_peak_of_a_usual_image(level: Level, count: int) -> None:
     images = random_images(count)
-    scale = fit_normalizer(level, images)
-    scaled = [scale(image) for image in images]
+    normalizer = fit_normalizer(level, images)
+    scaled = [normalizer(image) for image in images]
     assert scaled[0].dtype == np.float32 and scaled[0].shape == (256,)
-    assert np.median([each.mean() for each in scaled]) == pytest.approx(0, abs=1e-5)
-    assert np.median([each.max() for each in scaled]) == pytest.approx(1, abs=1e-5)
+    assert np.median([scores.mean() for scores in scaled]) == pytest.approx(0, abs=1e-5)
+    assert np.median([scores.max() for scores in scaled]) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("level", [PLAIN, POSITIONAL])
@@ -67,6 +67,19 @@ def test_damping_only_where_usual_scores_are_high() -> None:
     np.testing.assert_allclose(damping, np.tile(damping[0], (MAP_SIDE, 1)), rtol=1e-5)  # rows are alike
 
 
+def test_damping_is_smoothed_by_a_gaussian_of_one_cell() -> None:
+    usual = np.ones((MAP_SIDE, MAP_SIDE), np.float32)
+    usual[16, 10] += 500  # one cell of the map, far from its border
+    image = (grid((320, 320), MAP_SIDE), usual.ravel())
+    damping = fit_normalizer(POSITIONAL, [image] * 30).damping
+    gaussian = np.exp(-0.5 * np.arange(-4, 5) ** 2)
+    gaussian /= gaussian.sum()
+    smooth = 1 + 500 * np.outer(gaussian, gaussian)
+    excess = np.maximum(smooth / usual.mean(), 1)
+    np.testing.assert_allclose(damping[12:21, 6:15], excess ** (0.5 * 30 / 40), rtol=1e-3)
+    assert (damping[:12] == 1).all() and (damping[:, 15:] == 1).all()
+
+
 def test_damping_tends_to_the_square_root_of_the_excess() -> None:
     images = with_border(1000, 9)
     mean = (3 * 9 + 13 * 1) / 16
@@ -86,11 +99,11 @@ def test_no_damping_where_the_level_is_not_positional() -> None:
 
 def test_damping_lowers_what_is_usual_but_not_what_is_not() -> None:
     images = with_border(50, 9)
-    scale = fit_normalizer(POSITIONAL, images)
+    normalizer = fit_normalizer(POSITIONAL, images)
     segments, scores = images[0]
     odd = scores.copy()
     odd[8 * 16 + 12] = 9  # as high as the border, where that is not usual
-    scaled = scale((segments, odd)).reshape(16, 16)
+    scaled = normalizer((segments, odd)).reshape(16, 16)
     assert scaled[8, 12] > 1.3 * scaled[:, :3].max()
     undamped = fit_normalizer(PLAIN, images)((segments, odd)).reshape(16, 16)
     assert undamped[8, 12] == undamped[:, :3].max()
@@ -99,12 +112,12 @@ def test_damping_lowers_what_is_usual_but_not_what_is_not() -> None:
 def test_factors_are_those_of_the_place_of_a_segment() -> None:
     damping = (1 + np.arange(MAP_SIDE)[None] + 100 * np.arange(MAP_SIDE)[:, None]).astype(np.float32)
     segments = patch_grid((640, 320), MAP_SIDE, MAP_SIDE)
-    found = ScoreNormalizer(0, 1, damping).factors(segments).reshape(MAP_SIDE, MAP_SIDE)
+    factors = ScoreNormalizer(0, 1, damping).factors(segments).reshape(MAP_SIDE, MAP_SIDE)
     # But for the border, where boxes are cut, segments are centred on the cells of the map
-    np.testing.assert_allclose(found[1:-1, 1:-1], damping[1:-1, 1:-1], rtol=1e-5)
+    np.testing.assert_allclose(factors[1:-1, 1:-1], damping[1:-1, 1:-1], rtol=1e-5)
     scores = np.ones(MAP_SIDE * MAP_SIDE, np.float32)
     scaled = ScoreNormalizer(0, 1, damping)((segments, scores))
-    np.testing.assert_allclose(scaled, 1 / found.ravel(), rtol=1e-5)
+    np.testing.assert_allclose(scaled, 1 / factors.ravel(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("level", [PLAIN, POSITIONAL])
@@ -131,17 +144,17 @@ def test_fused_scores_are_the_weighted_mean() -> None:
     random = np.random.default_rng(1)
     first, second = random.random((2, 48)).astype(np.float32)
     levels = [Level("a", weight=3), Level("b", weight=1)]
-    scales = [ScoreNormalizer(0.5, 2, NEUTRAL.damping), ScoreNormalizer(-1, 0.25, NEUTRAL.damping * 2)]
-    found, fused = fuse(levels, [(segments, first), (segments, second)], scales)
-    assert found is segments and fused.dtype == np.float32
+    normalizers = [ScoreNormalizer(0.5, 2, NEUTRAL.damping), ScoreNormalizer(-1, 0.25, NEUTRAL.damping * 2)]
+    finest, fused = fuse(levels, [(segments, first), (segments, second)], normalizers)
+    assert finest is segments and fused.dtype == np.float32
     expected = 0.75 * (first - 0.5) / 2 + 0.25 * (second / 2 + 1) / 0.25
     np.testing.assert_allclose(fused, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_one_level_is_only_scaled() -> None:
     image = random_images(1)[0]
-    scale = ScoreNormalizer(2, 3, NEUTRAL.damping)
-    np.testing.assert_allclose(fuse([Level("a", weight=7)], [image], [scale])[1], scale(image), rtol=1e-6)
+    normalizer = ScoreNormalizer(2, 3, NEUTRAL.damping)
+    np.testing.assert_allclose(fuse([Level("a", weight=7)], [image], [normalizer])[1], normalizer(image), rtol=1e-6)
 
 
 def ramp(boxes: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -156,8 +169,8 @@ def test_a_ramp_of_a_coarse_level_stays_a_ramp_on_the_finest_grid(coarse_first: 
     scored = [(fine, np.zeros(len(fine), np.float32)), (coarse, ramp(coarse.boxes))]
     if coarse_first:
         scored.reverse()
-    found, fused = fuse([Level("a"), Level("b")], scored, [NEUTRAL, NEUTRAL])
-    assert found is fine
+    finest, fused = fuse([Level("a"), Level("b")], scored, [NEUTRAL, NEUTRAL])
+    assert finest is fine
     # Beyond the centres of the outermost coarse segments there is nothing to interpolate between
     x, y = np.clip(
         (fine.boxes[:, :2] + fine.boxes[:, 2:]) / 2,

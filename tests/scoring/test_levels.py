@@ -50,12 +50,12 @@ def test_round_trip(fitted: LevelScorer, tmp_path: Path) -> None:
     store.save_levels(fitted.arrays())
     again = LevelScorer(LEVELS, RunStore(store.folder).levels())
     assert not again.needs_fit and again.arrays().keys() == fitted.arrays().keys()
-    for found, expected in zip(again.transform(patches(9)), fitted.transform(patches(9)), strict=True):
-        np.testing.assert_array_equal(found, expected)
+    for features, expected in zip(again.transform(patches(9)), fitted.transform(patches(9)), strict=True):
+        np.testing.assert_array_equal(features, expected)
     np.testing.assert_array_equal(again.fuse(scored(9))[1], fitted.fuse(scored(9))[1])
 
 
-def test_components_can_be_stored_before_there_are_scales(tmp_path: Path) -> None:
+def test_components_can_be_stored_before_there_is_a_scale(tmp_path: Path) -> None:
     levels = LevelScorer(LEVELS)
     levels.fit([patches(0)], seed=0)
     store = RunStore.create(tmp_path / "run", {})
@@ -68,12 +68,14 @@ def test_components_can_be_stored_before_there_are_scales(tmp_path: Path) -> Non
     np.testing.assert_array_equal(again.fuse(scored(9))[1], levels.fuse(scored(9))[1])
 
 
-def test_rows_are_components_or_normalised_features(fitted: LevelScorer) -> None:
+def test_features_are_components_or_of_length_one(fitted: LevelScorer) -> None:
     image = patches(7)
     fine, by_cosine, coarse = fitted.transform(image)
-    several = [patches(seed) for seed in range(4)]
-    of_fine = fit_projection(np.concatenate([each[0].features for each in several]), 3, whiten=True)
-    of_coarse = fit_projection(np.concatenate([each[2].features for each in several]), 64, whiten=False)
+    images = [patches(seed) for seed in range(4)]
+    of_fine = fit_projection(np.concatenate([image_patches[0].features for image_patches in images]), 3, whiten=True)
+    of_coarse = fit_projection(
+        np.concatenate([image_patches[2].features for image_patches in images]), 64, whiten=False
+    )
     half = 2**-11  # components are rounded to half precision, by half a unit of the last of 11 bits
     np.testing.assert_allclose(fine, of_fine(image[0].features), rtol=1.01 * half, atol=1e-7)
     np.testing.assert_array_equal(by_cosine, normalize(image[1].features))
@@ -92,7 +94,7 @@ def test_fused_scores_have_one_scale(fitted: LevelScorer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("levels", "needs_fit", "scaled"),
+    ("levels", "needs_fit", "has_common_scale"),
     [
         pytest.param([Level("a")], False, False, id="one by cosine"),
         pytest.param([Level("a", components=2)], True, True, id="one by components"),
@@ -100,13 +102,13 @@ def test_fused_scores_have_one_scale(fitted: LevelScorer) -> None:
         pytest.param([Level("a"), Level("b", components=2)], True, True, id="mixed"),
     ],
 )
-def test_what_levels_need(levels: list[Level], needs_fit: bool, scaled: bool) -> None:
-    several = LevelScorer(levels)
-    assert (several.needs_fit, several.has_common_scale) == (needs_fit, scaled)
-    assert several.arrays() == {}
-    several.fit([patches(0)[: len(levels)]], seed=0)
-    assert not several.needs_fit
-    assert sorted(several.arrays()) == sorted(
+def test_what_levels_need(levels: list[Level], needs_fit: bool, has_common_scale: bool) -> None:
+    scorer = LevelScorer(levels)
+    assert (scorer.needs_fit, scorer.has_common_scale) == (needs_fit, has_common_scale)
+    assert scorer.arrays() == {}
+    scorer.fit([patches(0)[: len(levels)]], seed=0)
+    assert not scorer.needs_fit
+    assert sorted(scorer.arrays()) == sorted(
         f"{name}{i}" for i, level in enumerate(levels) if level.components for name in ("mean", "matrix")
     )
 
@@ -118,11 +120,11 @@ def test_one_level_by_cosine_stays_distances() -> None:
 
 def test_many_rows_are_sampled_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fiftyone_segad.scoring.levels._FIT_ROWS", 100)
-    several = [patches(seed) for seed in range(4)]  # 256 rows of the first level
+    images = [patches(seed) for seed in range(4)]  # 256 rows of the first level
 
     def matrix(seed: int) -> list[list[float]]:
         levels = LevelScorer(LEVELS)
-        levels.fit(several, seed)
+        levels.fit(images, seed)
         return levels.arrays()["matrix0"].tolist()
 
     assert matrix(1) == matrix(1) != matrix(2)

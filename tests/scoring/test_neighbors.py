@@ -23,8 +23,10 @@ def clustered(images: int, rows: int, seed: int, width: int = 8) -> list[NDArray
     """Features as those of photographs are: each image has rows of the same 500 kinds, which overlap."""
     random = np.random.default_rng(seed)
     kinds = 10 * np.random.default_rng(99).normal(size=(500, width))
-    several = [kinds[random.integers(500, size=rows)] + 6 * random.normal(size=(rows, width)) for _ in range(images)]
-    return [each.astype(np.float32) for each in several]
+    rows_by_image = [
+        kinds[random.integers(500, size=rows)] + 6 * random.normal(size=(rows, width)) for _ in range(images)
+    ]
+    return [image_rows.astype(np.float32) for image_rows in rows_by_image]
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +53,9 @@ def test_nearest_of_several_images() -> None:
     random = np.random.default_rng(3)
     images = [random.normal(size=(n, 6)) for n in (7, 1, 0, 40)]
     bank, queries = NeighborIndex(images), random.normal(size=(50, 6))
-    found = bank.distances(queries)
-    assert (bank.images, bank.size, found.dtype) == (4, 48, np.float32)
-    np.testing.assert_allclose(found, nearest(queries, np.concatenate(images)), atol=1e-5)
+    distances = bank.distances(queries)
+    assert (bank.images, bank.size, distances.dtype) == (4, 48, np.float32)
+    np.testing.assert_allclose(distances, nearest(queries, np.concatenate(images)), atol=1e-5)
 
 
 def test_images_may_come_from_an_iterator() -> None:
@@ -65,10 +67,10 @@ def test_an_image_is_not_compared_with_itself() -> None:
     random = np.random.default_rng(5)
     images = [random.normal(size=(n, 8)) for n in (3, 1, 6, 4)]
     bank = NeighborIndex(images)
-    for image, own in enumerate(images):
+    for image, rows in enumerate(images):
         others = np.concatenate([other for index, other in enumerate(images) if index != image])
-        np.testing.assert_allclose(bank.distances(own, excluded=image), nearest(own, others), atol=1e-5)
-        assert bank.distances(own).max() < 1e-3  # with itself there is no distance
+        np.testing.assert_allclose(bank.distances(rows, excluded=image), nearest(rows, others), atol=1e-5)
+        assert bank.distances(rows).max() < 1e-3  # with itself there is no distance
 
 
 def test_an_exact_copy_is_another_image() -> None:
@@ -115,11 +117,11 @@ def test_a_large_bank_finds_most_of_the_nearest(
     bank, images = large
     queries = clustered(1, 300, seed=2)[0] if excluded is None else images[excluded][:300]
     others = np.concatenate([rows for index, rows in enumerate(images) if index != excluded])
-    expected, found = nearest(queries, others), bank.distances(queries, excluded)
-    assert (found > expected - 1e-3).all()  # what is not found makes distances larger, never smaller
-    assert np.isclose(found, expected, atol=1e-3).mean() > 0.85
-    assert found.mean() < 1.02 * expected.mean()
-    assert found.min() > 0.01  # none is the query itself
+    expected, distances = nearest(queries, others), bank.distances(queries, excluded)
+    assert (distances > expected - 1e-3).all()  # what is not found makes distances larger, never smaller
+    assert np.isclose(distances, expected, atol=1e-3).mean() > 0.85
+    assert distances.mean() < 1.02 * expected.mean()
+    assert distances.min() > 0.01  # none is the query itself
 
 
 def test_no_result_is_lost_where_all_visited_lists_are_of_the_image_itself() -> None:
@@ -128,8 +130,8 @@ def test_no_result_is_lost_where_all_visited_lists_are_of_the_image_itself() -> 
     images.append((np.random.default_rng(4).normal(size=(4000, 8)) + 1000).astype(np.float32))
     bank = NeighborIndex(images)
     queries = images[-1][:50]
-    found = bank.distances(queries, excluded=35)
-    np.testing.assert_allclose(found, nearest(queries, np.concatenate(images[:-1])), rtol=1e-3)
+    distances = bank.distances(queries, excluded=35)
+    np.testing.assert_allclose(distances, nearest(queries, np.concatenate(images[:-1])), rtol=1e-3)
     # The case is the one of the name: with the visited lists alone there would be no result
     others = bank._faiss.IDSelectorNot(bank._faiss.IDSelectorRange(35000, 39000))
     parameters = bank._faiss.SearchParametersIVF(nprobe=bank_module.PROBES, sel=others)
@@ -158,18 +160,18 @@ def test_distances_to_the_nearest_images(excluded: int | None) -> None:
     images = [random.normal(size=(n, 6)).astype(np.float32) for n in (3, 9, 1, 5, 4)]
     queries = random.normal(size=(20, 6))
     others = [rows for i, rows in enumerate(images) if i != excluded]
-    found = NeighborIndex(images).image_distances(queries, 3, excluded)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, nearest_images(queries, others, 3), atol=1e-5)
+    distances = NeighborIndex(images).image_distances(queries, 3, excluded)
+    assert distances.dtype == np.float32
+    np.testing.assert_allclose(distances, nearest_images(queries, others, 3), atol=1e-5)
 
 
 def test_nearest_images_of_a_large_bank(large: tuple[NeighborIndex, list[NDArray[np.float32]]]) -> None:
     bank, images = large
     queries, others = images[7][:60], images[:7] + images[8:]
     exact = nearest_images(queries, others, 5)
-    found = bank.image_distances(queries, 5, excluded=7)
-    assert (found[:, 0] >= exact[:, 0] - 1e-3).all()  # none of its own rows is among them
-    assert np.abs(found / exact - 1).mean() < 0.05
+    distances = bank.image_distances(queries, 5, excluded=7)
+    assert (distances[:, 0] >= exact[:, 0] - 1e-3).all()  # none of its own rows is among them
+    assert np.abs(distances / exact - 1).mean() < 0.05
 
 
 def test_nearest_images_are_exact_where_every_row_is_looked_at(

@@ -27,10 +27,10 @@ def test_components_equal_those_of_scikit_learn(components: int, whiten: bool) -
     expected = pca.transform(scaler.transform(others))
     if whiten:  # scikit-learn divides by n - 1
         expected = expected / np.sqrt(pca.explained_variance_ * (len(features) - 1) / len(features))
-    found = fit_projection(features, components, whiten)(others.astype(np.float32))
-    assert found.dtype == np.float32 and found.shape == (50, components)
-    signs = np.sign((found * expected).sum(axis=0))  # a component's sign is a convention
-    np.testing.assert_allclose(found * signs, expected, atol=2e-3 * np.abs(expected).max())
+    projected = fit_projection(features, components, whiten)(others.astype(np.float32))
+    assert projected.dtype == np.float32 and projected.shape == (50, components)
+    signs = np.sign((projected * expected).sum(axis=0))  # a component's sign is a convention
+    np.testing.assert_allclose(projected * signs, expected, atol=2e-3 * np.abs(expected).max())
 
 
 def test_whitening_gives_components_one_variance() -> None:
@@ -45,9 +45,9 @@ def test_whitening_gives_components_one_variance() -> None:
 def test_all_components_keep_the_distances_of_standardised_features() -> None:
     features = correlated(30)
     standard = (features - features.mean(axis=0)) / features.std(axis=0)
-    found = fit_projection(features, 12, whiten=False)(features.astype(np.float32))
+    projected = fit_projection(features, 12, whiten=False)(features.astype(np.float32))
     expected = np.linalg.norm(standard[:, None] - standard, axis=2)
-    np.testing.assert_allclose(np.linalg.norm(found[:, None] - found, axis=2), expected, atol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(projected[:, None] - projected, axis=2), expected, atol=1e-3)
 
 
 def test_a_feature_that_is_constant_says_nothing() -> None:
@@ -75,10 +75,10 @@ def test_no_more_components_than_features() -> None:
 
 def test_fewer_rows_than_components() -> None:
     features = correlated(5, 12)
-    found = fit_projection(features, 12, whiten=True)(features.astype(np.float32))
-    assert np.isfinite(found).all()
+    projected = fit_projection(features, 12, whiten=True)(features.astype(np.float32))
+    assert np.isfinite(projected).all()
     # Five rows vary in four directions; what rounding leaves in the others must not matter
-    assert (found.var(axis=0)[:4] > 0.9).all() and (found.var(axis=0)[4:] < 0.1).all()
+    assert (projected.var(axis=0)[:4] > 0.9).all() and (projected.var(axis=0)[4:] < 0.1).all()
 
 
 @pytest.mark.parametrize("whiten", [False, True])

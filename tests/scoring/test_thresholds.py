@@ -150,20 +150,20 @@ def test_rule_is_written_as_it_was_given(text: str) -> None:
 )
 def test_choose(rule: str, normal_pixels: np.ndarray, expected: Thresholds) -> None:
     assert PIXEL_SHARE == 0.002
-    found, warnings = choose_thresholds(
+    thresholds, warnings = choose_thresholds(
         parse_threshold(rule), np.array([0.1, 0.2, 0.3]), NORMALS, normal_pixels, f1=(0.7, 0.4)
     )
-    assert found == expected and warnings == []
+    assert thresholds == expected and warnings == []
 
 
 def test_choose_a_number() -> None:
-    found, warnings = choose_thresholds(parse_threshold(2.5), NONE, NONE, NONE)
-    assert (found.image, found.pixel, warnings) == (2.5, 2.5, [])
+    thresholds, warnings = choose_thresholds(parse_threshold(2.5), NONE, NONE, NONE)
+    assert (thresholds.image, thresholds.pixel, warnings) == (2.5, 2.5, [])
 
 
 def test_warning_of_too_few_normals() -> None:
-    found, warnings = choose_thresholds(parse_threshold("fpr:0.01"), NONE, NORMALS, NONE)
-    assert found.image == 19
+    thresholds, warnings = choose_thresholds(parse_threshold("fpr:0.01"), NONE, NORMALS, NONE)
+    assert thresholds.image == 19
     assert len(warnings) == 1 and "19 normal images" in warnings[0] and "about 0.05" in warnings[0]
     assert choose_thresholds(parse_threshold("fpr:0.05"), NONE, NORMALS, NONE)[1] == []  # 1 / 20 is enough
 
