@@ -10,9 +10,9 @@ import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
+from ..data.classes import is_normal
 from ..data.mvtec import IMAGE_SUFFIXES
 from ..data.truth import GOOD, Truth, read_truth
-from ..data.truth_sources import NORMAL_NAMES
 from ..errors import ImageError
 from ..registry.fields import ANOMALOUS, NORMAL
 from ..registry.run import Run
@@ -132,7 +132,7 @@ class Decisions:
         except ImageError as error:
             return Undecided(id, filepath, str(error))
         defect = self._defects[id]
-        named = str(defect) if defect and str(defect).strip().lower() not in NORMAL_NAMES else DEFECT
+        named = str(defect) if defect and not is_normal(str(defect)) else DEFECT
         return Decision(
             id=id,
             filepath=filepath,
@@ -177,7 +177,7 @@ class Decisions:
             return True, TRUTH
         defect = _text(self._defects[id])
         if defect is not None:
-            return defect.strip().lower() not in NORMAL_NAMES, TRUTH
+            return not is_normal(defect), TRUTH
         if id in self._truths and self._truths[id].source is not None:
             return False, TRUTH
         prediction = self._predictions[id]
@@ -195,7 +195,7 @@ class Decisions:
         """
         review = str(self._reviews[id] or "").strip().lower()
         if review:
-            if review not in (ANOMALOUS, *NORMAL_NAMES):
+            if review != ANOMALOUS and not is_normal(review):
                 raise ImageError(f"Its review is {review!r}; it must be '{NORMAL}' or '{ANOMALOUS}'")
             return review == ANOMALOUS
         # A mark of the whole image is about the image, and one of a part that is anomalous makes the image so

@@ -17,8 +17,9 @@ from PIL import Image
 from ..errors import ImageError
 from ..registry.fields import zero_mask
 from ..registry.folders import dataset_folder
-from ..utils.images import read_header, read_mask
+from ..utils.images import read_header
 from ..utils.threads import usable_cores
+from .masks import read_mask
 from .truth import GOOD
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,11 @@ import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
+from ..errors import ImageError
 from ..registry.run import written_fields
-from .truth_sources import Boxes, Classes, Mask, Polygons, Source, fitted
+from .classes import Classes, is_normal
+from .masks import Areas, Mask, Source
+from .objects import Boxes, Polygons
 
 GOOD = "good"
 """Defect type of normal images, as in MVTec AD."""
@@ -34,6 +37,7 @@ class Truth:
         category: name of its product (None if unknown)
         known: False if nothing says whether the image is normal (see ``NO_TRUTH``)
         resized: whether the mask that was read had another size than the image
+        lost: whether the mask of an image that is called good is gone; then it is taken at its word
     """
 
     source: Source | None = None
@@ -41,6 +45,7 @@ class Truth:
     category: str | None = None
     known: bool = True
     resized: bool = field(default=False, init=False)
+    lost: bool = field(default=False, init=False)
 
     def read(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
         """Read the mask ``[height, width]``, True on defects; None if there is none or it is empty.
@@ -50,13 +55,28 @@ class Truth:
         Raises:
             ImageError: if the mask cannot be read, or does not fit an image of ``size`` (width, height)
         """
+        areas = self.read_areas(size)
+        return areas.defect if areas is not None and areas.defect.any() else None
+
+    def read_areas(self, size: tuple[int, int]) -> Areas | None:
+        """Read where the image is defective and where nothing is known of it; None if all of it is normal.
+
+        Raises:
+            ImageError: as for ``read``, and if nothing is known of any of its pixels
+        """
         if self.source is None:
             return None
-        mask = self.source.read(size)
-        if mask.shape != (size[1], size[0]):
-            mask = fitted(mask, size, f"The ground-truth mask {self.source.name}")
+        if self.defect == GOOD and not self.source.exists():
+            self.lost = True
+            return None
+        areas = self.source.read(size)
+        name = f"The ground-truth mask {self.source.name}"
+        if areas.defect.shape != (size[1], size[0]):
+            areas = areas.resized(size, name)
             self.resized = True
-        return mask if mask.any() else None
+        if not areas.known:
+            raise ImageError(f"{name} says of no pixel whether it is defective")
+        return areas
 
 
 def read_truth(samples: Samples, gt_field: str) -> dict[str, Truth]:
@@ -68,33 +88,38 @@ def read_truth(samples: Samples, gt_field: str) -> dict[str, Truth]:
     Args:
         samples: the samples
         gt_field: a Segmentation field (nonzero is defective, but for classes that the dataset's mask targets name
-            as in ``NORMAL_NAMES``), or one of Detections, Detection, Polylines or
+            as in ``NORMAL_NAMES`` or ``VOID_NAMES``), or one of Detections, Detection, Polylines or
             Polyline (all objects are defects but those with such a label; instance masks, else boxes; filled
             polygons); defect type and category come from ``defect`` and ``category`` if present
 
     Raises:
         ValueError: if the field does not exist or is of another type
+
+    Examples:
+        >>> truths = read_truth(dataset, "defect_mask")  # doctest: +SKIP
+        >>> truths[sample.id].read((900, 900)).mean()  # share of its pixels that are defective  # doctest: +SKIP
+        0.021
     """
     schema = samples.get_field_schema()
     kind: Any = getattr(schema.get(gt_field), "document_type", None)
     if kind not in _READERS:
-        found = getattr(kind, "__name__", type(schema[gt_field]).__name__) if gt_field in schema else "absent"
+        type_name = getattr(kind, "__name__", type(schema[gt_field]).__name__) if gt_field in schema else "absent"
         raise ValueError(
             f"gt_field={gt_field!r} is not a Segmentation field of '{samples._root_dataset.name}', nor one of "
-            f"Detections, Detection, Polylines or Polyline: it is {found}; {_choices(samples)}"
+            f"Detections, Detection, Polylines or Polyline: it is {type_name}; {_choices(samples)}"
         )
     ids = samples.values("id")
     sources = _READERS[kind](samples, gt_field, kind, [f"in '{gt_field}' of sample {id}" for id in ids])
     defects, categories = (_labels(samples, schema, name) for name in ("defect", "category"))
-    known = _known(samples, schema, gt_field, sources, defects)
+    known = _are_known(samples, schema, gt_field, sources, defects)
     return {
-        id: Truth(source, defect, category, certain)
-        for id, source, defect, category, certain in zip(ids, sources, defects, categories, known, strict=True)
+        id: Truth(source, GOOD if is_normal(defect) else defect, category, is_known)
+        for id, source, defect, category, is_known in zip(ids, sources, defects, categories, known, strict=True)
     }
 
 
 def check_truth_field(samples: Samples, gt_field: str) -> None:
-    """Refuses a field that a run or an evaluation of this package wrote: predictions judged by predictions look right.
+    """Refuse a field that a run or an evaluation of this package wrote: predictions judged by predictions look right.
 
     Raises:
         ValueError: if it is such a field
@@ -108,28 +133,36 @@ def check_truth_field(samples: Samples, gt_field: str) -> None:
 
 
 def segmentation_fields(samples: Samples) -> list[str]:
-    """Names of the Segmentation fields."""
+    """List the names of the Segmentation fields."""
     schema = samples.get_field_schema()
-    return [name for name, f in schema.items() if getattr(f, "document_type", None) is fo.Segmentation]
+    return [name for name, kind in schema.items() if getattr(kind, "document_type", None) is fo.Segmentation]
 
 
 def truth_fields(samples: Samples) -> list[str]:
-    """Names of the fields whose type can hold ground truth, Segmentation fields first."""
+    """List the names of the fields whose type can hold ground truth, Segmentation fields first."""
     schema = samples.get_field_schema()
-    others = [name for name, f in schema.items() if getattr(f, "document_type", None) in _READERS]
+    others = [name for name, kind in schema.items() if getattr(kind, "document_type", None) in _READERS]
     masks = segmentation_fields(samples)
     return masks + [name for name in others if name not in masks]
 
 
 def truth_warnings(truths: Iterable[Truth]) -> list[str]:
-    """What a reader of figures should know of ground truth that was read."""
+    """List what a reader of figures should know of ground truth that was read."""
+    truths = list(truths)
     resized = [truth.source.name for truth in truths if truth.resized and truth.source is not None]
-    if not resized:
-        return []
-    return [
-        f"{len(resized)} ground-truth masks have another size than their image and were resized; "
-        f"the first is {resized[0]}"
-    ]
+    lost = [truth.source.name for truth in truths if truth.lost and truth.source is not None]
+    warnings = []
+    if resized:
+        warnings.append(
+            f"{len(resized)} ground-truth masks have another size than their image and were resized; "
+            f"the first is {resized[0]}"
+        )
+    if lost:
+        warnings.append(
+            f"{len(lost)} ground-truth masks of images that are called good are gone; the images were taken as normal; "
+            f"the first is {lost[0]}"
+        )
+    return warnings
 
 
 def _segmentations(samples: Samples, gt_field: str, kind: type[fo.Label], names: list[str]) -> list[Source | None]:
@@ -144,12 +177,12 @@ def _segmentations(samples: Samples, gt_field: str, kind: type[fo.Label], names:
 
 def _boxes(samples: Samples, gt_field: str, kind: type[fo.Label], names: list[str]) -> list[Source | None]:
     objects = _objects(samples, gt_field, kind, ("label", "bounding_box", "mask", "mask_path"))
-    return [None if found is None else Boxes(name, found) for name, found in zip(names, objects, strict=True)]
+    return [None if boxes is None else Boxes(name, boxes) for name, boxes in zip(names, objects, strict=True)]
 
 
 def _polygons(samples: Samples, gt_field: str, kind: type[fo.Label], names: list[str]) -> list[Source | None]:
     objects = _objects(samples, gt_field, kind, ("label", "points", "filled"))
-    return [None if found is None else Polygons(name, found) for name, found in zip(names, objects, strict=True)]
+    return [None if lines is None else Polygons(name, lines) for name, lines in zip(names, objects, strict=True)]
 
 
 _READERS = {
@@ -162,7 +195,7 @@ _READERS = {
 
 
 def _objects(samples: Samples, gt_field: str, kind: type[fo.Label], parts: Sequence[str]) -> list[list[Any] | None]:
-    """The objects of each sample as tuples of these parts; None for samples where the field is not set."""
+    """Load the objects of each sample as tuples of these parts; None for samples where the field is not set."""
     single = kind in (fo.Detection, fo.Polyline)
     path = gt_field if single else f"{gt_field}.{kind._LABEL_LIST_FIELD}"
     rows = zip(*samples.values([f"{path}.{part}" for part in parts], _raw=True), strict=True)
@@ -177,20 +210,20 @@ def _labels(samples: Samples, schema: dict[str, fo.Field], name: str) -> list[st
 
 
 def _label_path(schema: dict[str, fo.Field], name: str) -> str | None:
-    found = schema.get(name)
-    if getattr(found, "document_type", None) is fo.Classification:
+    kind = schema.get(name)
+    if getattr(kind, "document_type", None) is fo.Classification:
         return f"{name}.label"
-    return name if isinstance(found, fo.StringField) else None
+    return name if isinstance(kind, fo.StringField) else None
 
 
-def _known(
+def _are_known(
     samples: Samples,
     schema: dict[str, fo.Field],
     gt_field: str,
     sources: Sequence[Source | None],
     defects: Sequence[str | None],
 ) -> list[bool]:
-    """Whether it is known of each sample if it is normal."""
+    """Return for each sample whether it is known if it is normal."""
     known = [source is not None or defect is not None for source, defect in zip(sources, defects, strict=True)]
     path = _label_path(schema, "defect")
     if path is None or all(known):

@@ -11,8 +11,7 @@ import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
-from ..data.truth import GOOD
-from ..data.truth_sources import NORMAL_NAMES
+from ..data.classes import is_normal
 from ..metrics.confusion import Confusion, confusion
 from ..metrics.curves import OperatingPoints, count_scores, operating_points
 from ..metrics.summary import image_metrics
@@ -135,7 +134,7 @@ class ScoreTable:
         """Compute rows ``defect``, ``images``, ``flagged``, ``recall`` and ``auroc`` (against all normal images)."""
         normal = self.truth == NORMAL
         rows = []
-        for defect in sorted({name for name in self.defects if name and name.lower() not in NORMAL_NAMES}):
+        for defect in sorted({name for name in self.defects if name and not is_normal(name)}):
             with_defect = self._has_defect(defect)
             scores = np.concatenate([self.scores[normal], self.scores[with_defect]])
             metrics = image_metrics(scores, scores > threshold, np.arange(len(scores)) >= normal.sum())
@@ -278,4 +277,4 @@ def _latest_evaluation(samples: Samples, run: Run) -> str | None:
 def _truth_by_defect(defect: str | None) -> str:
     if defect is None:
         return UNKNOWN
-    return NORMAL if defect.lower() in NORMAL_NAMES or defect == GOOD else ANOMALOUS
+    return NORMAL if is_normal(defect) else ANOMALOUS

@@ -1,4 +1,4 @@
-"""Decode images and masks: any file that the FiftyOne App shows becomes one RGB array.
+"""Decode images: any file that the FiftyOne App shows becomes one RGB array.
 
 A file may be damaged, or made to do harm. Whatever it holds, it costs at most ``BYTES_PER_PIXEL`` of the size that
 its header states, and starts no program.
@@ -71,10 +71,10 @@ def read_header(path: str) -> Header:
     Raises:
         ImageError: if the file is missing, empty, not an image, or larger than ``MAX_PIXELS``
     """
-    with _open(path) as image:
+    with open_image(path) as image:
         try:
-            # Pillow would decode a whole PNG to look for orientation behind its pixels
-            in_header = image.format != "PNG" or "exif" in image.info
+            # Pillow would decode a whole PNG to look for orientation behind its pixels, and has turned a TIFF already
+            in_header = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
             swapped = in_header and image.getexif().get(_ORIENTATION_TAG) in _SWAPPED_ORIENTATIONS
         except Exception as error:  # damaged EXIF raises many types
             raise ImageError(f"Cannot read the header of '{path}': {error}") from error
@@ -103,9 +103,9 @@ def read_image(source: str | io.BytesIO) -> NDArray[np.uint8]:
         ImageError: if the file cannot be decoded in full; the message names it and the reason
     """
     name = _name(source)
-    with _open(source) as image:
+    with open_image(source) as image:
         try:
-            _check_scans(image, name)
+            check_scans(image, name)
             ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image, name)
         except ImageError:
@@ -143,46 +143,6 @@ def _decode_upload(content: str) -> NDArray[np.uint8]:
     return pixels
 
 
-def read_mask(path: str) -> NDArray[np.bool_]:
-    """Decode a mask file; nonzero pixels (in any channel but alpha) are defect.
-
-    Returns:
-        a bool array of shape ``[height, width]``
-
-    Raises:
-        ImageError: if the file cannot be decoded
-    """
-    values = read_mask_values(path)
-    return np.not_equal(values.max(axis=2) if values.ndim == 3 else values, 0)
-
-
-def read_mask_values(path: str, palette: bool = True) -> NDArray[np.generic]:
-    """Decode a mask file to the values of its pixels.
-
-    Args:
-        path: the file
-        palette (True): whether the pixels of a palette file are its colours, or the numbers of these
-
-    Returns:
-        an array of shape ``[height, width]``, or ``[height, width, 3]`` if the file has colours; alpha is left out
-
-    Raises:
-        ImageError: if the file cannot be decoded
-    """
-    with _open(path) as image:
-        try:
-            _check_scans(image, f"'{path}'")
-            coloured = image.mode == "CMYK" or (image.mode == "P" and palette)
-            values = np.asarray(image.convert("RGB") if coloured else image)
-        except ImageError:
-            raise
-        except Exception as error:
-            raise ImageError(f"Cannot decode mask '{path}': {error}") from error
-    if values.ndim == 3:
-        values = values[..., :3] if values.shape[2] >= 3 else values[..., 0]
-    return values
-
-
 def read_image_or_error(path: str) -> NDArray[np.uint8] | ImageError:
     """Decode an image as ``read_image`` does, or return the error that says why it cannot be used."""
     try:
@@ -196,7 +156,7 @@ def count_pixels(path: str) -> int:
     if is_url(path):
         return 0
     try:
-        with _open(path) as image:
+        with open_image(path) as image:
             return image.width * image.height
     except ImageError:  # whoever reads it tells why
         return 0
@@ -244,7 +204,12 @@ def _name(source: str | io.BytesIO) -> str:
     return f"'{source}'" if isinstance(source, str) else "the file"
 
 
-def _open(source: str | io.BytesIO) -> ImageFile.ImageFile:
+def open_image(source: str | io.BytesIO) -> ImageFile.ImageFile:
+    """Open an image and read its header.
+
+    Raises:
+        ImageError: if the file is missing, empty, not an image, or larger than ``MAX_PIXELS``
+    """
     name = _name(source)
     file = fetch(source) if isinstance(source, str) and is_url(source) else source
     if isinstance(file, str) and not os.path.isfile(file):
@@ -264,6 +229,8 @@ def _open(source: str | io.BytesIO) -> ImageFile.ImageFile:
     except Exception as error:
         raise ImageError(f"{name} is not an image that can be read: {error}") from error
     width, height = image.size
+    if image.format == "TIFF":
+        image.filename = ""  # else Pillow maps one without compression into memory, which fails if it is turned
     if width * height > MAX_PIXELS:
         image.close()
         raise ImageError(
@@ -272,7 +239,12 @@ def _open(source: str | io.BytesIO) -> ImageFile.ImageFile:
     return image
 
 
-def _check_scans(image: ImageFile.ImageFile, name: str) -> None:
+def check_scans(image: ImageFile.ImageFile, name: str) -> None:
+    """Refuse a JPEG that would take hours to decode.
+
+    Raises:
+        ImageError: if it has more than ``MAX_SCANS`` scans
+    """
     if not image.info.get("progressive"):
         return
     file = getattr(image, "fp", None)

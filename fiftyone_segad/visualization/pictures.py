@@ -12,12 +12,14 @@ from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ..data.masks import read_mask
 from ..data.truth import GT_FIELD, Truth, read_truth
 from ..errors import ImageError
 from ..registry.run import Run, load_run
 from ..segments.boxes import PixelBox
 from ..utils.drawing import fit_size, outline_boxes, outline_mask, overlay_heat, shrink_mask, tint_mask
-from ..utils.images import read_image, read_mask, read_mask_values
+from ..utils.images import read_image
+from ..utils.masks import read_mask_pixels
 from . import palette
 
 _TILE = 220
@@ -183,7 +185,7 @@ def _draw_tiles(sample: fo.Sample, run: Run, truth: Truth | None) -> list[Image.
     except ImageError:
         return [None] * len(_TITLES)
     try:
-        heat = Image.fromarray(np.asarray(read_mask_values(sample[run.field("map")].map_path), np.uint8))
+        heat = Image.fromarray(np.asarray(read_mask_pixels(sample[run.field("map")].map_path).values, np.uint8))
         picture.heat = np.asarray(heat.resize(picture.size, Image.Resampling.BILINEAR)) / 255.0
     except ImageError as error:
         picture.problems.append(str(error))

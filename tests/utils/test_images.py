@@ -15,7 +15,8 @@ from PIL import Image, ImageFile
 
 from fiftyone_segad.errors import ImageError
 from fiftyone_segad.utils import images
-from fiftyone_segad.utils.images import count_pixels, read_ahead, read_header, read_image, read_mask
+from fiftyone_segad.utils.images import count_pixels, read_ahead, read_header, read_image
+from fiftyone_segad.utils.masks import read_mask_pixels
 
 Array = NDArray[np.uint8]
 
@@ -119,7 +120,7 @@ def test_cmyk_jpeg(tmp_path: Path) -> None:
     np.testing.assert_allclose(decoded[8, [8, 24, 40]], [[255, 0, 0], [0, 255, 255], [255, 255, 255]], atol=4)
 
 
-@pytest.mark.parametrize("kind", ["png", "jpg"])
+@pytest.mark.parametrize("kind", ["png", "jpg", "tif"])
 @pytest.mark.parametrize("orientation", TURNS)
 def test_exif_orientation(tmp_path: Path, orientation: int, kind: str) -> None:
     image = Image.fromarray(colours(24, 40))
@@ -145,7 +146,7 @@ def test_error_of_a_truncated_file(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ImageError, match=rf"Cannot decode '.*cut\.{kind}'"):
         read_image(str(path))
     with pytest.raises(ImageError, match=rf"Cannot decode mask '.*cut\.{kind}'"):
-        read_mask(str(path))
+        read_mask_pixels(str(path))
 
 
 def test_size_of_a_truncated_png_is_read_from_its_header(tmp_path: Path) -> None:
@@ -163,7 +164,7 @@ def test_size_of_a_truncated_png_is_read_from_its_header(tmp_path: Path) -> None
         pytest.param(b"\x89PNG\r\n\x1a\n", "bad.png' is not an image that can be read", id="only a signature"),
     ],
 )
-@pytest.mark.parametrize("read", [read_image, read_mask, read_header])
+@pytest.mark.parametrize("read", [read_image, read_mask_pixels, read_header])
 def test_error_of_what_is_no_image(
     tmp_path: Path, read: Callable[[str], object], content: bytes | None, message: str
 ) -> None:
@@ -178,7 +179,7 @@ def test_error_of_a_folder(tmp_path: Path) -> None:
         read_image(str(tmp_path))
 
 
-@pytest.mark.parametrize("read", [read_image, read_mask, read_header])
+@pytest.mark.parametrize("read", [read_image, read_mask_pixels, read_header])
 def test_huge_image_is_refused_by_its_header(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[str], object]
 ) -> None:
@@ -222,28 +223,6 @@ def test_bound_on_pixels_is_the_documented_one(tmp_path: Path) -> None:
 def test_error_of_pixels_without_a_range(tmp_path: Path, values: NDArray[np.generic], message: str) -> None:
     with pytest.raises(ImageError, match=message):
         read_image(save(tmp_path / "a.tif", Image.fromarray(values)))
-
-
-@pytest.mark.parametrize("kind", ["L", "1", "I;16", "RGB", "RGBA", "LA", "P"])
-def test_mask_is_what_is_not_zero(tmp_path: Path, kind: str) -> None:
-    truth = np.array([[0, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 1]], bool)
-    image = Image.fromarray(truth.astype(np.uint8))  # the lowest value that is not zero
-    if kind == "1":
-        image = Image.fromarray(truth)
-    elif kind == "I;16":
-        image = Image.fromarray(truth.astype(np.uint16))
-    elif kind == "RGB":  # in the last channel only
-        image = Image.merge("RGB", [Image.new("L", image.size), Image.new("L", image.size), image])
-    elif kind == "RGBA":  # alpha 255 everywhere is no defect
-        image = Image.merge("RGBA", [image, *[Image.new("L", image.size)] * 2, Image.new("L", image.size, 255)])
-    elif kind == "LA":
-        image = Image.merge("LA", [image, Image.new("L", image.size, 255)])
-    elif kind == "P":
-        image = Image.fromarray(np.where(truth, 1, np.arange(4) % 2 * 2).astype(np.uint8), "P")
-        image.putpalette([0, 0, 0, 0, 128, 0, 0, 0, 0])  # entries 0 and 2 are black
-    mask = read_mask(save(tmp_path / "mask.png", image))
-    assert mask.dtype == bool
-    np.testing.assert_array_equal(mask, truth)
 
 
 def test_read_ahead_keeps_order_and_puts_errors_in_place(tmp_path: Path) -> None:

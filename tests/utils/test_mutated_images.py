@@ -18,7 +18,8 @@ import fiftyone_segad as segad
 from conftest import ROOT
 from fiftyone_segad.errors import ImageError
 from fiftyone_segad.utils import images
-from fiftyone_segad.utils.images import BYTES_PER_PIXEL, MAX_PIXELS, MAX_SCANS, read_image, read_mask
+from fiftyone_segad.utils.images import BYTES_PER_PIXEL, MAX_PIXELS, MAX_SCANS, read_image
+from fiftyone_segad.utils.masks import read_mask_pixels
 from mutations import MUTATED, hostile_images, mutated_images
 
 BESIDES = 16 * 2**20
@@ -31,7 +32,8 @@ READ_ALL = """
 import json, re, sys
 from pathlib import Path
 from fiftyone_segad.errors import ImageError
-from fiftyone_segad.utils.images import read_header, read_image, read_mask
+from fiftyone_segad.utils.images import read_header, read_image
+from fiftyone_segad.utils.masks import read_mask_pixels
 
 def memory(name):
     return 1024 * int(re.search(name + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
@@ -45,7 +47,7 @@ files = sorted(Path(sys.argv[1]).iterdir())
 told = {}
 for file in files:
     size = 0
-    for read in (pixels, read_image, read_mask):
+    for read in (pixels, read_image, read_mask_pixels):
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         before = memory("VmRSS")
         try:
@@ -154,7 +156,7 @@ def test_scans_of_a_jpeg(tmp_path: Path) -> None:
         repeated = whole[scan:-2] * (scans - usual + 1)
         (tmp_path / name).write_bytes(whole[:scan] + repeated + b"\xff\xd9")
     assert read_image(str(tmp_path / "most.jpg")).shape == (48, 64, 3)
-    for read in (read_image, read_mask):
+    for read in (read_image, read_mask_pixels):
         with pytest.raises(ImageError, match=r"more\.jpg' has more than 100 scans"):
             read(str(tmp_path / "more.jpg"))
 
@@ -173,7 +175,7 @@ def test_rows_that_are_converted_at_once_do_not_show(
     picture.save(tmp_path / "a.tif")
     whole = read_image(str(tmp_path / "a.tif"))
     assert whole.shape == (size[1], size[0], 3)
-    monkeypatch.setattr(images, "_AT_ONCE", 1000)
+    monkeypatch.setattr(images, "_PIXELS_AT_ONCE", 1000)
     np.testing.assert_array_equal(read_image(str(tmp_path / "a.tif")), whole)
 
 
