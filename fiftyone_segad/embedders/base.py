@@ -110,8 +110,9 @@ def normalize(features: NDArray[np.floating]) -> NDArray[np.float32]:
         ValueError: if a value is not finite
 
     Example:
-        >>> normalize(np.array([[3.0, 4.0], [0.0, 0.0]])).round(2).tolist()
-        [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+        >>> normalize(np.array([[3, 4], [0, 0]]))
+        array([[0.6, 0.8],
+               [0. , 0. ]], dtype=float32)
     """
     with np.errstate(over="ignore"):
         rows = np.asarray(features, dtype=np.float32)

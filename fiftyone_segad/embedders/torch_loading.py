@@ -42,7 +42,7 @@ def is_torch_name(name: str) -> bool:
 
 
 def load_network(name: str, weights: str | None) -> Loaded:
-    """Build a network with its published weights, or with those of a file in their stead.
+    """Build a network with its published weights, or with those of a file instead.
 
     Args:
         name: see ``SOURCES``

@@ -1,3 +1,4 @@
-"""Scoring methods: from features to segment scores."""
+"""Scoring methods: from features to segment scores. Arrays only."""
 
 METHODS = ("reference", "unlabeled", "within_image")
+"""Names of the methods: compare with normal images, with all other images, or with the same image."""

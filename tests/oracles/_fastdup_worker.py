@@ -30,7 +30,7 @@ def main() -> None:
         request = json.loads(line)
         try:
             answer = {"result": jobs[request["job"]](fastdup, Path(request["folder"]))}
-        except Exception as error:  # told to the parent, which raises it
+        except Exception as error:  # for the parent, which raises it
             answer = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(answer) + "\n")
 

@@ -117,7 +117,7 @@ def random_levels(seed: int, images: int = 9, ragged: bool = True) -> list[list[
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_each_choice_is_the_image_that_is_covered_worst(seed: int) -> None:
+def test_each_choice_is_the_image_that_is_farthest(seed: int) -> None:
     levels = random_levels(seed, ragged=seed % 2 == 0)
     chosen, radii = greedy_image_coreset(levels, 9)
     assert sorted(chosen) == list(range(9))
