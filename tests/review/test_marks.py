@@ -1,8 +1,8 @@
-"""Marks: what is stored, what replaces what, and what can be undone."""
+"""Marks: what is stored, what replaces what, and what is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,28 @@ import pytest
 import fiftyone_segad as segad
 from fiftyone_segad.registry.run import review_log
 
+pytestmark = pytest.mark.usefixtures("module_colour_embedder")
+
+
+def score(dataset: fo.Dataset) -> fo.Dataset:
+    segad.compute_segment_anomalies(dataset, reference=dataset.limit(4), threshold="quantile:0.5")
+    return dataset
+
+
+@pytest.fixture(scope="module")
+def scored(
+    module_dataset_of: Callable[..., fo.Dataset], module_pictures: list[Path], module_colour_embedder: object
+) -> fo.Dataset:
+    """Score the pictures once, for all tests of this file."""
+    return score(module_dataset_of(module_pictures))
+
 
 @pytest.fixture
-def dataset(dataset_of: Any, pictures: list[Path], colour_embedder: Any) -> Iterator[fo.Dataset]:
-    made = dataset_of(pictures)
-    segad.compute_segment_anomalies(made, reference=made.limit(4), threshold="quantile:0.5")
-    yield made
-    segad.delete_run(made, "segad")
+def dataset(scored: fo.Dataset) -> Iterator[fo.Dataset]:
+    """Give a copy to mark; its run is that of the source."""
+    clone = scored.clone()
+    yield clone
+    clone.delete()
 
 
 def regions(dataset: fo.Dataset) -> Any:
@@ -81,19 +96,8 @@ def test_marks_can_be_taken_back_by_their_own_patches(dataset: fo.Dataset) -> No
     assert len(segad.list_marks(dataset, "segad")) == 1
 
 
-def test_undo_goes_back_step_by_step(dataset: fo.Dataset) -> None:
-    first = dataset.limit(1)
-    segad.mark_normal(first, "segad", why="one")
-    segad.mark_anomalous(dataset.limit(2), "segad", why="two")
-    segad.unmark(dataset, "segad")
-    states = []
-    while segad.undo_review(dataset, "segad"):
-        states.append(sorted((mark.label, mark.why) for mark in segad.list_marks(dataset, "segad")))
-    assert states == [[("anomalous", "two")] * 2, [("normal", "one")], []]
-    assert not segad.undo_review(dataset, "segad")
-
-
-def test_marks_survive_a_new_run_of_the_key(dataset: fo.Dataset) -> None:
+def test_marks_survive_a_new_run_of_the_key(dataset_of: Callable[..., fo.Dataset], pictures: list[Path]) -> None:
+    dataset = score(dataset_of(pictures))
     segad.mark_normal(dataset.limit(1), "segad", why="kept")
     segad.compute_segment_anomalies(dataset, method="unlabeled", overwrite=True)
     assert [mark.why for mark in segad.list_marks(dataset, "segad")] == ["kept"]

@@ -1,4 +1,4 @@
-"""What the triage panel counts and chooses, on scores that can be checked by eye."""
+"""Counts and choices of images for triage, on scores that can be checked by eye."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fiftyone_segad.review.triage import BINS, ScoreTable, disagreements, read_s
 
 
 @pytest.fixture
-def triage() -> ScoreTable:
+def table() -> ScoreTable:
     """Five images: a and b normal, c and d anomalous, e unknown."""
     return ScoreTable(
         np.array(list("abcde")),
@@ -33,9 +33,9 @@ def triage() -> ScoreTable:
         pytest.param(0.0, 5, (2, 2, 0, 0), id="all"),
     ],
 )
-def test_counts(triage: ScoreTable, threshold: float, flagged: int, outcomes: tuple[int, ...]) -> None:
-    counts = triage.confusion(threshold)
-    assert triage.flagged(threshold) == flagged
+def test_counts(table: ScoreTable, threshold: float, flagged: int, outcomes: tuple[int, ...]) -> None:
+    counts = table.confusion(threshold)
+    assert table.flagged(threshold) == flagged
     assert (counts.tp, counts.fp, counts.fn, counts.tn) == outcomes
 
 
@@ -51,17 +51,17 @@ def test_counts(triage: ScoreTable, threshold: float, flagged: int, outcomes: tu
         ("TN", "a"),
     ],
 )
-def test_choices_come_in_the_order_of_looking(triage: ScoreTable, choice: str, ids: str) -> None:
-    assert triage.choose(choice, 0.52) == list(ids)
+def test_choices_come_in_the_order_of_looking(table: ScoreTable, choice: str, ids: str) -> None:
+    assert table.choose(choice, 0.52) == list(ids)
 
 
-def test_error_for_another_choice(triage: ScoreTable) -> None:
+def test_error_for_another_choice(table: ScoreTable) -> None:
     with pytest.raises(ValueError, match="no choice 'best'"):
-        triage.choose("best", 0.5)
+        table.choose("best", 0.5)
 
 
-def test_histogram_counts_every_image_once(triage: ScoreTable) -> None:
-    edges, counts = triage.histogram()
+def test_histogram_counts_every_image_once(table: ScoreTable) -> None:
+    edges, counts = table.histogram()
     assert len(edges) == BINS + 1
     assert {truth: int(values.sum()) for truth, values in counts.items()} == {
         "normal": 2,
@@ -69,7 +69,7 @@ def test_histogram_counts_every_image_once(triage: ScoreTable) -> None:
         "unknown": 1,
     }
     assert counts["anomalous"][-1] == 1, "the highest score is in the last bar"
-    assert triage.between(edges[-2], edges[-1]) == ["d"]
+    assert table.between(edges[-2], edges[-1]) == ["d"]
 
 
 def test_equal_scores_have_a_histogram() -> None:
@@ -80,8 +80,8 @@ def test_equal_scores_have_a_histogram() -> None:
     assert not same.labelled
 
 
-def test_by_defect(triage: ScoreTable) -> None:
-    crack, dent = triage.by_defect(0.5)
+def test_by_defect(table: ScoreTable) -> None:
+    crack, dent = table.by_defect(0.5)
     assert (crack["defect"], crack["images"], crack["flagged"], crack["recall"], crack["auroc"]) == (
         "crack",
         1,
@@ -90,7 +90,7 @@ def test_by_defect(triage: ScoreTable) -> None:
         1,
     )
     assert (dent["defect"], dent["recall"], dent["auroc"]) == ("dent", 0, 0.5)  # above one of two normal images
-    assert triage.of_defect("dent") == ["c"]
+    assert table.of_defect("dent") == ["c"]
 
 
 @pytest.mark.usefixtures("colour_embedder")
