@@ -51,7 +51,8 @@ def store_of(folder: Path, scores: dict[str, list[float]]) -> RunStore:
 
 def test_regions_are_found_by_the_mask_and_lost_with_it(tmp_path: Path) -> None:
     sources = {"both": Drawn(), "missed": Drawn(), "good": None, "unreadable": Unreadable(), "not asked for": Drawn()}
-    scores = dict.fromkeys([*sources, "without truth"], [0.9, 0.1, 0.1, 0.8]) | {"missed": [0.1, 0.2, 0.1, 0.1]}
+    scores = {id: [0.9, 0.1, 0.1, 0.8] for id in [*sources, "without truth"]}
+    scores["missed"] = [0.1, 0.2, 0.1, 0.1]
     store = store_of(tmp_path / "run", scores)
     truths = {id: Truth(source) for id, source in sources.items()}
     ids = set(scores) - {"not asked for"}
