@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fiftyone_segad.data.masks import Areas
 from fiftyone_segad.data.truth import Truth
 from fiftyone_segad.errors import ImageError
 from fiftyone_segad.review.lost_defects import LostDefect, found_regions, lost_regions
@@ -26,18 +26,21 @@ class Drawn:
 
     name = "drawn"
 
-    def read(self, size: Size) -> NDArray[np.bool_]:
+    def exists(self) -> bool:
+        return True
+
+    def read(self, size: Size) -> Areas:
         mask = np.zeros(size[::-1], bool)
         mask[:10, :20] = mask[10:, 30:] = True
-        return mask
+        return Areas(mask)
 
 
-class Unreadable:
+class Unreadable(Drawn):
     """A mask that cannot be read."""
 
     name = "unreadable"
 
-    def read(self, size: Size) -> NDArray[np.bool_]:
+    def read(self, size: Size) -> Areas:
         raise ImageError("the mask cannot be read")
 
 
