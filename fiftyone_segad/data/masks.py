@@ -39,6 +39,11 @@ class Areas:
     void: NDArray[np.bool_] | None = None
 
     @property
+    def mask(self) -> NDArray[np.bool_] | None:
+        """The defects; None if there are none."""
+        return self.defect if self.defect.any() else None
+
+    @property
     def known(self) -> bool:
         """Whether anything is known of the image."""
         return self.void is None or not self.void.all()

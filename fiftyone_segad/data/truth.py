@@ -55,20 +55,20 @@ class Truth:
         Raises:
             ImageError: if the mask cannot be read, or does not fit an image of ``size`` (width, height)
         """
-        areas = self.read_areas(size)
-        return areas.defect if areas is not None and areas.defect.any() else None
+        return self.read_areas(size).mask
 
-    def read_areas(self, size: tuple[int, int]) -> Areas | None:
-        """Read where the image is defective and where nothing is known of it; None if all of it is normal.
+    def read_areas(self, size: tuple[int, int]) -> Areas:
+        """Read where the image is defective and where nothing is known of it.
 
         Raises:
             ImageError: as for ``read``, and if nothing is known of any of its pixels
         """
+        normal = Areas(np.zeros(size[::-1], bool))
         if self.source is None:
-            return None
+            return normal
         if self.defect == GOOD and not self.source.exists():
             self.lost = True
-            return None
+            return normal
         areas = self.source.read(size)
         name = f"The ground-truth mask {self.source.name}"
         if areas.defect.shape != (size[1], size[0]):

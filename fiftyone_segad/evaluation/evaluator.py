@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.masks import Areas
 from ..data.truth import GOOD, NO_TRUTH, Truth
 from ..engine.prediction import predicted_mask
 from ..errors import ImageError
@@ -51,7 +52,8 @@ class EvaluatedImage:
         result: the figures
         counts: its pixels by score
         regions: its regions by outcome
-        errors: uint8 array ``[height, width]`` of 0, ``FALSE_ALARM``, ``MISS`` and ``HIT``
+        errors: uint8 array ``[height, width]`` of 0 (also where the ground truth is void), ``FALSE_ALARM``, ``MISS``
+            and ``HIT``
     """
 
     result: ImageResult
@@ -89,10 +91,10 @@ class Evaluator:
 
         def evaluate(record: ImageScores) -> EvaluatedImage | ImageError | None:
             try:
-                mask = self.truths[record.id].read(record.segments.size)
+                areas = self.truths[record.id].read_areas(record.segments.size)
             except ImageError as error:
                 return error
-            return self._evaluate(record, mask) if (mask is not None) == defective else None
+            return self._evaluate(record, areas) if (areas.mask is not None) == defective else None
 
         ids = self._defective if defective else self._remaining
         records = (record for record in self.run.store.scores if record.id in ids)
@@ -115,11 +117,14 @@ class Evaluator:
         self._remaining.discard(id)
         self.excluded.append({"id": id, "reason": reason})
 
-    def _evaluate(self, record: ImageScores, mask: NDArray[np.bool_] | None) -> EvaluatedImage:
+    def _evaluate(self, record: ImageScores, areas: Areas) -> EvaluatedImage:
         truth, thresholds = self.truths[record.id], self.run.thresholds
         anomaly = anomaly_map(record.segments, record.scores)
-        counts = PixelCounts.of(self.bins, anomaly, mask)
+        mask, void = areas.mask, areas.void
+        counts = PixelCounts.of(self.bins, anomaly, mask, void)
         flags = predicted_mask(record, anomaly, thresholds) != 0
+        if void is not None:
+            flags &= ~void
         errors = flags.view(np.uint8)  # FALSE_ALARM
         if mask is not None:
             errors = errors + (mask.view(np.uint8) << 1)  # MISS, or HIT where both are
@@ -134,7 +139,7 @@ class Evaluator:
             defect=defect,
             category=truth.category or "",
             flagged=record.image_score > thresholds.image,
-            pixels=_count_errors(errors),
+            pixels=_count_errors(errors if void is None else errors[~void]),
             regions=regions.by_size,
             normal=self._coarse(counts.normal),
             positive=self._coarse(counts.defective) if counts.defective is not None else None,

@@ -96,22 +96,32 @@ class PixelCounts:
         self.regions = 0
 
     @classmethod
-    def of(cls, bins: Bins, anomaly: NDArray[np.floating], mask: NDArray[np.bool_] | None) -> PixelCounts:
+    def of(
+        cls,
+        bins: Bins,
+        anomaly: NDArray[np.floating],
+        mask: NDArray[np.bool_] | None,
+        void: NDArray[np.bool_] | None = None,
+    ) -> PixelCounts:
         """Count one image.
 
         Args:
             bins: the bins
             anomaly: anomaly map ``[height, width]``
-            mask: ground truth of the same shape, True on defects, or None if all of it is normal
+            mask: ground truth of the same shape, True on defects, or None if there are none
+            void (None): pixels outside the mask that do not count, in the same shape
 
         Raises:
             ValueError: if the shapes differ
         """
-        if mask is not None and mask.shape != anomaly.shape:
-            raise ValueError(f"The mask is {mask.shape}, the map {anomaly.shape} (height, width)")
+        for name, pixels in (("mask", mask), ("void area", void)):
+            if pixels is not None and pixels.shape != anomaly.shape:
+                raise ValueError(f"The {name} is {pixels.shape}, the map {anomaly.shape} (height, width)")
         counts = cls(bins)
         index = bins(anomaly)
         counts.normal = np.bincount(index.ravel(), minlength=bins.count).astype(np.float64, copy=False)
+        if void is not None:
+            counts.normal -= np.bincount(index[void], minlength=bins.count)
         if mask is None or not mask.any():
             return counts
         inside = index[mask]  # bin of each defective pixel

@@ -112,10 +112,12 @@ def best_thresholds(samples: Samples, store: RunStore, ids: set[str], gt_field: 
 
     def count(record: ImageScores) -> tuple[PixelCounts, bool] | None:
         try:
-            mask = truths[record.id].read(record.segments.size)  # [height, width], None on a good image
+            areas = truths[record.id].read_areas(record.segments.size)
         except ImageError:
             return None
-        return PixelCounts.of(bins, anomaly_map(record.segments, record.scores), mask), mask is not None
+        mask = areas.mask  # [height, width], None on a good image
+        anomaly = anomaly_map(record.segments, record.scores)
+        return PixelCounts.of(bins, anomaly, mask, areas.void), mask is not None
 
     for record, counted in prefetch_map(count, store.scores_of(truths)):
         if counted is not None:

@@ -167,3 +167,39 @@ def test_what_a_run_or_an_evaluation_wrote_is_no_ground_truth(dataset: fo.Datase
             segad.evaluate_anomalies(dataset, gt_field=name)
     dataset.clone_sample_field("segad_mask", "corrected")
     assert segad.evaluate_anomalies(dataset, gt_field="corrected").metrics()["pixel_f1"] in (1, None)
+
+
+def test_void_pixels_are_outside_every_count(dataset: fo.Dataset) -> None:
+    """The square is void in the first image, where nothing is, and in part around the defect of the last one."""
+    ids = dataset.values("id")
+    before = segad.evaluate_anomalies(dataset)
+    around = square() * 1
+    around[26:50, 36:60][square()[26:50, 36:60] == 0] = 255
+    dataset.set_values(
+        "defect_mask",
+        {ids[0]: fo.Segmentation(mask=(square() * 255).astype(np.uint8)), ids[5]: fo.Segmentation(mask=around)},
+        key_field="id",
+    )
+    dataset.mask_targets = {"defect_mask": {1: "blot", 255: "void"}}
+    results = segad.evaluate_anomalies(dataset)
+    assert (results.metrics()["n_normal"], results.metrics()["n_anomalous"]) == (5, 1)
+    size, void = 96 * 80, {ids[0]: 16 * 16, ids[5]: 24 * 24 - 16 * 16}
+    for id, image in results.images.items():
+        pixels, all_pixels = image.pixels, before.images[id].pixels
+        assert pixels.tp + pixels.fp + pixels.fn + pixels.tn == size - void.get(id, 0)
+        assert (pixels.tp, pixels.fn) == (all_pixels.tp, all_pixels.fn)
+        assert all_pixels.fp - void.get(id, 0) <= pixels.fp <= all_pixels.fp
+    normal = sum(counts.normal.sum() for counts in results.groups.values())
+    assert normal == 6 * size - 16 * 16 - sum(void.values())
+
+
+def test_a_region_that_is_void_is_no_false_alarm(dataset: fo.Dataset) -> None:
+    sample = dataset.last()
+    flagged = np.asarray(Image.open(sample.segad_mask.mask_path)) > 0
+    assert 0 < flagged.sum() < flagged.size
+    dataset.skip(5).set_values("defect_mask", [fo.Segmentation(mask=(flagged * 255).astype(np.uint8))])
+    dataset.mask_targets = {"defect_mask": {255: "ignore"}}
+    image = segad.evaluate_anomalies(dataset).images[sample.id]
+    assert not image.defective
+    assert (image.pixels.fp, image.pixels.tn) == (0, (~flagged).sum())
+    assert sum(counts.false for counts in image.regions.values()) == 0

@@ -229,3 +229,15 @@ def test_merge_keeps_the_number_of_bins() -> None:
 def test_error_of_a_mask_of_another_size() -> None:
     with pytest.raises(ValueError, match=r"mask is \(3, 4\), the map \(4, 3\)"):
         PixelCounts.of(Bins(0, 1), np.zeros((4, 3)), np.zeros((3, 4), bool))
+
+
+def test_void_pixels_are_in_no_bin() -> None:
+    anomaly = np.array([[0, 1, 2, 3]], np.float32)
+    void = np.array([[False, True, False, True]])
+    bins = Bins(0, 3, 4)
+    assert PixelCounts.of(bins, anomaly, None, void).normal.tolist() == [1, 0, 1, 0]
+    counts = PixelCounts.of(bins, anomaly, np.array([[False, False, True, False]]), void)
+    assert counts.defective is not None
+    assert (counts.normal.tolist(), counts.defective.tolist()) == ([1, 0, 0, 0], [0, 0, 1, 0])
+    with pytest.raises(ValueError, match="void area"):
+        PixelCounts.of(bins, anomaly, None, void[:, :2])
