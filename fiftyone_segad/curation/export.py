@@ -23,6 +23,7 @@ from ..registry.folders import dataset_folder
 from ..registry.run import list_runs, load_run
 from ..registry.samples import check_collection
 from ..review.marks import list_marks
+from ..segments.boxes import relative_box
 from ..segments.regions import connected_regions
 from ..utils.files import read_json, replaced_folder, write_json
 from ..utils.images import read_header
@@ -320,9 +321,9 @@ def _regions(truth: Truth, path: str, label: str) -> fo.Detections:
     size = read_header(path).size
     mask = truth.read(size)
     regions = [] if mask is None else connected_regions(mask.astype(np.uint8), mask.astype(np.float32))
-    detections = []
-    for region in regions:
-        x0, y0, x1, y1 = region.box
-        box = [x0 / size[0], y0 / size[1], (x1 - x0) / size[0], (y1 - y0) / size[1]]
-        detections.append(fo.Detection(label=label, bounding_box=box, mask=region.mask))
-    return fo.Detections(detections=detections)
+    return fo.Detections(
+        detections=[
+            fo.Detection(label=label, bounding_box=list(relative_box(region.box, size)), mask=region.mask)
+            for region in regions
+        ]
+    )

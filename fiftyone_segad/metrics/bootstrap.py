@@ -25,8 +25,8 @@ INTERVAL_NAMES = ("image_auroc", "image_ap", "pixel_auroc", "aupro_30", "aupro_0
 DRAWS = 1000
 """B, the number of samples that are drawn."""
 
-LEVEL = 0.95
-"""Share of the replications within an interval, 1 - 2 alpha."""
+CONFIDENCE = 0.95
+"""Share of the replications within an interval: 1 - 2 alpha."""
 
 _BLOCK = 100
 """Samples whose figures are computed together, which bounds the memory."""
@@ -90,14 +90,14 @@ def draw_weights(defective: NDArray[np.bool_], draws: int = DRAWS, seed: int = 0
         yield weights
 
 
-def interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float]:
-    """Return the percentiles between which ``level`` of the values lie, as many below as above.
+def interval(values: ArrayLike, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the percentiles between which the share ``confidence`` of the values lie, as many below as above.
 
     Example:
-        >>> interval(range(101), level=0.5)
+        >>> interval(range(101), confidence=0.5)
         (25.0, 75.0)
     """
-    low, high = np.quantile(np.asarray(values, np.float64), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(np.asarray(values, np.float64), [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
@@ -120,7 +120,14 @@ def weighted_auroc(
 def weighted_average_precision(
     scores: NDArray[np.float64], defective: NDArray[np.bool_], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Compute the average precision of images for each row of weights ``[b, n]``: ``[b]``."""
+    """Compute the average precision of images for each row of weights ``[b, n]``: ``[b]``.
+
+    Example:
+        >>> scores, defective = np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True])
+        >>> weights = np.array([[1.0, 1.0, 1.0, 1.0], [2.0, 0.0, 1.0, 1.0]])
+        >>> weighted_average_precision(scores, defective, weights).round(2)
+        array([0.83, 1.  ])
+    """
     normal, positive = _weights_from_the_top(scores, defective, weights)
     flagged = normal + positive  # [b, k]
     precision = np.divide(positive, flagged, out=np.zeros_like(positive), where=flagged > 0)

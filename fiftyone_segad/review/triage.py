@@ -18,16 +18,16 @@ from ..metrics.summary import image_metrics
 from ..registry.fields import ANOMALOUS, NORMAL
 from ..registry.run import Run, evaluation_field, list_evaluations, load_run
 
-BINS = 40
+HISTOGRAM_BINS = 40
 """Bars of the histogram."""
 
-POINTS = 200
+MAX_CURVE_POINTS = 200
 """Points of a curve at most."""
 
 UNKNOWN = "unknown"
 """Truth of images that nothing is known of."""
 
-SHOWN = 60
+MAX_IMAGES = 60
 """Images at most of a choice that has no natural end, such as the highest scores."""
 
 CHOICES = ("highest", "uncertain", "flagged", "TP", "FP", "FN", "TN")
@@ -83,10 +83,10 @@ class ScoreTable:
         """Count the images by score and truth.
 
         Returns:
-            edges ``[BINS + 1]`` and, by truth that occurs, counts ``[BINS]``
+            edges ``[HISTOGRAM_BINS + 1]`` and, by truth that occurs, counts ``[HISTOGRAM_BINS]``
         """
         low, high = self.range
-        edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+        edges = np.linspace(low, high if high > low else low + 1, HISTOGRAM_BINS + 1)
         return edges, {
             truth: np.histogram(self.scores[self.truth == truth], edges)[0]
             for truth in (NORMAL, ANOMALOUS, UNKNOWN)
@@ -112,9 +112,9 @@ class ScoreTable:
             raise ValueError(f"There is no choice {choice!r}; use one of {list(CHOICES)}")
         above = self.scores > threshold
         if choice == "highest":
-            return self._highest_first(np.ones(len(self), bool))[:SHOWN]
+            return self._highest_first(np.ones(len(self), bool))[:MAX_IMAGES]
         if choice == "uncertain":
-            order = np.argsort(np.abs(self.scores - threshold), kind="stable")[:SHOWN]
+            order = np.argsort(np.abs(self.scores - threshold), kind="stable")[:MAX_IMAGES]
             return [str(id) for id in self.ids[order]]
         if choice == "flagged":
             return self._highest_first(above)
@@ -125,10 +125,11 @@ class ScoreTable:
         """Compute false-positive rate, recall and precision for each threshold at which one of them changes.
 
         Returns:
-            at most ``POINTS`` of them; None if the truth of normal or of defective images is unknown
+            at most ``MAX_CURVE_POINTS`` of them; None if the truth of normal or of defective images is unknown
         """
         labelled = self.truth != UNKNOWN
-        return operating_points(count_scores(self.scores[labelled], self.truth[labelled] == ANOMALOUS), POINTS)
+        counts = count_scores(self.scores[labelled], self.truth[labelled] == ANOMALOUS)
+        return operating_points(counts, MAX_CURVE_POINTS)
 
     def by_defect(self, threshold: float) -> list[dict[str, Any]]:
         """Compute rows ``defect``, ``images``, ``flagged``, ``recall`` and ``auroc`` (against all normal images)."""
@@ -213,7 +214,9 @@ def read_score_table(samples: Samples, run: Run) -> ScoreTable:
     return ScoreTable(np.array(ids, str), np.array(scores, np.float64), np.array(truth, str), defects)
 
 
-def second_opinions(samples: Samples, key: str, other: str | None = None, max_images: int = SHOWN) -> fo.DatasetView:
+def second_opinions(
+    samples: Samples, key: str, other: str | None = None, max_images: int = MAX_IMAGES
+) -> fo.DatasetView:
     """Find the samples at which a second person should look first.
 
     Those on which two runs disagree come first, the clearest disagreement leading; then those whose scores are nearest

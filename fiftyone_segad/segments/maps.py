@@ -70,6 +70,12 @@ def interpolate(
 
     Returns:
         a float32 array ``[h, w]``
+
+    Example:
+        >>> from fiftyone_segad.segments.boxes import tiles
+        >>> segments = tiles((60, 30), tile=1.0, stride=0.5)  # three tiles, whose centres are at 15, 30 and 45 px
+        >>> interpolate(segments, np.array([0.0, 1.0, 0.5]), np.array([15.0, 22.5, 30.0, 60.0]), np.array([15.0]))
+        array([[0. , 0.5, 1. , 0.5]], dtype=float32)
     """
     values = np.asarray(scores, dtype=np.float32)
     if len(values) == 0:

@@ -142,7 +142,12 @@ def connected_regions(mask: NDArray[np.uint8], anomaly: NDArray[np.floating]) ->
 
 
 def size_of(area: int) -> str:
-    """Name the size of a region of ``area`` pixels: ``small``, ``medium`` or ``large``."""
+    """Name the size of a region of ``area`` pixels: ``small``, ``medium`` or ``large``.
+
+    Example:
+        >>> size_of(1000), size_of(2000), size_of(10000)
+        ('small', 'medium', 'large')
+    """
     return next(name for name, limit in SIZES.items() if limit is None or area <= limit)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fiftyone_segad as segad
-from fiftyone_segad.review.triage import BINS, ScoreTable, disagreements, read_score_table
+from fiftyone_segad.review.triage import HISTOGRAM_BINS, ScoreTable, disagreements, read_score_table
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_error_for_another_choice(table: ScoreTable) -> None:
 
 def test_histogram_counts_every_image_once(table: ScoreTable) -> None:
     edges, counts = table.histogram()
-    assert len(edges) == BINS + 1
+    assert len(edges) == HISTOGRAM_BINS + 1
     assert {truth: int(values.sum()) for truth, values in counts.items()} == {
         "normal": 2,
         "anomalous": 2,

@@ -8,7 +8,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...registry.run import list_runs
-from ...review.triage import SHOWN, disagreements, second_opinions
+from ...review.triage import MAX_IMAGES, disagreements, second_opinions
 from .. import forms
 from .base import Line, Operator, short_config
 
@@ -39,12 +39,12 @@ class SecondOpinions(Operator):
             about = "What the two call differently comes first"
             forms.choose(inputs, "other", [_NONE, *others], "Other run", about, others[-1])
         about = "Samples at most; those nearest to the threshold fill what the disagreements leave"
-        forms.choose_number(ctx, inputs, "max_images", SHOWN, "Samples", about)
+        forms.choose_number(ctx, inputs, "max_images", MAX_IMAGES, "Samples", about)
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         key, other = forms.run_key(ctx), forms.text(ctx.params, "other", _NONE)
         second = None if other in (_NONE, key) else other  # the form may still hold the one that is looked at now
-        view = second_opinions(ctx.dataset, key, second, forms.whole(ctx.params, "max_images", SHOWN, low=1))
+        view = second_opinions(ctx.dataset, key, second, forms.whole(ctx.params, "max_images", MAX_IMAGES, low=1))
         ids = view.values("id")
         apart = [] if second is None else disagreements(ctx.dataset, key, second)
         if not ctx.delegated:
