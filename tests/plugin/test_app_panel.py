@@ -48,6 +48,7 @@ def picture(page: Any, name: str) -> None:
     """Keeps a picture for the documents, if it was asked for."""
     if "SEGAD_PICTURES" in os.environ:
         (ROOT / "docs" / "app").mkdir(exist_ok=True)
+        page.wait_for_timeout(10_000)  # until the grid shows its images
         page.screenshot(path=ROOT / "docs" / "app" / f"{name}.jpg", type="jpeg", quality=60)
 
 
