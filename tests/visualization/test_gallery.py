@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import fiftyone as fo
 import numpy as np
 import pytest
 from PIL import Image
-from test_plots import results_of
-from test_report import ALL_FLAGGED, EVIL_FILE, NONE_FLAGGED, dataset, evaluated
 
-__all__ = ["dataset"]  # the fixture
+from mistaken_dataset import ALL_FLAGGED, EVIL_FILE, NONE_FLAGGED, evaluated, mistaken_dataset
+from plotted_results import results_of
+
+
+@pytest.fixture(scope="module")
+def dataset(
+    module_dataset_of: Callable[..., fo.Dataset], module_pictures: list[Path], module_colour_embedder: type
+) -> fo.Dataset:
+    return mistaken_dataset(module_dataset_of, module_pictures)
+
+
+@pytest.fixture
+def dataset_to_spoil(dataset_of: Callable[..., fo.Dataset], pictures: list[Path], colour_embedder: type) -> fo.Dataset:
+    return mistaken_dataset(dataset_of, pictures)
 
 
 def pictures(figure: object) -> list[Image.Image]:
@@ -54,9 +66,9 @@ def test_misses_largest_defect_first(dataset: fo.Dataset) -> None:
     assert [trace.customdata[0] for trace in figure.data] == [dataset.last().id, dataset.skip(4).first().id]
 
 
-def test_what_is_gone_is_said_in_its_place(dataset: fo.Dataset) -> None:
-    results = evaluated(dataset, NONE_FLAGGED)
-    Path(dataset.last().filepath).unlink()
+def test_what_is_gone_is_said_in_its_place(dataset_to_spoil: fo.Dataset) -> None:
+    results = evaluated(dataset_to_spoil, NONE_FLAGGED)
+    Path(dataset_to_spoil.last().filepath).unlink()
     texts = [annotation.text for annotation in results.plot_worst("FN").layout.annotations]
     assert {"no image", "no anomaly map", "no mask"} <= set(texts)
 
