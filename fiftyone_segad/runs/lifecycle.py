@@ -17,6 +17,7 @@ from ..engine.job import Job
 from ..errors import RunError
 from ..registry.fields import add_fields, write_fields
 from ..registry.folders import check_links, runs_folder, stores
+from ..registry.retry import retry_on_reconnect
 from ..registry.run import Run, current_folder, save_run
 from ..storage.store import RunStore
 
@@ -101,17 +102,18 @@ def commit(dataset: fo.Dataset, run: Run, job: Job, calibration: Calibration) ->
         scored=len(scored),
         skipped=[entry for entry in run.skipped if entry["id"] not in tried] + report.skipped,
         warnings=run.warnings + report.warnings + calibration.warnings,
-        seconds=report.seconds,
     )
     records = job.store.scores_of(tried)
-    if extends:
-        add_fields(dataset, run, records, calibration.scores, job.advance)
-        save_run(dataset, run)
-        _tag_skipped(dataset, run, tried)
-    else:
-        obsolete = [] if replaced_folder is None else [replaced_folder]
-        with job.timer("write"):
+    with job.timer("write"):
+        if extends:
+            add_fields(dataset, run, records, calibration.scores, job.advance)
+        else:
+            obsolete = [] if replaced_folder is None else [replaced_folder]
             write_fields(dataset, run, records, calibration.scores, advance=job.advance, obsolete=obsolete)
+    run = replace(run, seconds=dict(report.seconds))  # with those of writing
+    retry_on_reconnect(save_run)(dataset, run)
+    if extends:
+        _tag_skipped(dataset, run, tried)
     dataset.reload()
     logger.info("%s", run)
     return run
