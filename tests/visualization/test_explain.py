@@ -16,16 +16,19 @@ from fiftyone_segad.embedders.base import normalize
 from fiftyone_segad.segments.boxes import get_proposer
 from fiftyone_segad.utils.images import read_image
 
-pytestmark = pytest.mark.usefixtures("colour_embedder")
-
 TILES = "tiles:0.4:0.2"
 
 
-@pytest.fixture
-def dataset(dataset_of: Callable[..., fo.Dataset], pictures: list[Path]) -> fo.Dataset:
-    made = dataset_of(pictures)
-    segad.compute_segment_anomalies(made, reference=made.limit(4), segments=TILES)
-    return made
+@pytest.fixture(scope="module")
+def dataset(
+    module_dataset_of: Callable[..., fo.Dataset], module_pictures: list[Path], module_colour_embedder: type
+) -> fo.Dataset:
+    return scored(module_dataset_of(module_pictures))
+
+
+def scored(dataset: fo.Dataset) -> fo.Dataset:
+    segad.compute_segment_anomalies(dataset, reference=dataset.limit(4), segments=TILES)
+    return dataset
 
 
 def last(dataset: fo.Dataset) -> str:
@@ -96,7 +99,10 @@ def test_turned_copies_have_no_box(dataset: fo.Dataset) -> None:
     assert any(box is not None for box in boxes)
 
 
-def test_errors_say_what_to_do(dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_say_what_to_do(
+    dataset_of: Callable[..., fo.Dataset], pictures: list[Path], colour_embedder: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = scored(dataset_of(pictures))
     with pytest.raises(ValueError, match="no run 'other'"):
         segad.explain_sample(dataset, "other", last(dataset))
     with pytest.raises(ValueError, match="'segad' has no score for sample 6"):
