@@ -24,9 +24,9 @@ from .evaluation.compare import RunComparison as RunComparison
 from .evaluation.compare import compare_runs as compare_runs
 from .evaluation.evaluate import evaluate_anomalies as evaluate_anomalies
 from .evaluation.results import AnomalyResults as AnomalyResults
+from .registry.keys import list_runs as list_runs
 from .registry.removal import delete_run as delete_run
 from .registry.run import Run as Run
-from .registry.run import list_runs as list_runs
 from .registry.run import load_run as load_run
 from .review.lost_defects import LostDefect as LostDefect
 from .review.mark_field import Mark as Mark

@@ -16,7 +16,7 @@ from PIL import Image
 
 import fiftyone_segad as segad
 from fiftyone_segad.registry.folders import dataset_folder
-from fiftyone_segad.registry.run import EVALUATION_FIELDS
+from fiftyone_segad.registry.keys import EVALUATION_FIELDS
 from fiftyone_segad.segments.boxes import PixelBox, Size
 
 FIELDS = {"checked", *(f"checked_{name}" for name in EVALUATION_FIELDS)}

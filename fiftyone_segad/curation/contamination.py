@@ -22,7 +22,7 @@ from ..embedders.factory import get_embedder
 from ..engine.job import Job, JobContext, JobImage, JobSpec
 from ..engine.methods import run_job, steps
 from ..errors import ImageError
-from ..registry.fields import ANOMALOUS
+from ..registry.keys import ANOMALOUS
 from ..registry.samples import check_collection, check_numbers
 from ..scoring.mutual import FEWEST
 from ..segments.boxes import Size

@@ -14,7 +14,7 @@ from ..data.classes import is_normal
 from ..data.mvtec import IMAGE_SUFFIXES
 from ..data.truth import GOOD, Truth, read_truth
 from ..errors import ImageError
-from ..registry.fields import ANOMALOUS, NORMAL
+from ..registry.keys import ANOMALOUS, NORMAL
 from ..registry.run import Run
 from ..review.mark_field import SAMPLE, Mark
 from ..review.marks import list_marks

@@ -18,9 +18,9 @@ from fiftyone.core.collections import SampleCollection as Samples
 
 from ..data.mvtec import load_mvtec
 from ..data.truth import GT_FIELD, Truth, read_truth, segmentation_fields, truth_fields
-from ..registry.fields import ANOMALOUS
 from ..registry.folders import dataset_folder
-from ..registry.run import list_runs, load_run
+from ..registry.keys import ANOMALOUS, list_runs
+from ..registry.run import load_run
 from ..registry.samples import check_collection
 from ..review.marks import list_marks
 from ..segments.boxes import relative_box

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..data.mvtec import SPLITS
 from ..data.truth import GOOD
-from ..registry.fields import ANOMALOUS, NORMAL
+from ..registry.keys import ANOMALOUS, NORMAL
 from ..utils.files import UniqueNames, safe_name
 from .decisions import Decision, Decisions, Undecided
 

@@ -14,7 +14,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
 from ..errors import ImageError
-from ..registry.run import PLUGIN, check_name
+from ..registry.keys import PLUGIN, check_name
 from ..utils.images import read_ahead
 from ..utils.threads import usable_cores
 

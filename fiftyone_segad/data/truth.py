@@ -12,7 +12,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
 from ..errors import ImageError
-from ..registry.run import written_fields
+from ..registry.keys import written_fields
 from .classes import Classes, is_normal
 from .masks import Areas, Mask, Source
 from .objects import Boxes, Polygons

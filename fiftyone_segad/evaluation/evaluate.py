@@ -13,7 +13,8 @@ from ..data.truth import GOOD, GT_FIELD, Truth, check_truth_field, read_truth, t
 from ..engine.calibration import score_bins
 from ..errors import RunError
 from ..metrics.pimo import BOUNDS
-from ..registry.run import check_eval_key, load_run
+from ..registry.keys import check_eval_key
+from ..registry.run import load_run
 from ..registry.samples import check_collection
 from ..utils.text import pluralize
 from .evaluator import Evaluator
@@ -63,7 +64,7 @@ def evaluate_anomalies(
     bins = score_bins(run.store)
     results = AnomalyResults(key, run.thresholds.image, run.thresholds.rule, gt_field, bins, samples=samples, run=run)
     writer = EvaluationWriter(dataset, eval_key, run, gt_field) if eval_key is not None else None
-    with writer or nullcontext():
+    with writer.writing() if writer is not None else nullcontext():
         evaluator = Evaluator(run, truths, bins)
         with fou.ProgressBar(total=len(truths), progress=progress, iters_str="images") as bar:
             # Normal images first: they set the false-positive rates at which the defective ones are measured

@@ -6,6 +6,9 @@ As with runs, everything goes to pending fields first and is committed together 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
@@ -17,13 +20,16 @@ from PIL import Image
 from ..metrics.curves import overlap_to_limit, subsample_curve
 from ..metrics.names import METRICS
 from ..metrics.summary import Metrics
-from ..registry.fields import ANOMALOUS, NORMAL, detection, set_colours, zero_mask
+from ..registry.colours import set_colours
+from ..registry.fields import detection, zero_mask
 from ..registry.folders import evaluations_folder
+from ..registry.keys import ANOMALOUS, EVALUATION_FIELDS, NORMAL, PLUGIN, evaluation_field, list_evaluations
+from ..registry.locks import run_lock
 from ..registry.removal import delete_evaluation, delete_evaluation_fields
-from ..registry.run import EVALUATION_FIELDS, PLUGIN, Run, evaluation_field
+from ..registry.run import Run
+from ..registry.uncommitted import remove_uncommitted, uncommitted
 from ..segments.boxes import Size
 from ..segments.regions import Region
-from ..storage.store import delete_files
 from ..utils.files import write_png
 from .evaluator import FALSE_ALARM, HIT, MISS, EvaluatedImage
 from .results import AnomalyResults
@@ -84,18 +90,45 @@ class EvaluationWriter:
         self.eval_key = eval_key
         self.run = run
         self.gt_field = gt_field
-        self._files = evaluations_folder(dataset) / f"{eval_key}-{uuid.uuid4().hex[:8]}"
-        self._files.mkdir(parents=True)
+        self._folder = evaluations_folder(dataset) / f"{eval_key}-{uuid.uuid4().hex[:8]}"
         self._batch: dict[str, dict[str, Any]] = {}
         self._registered = False
-        delete_evaluation_fields(dataset, eval_key, pending=True)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the lock of the evaluation, and remove what was written if the block fails.
+
+        Raises:
+            RunBusyError: if another process writes an evaluation of this key
+        """
+        note = self._folder.parent / f"{self.eval_key}.json"
+        with run_lock(self.dataset, self.eval_key):
+            remove_uncommitted(note, self._in_use)
+            with uncommitted(note, [self._folder], self._in_use):
+                try:
+                    self._folder.mkdir()
+                    self._declare()
+                    yield
+                except BaseException:
+                    self._discard()
+                    raise
+
+    def _in_use(self, folder: Path) -> bool:
+        """Return whether the evaluation of this key uses a folder, or it is none of an evaluation of this key."""
+        self.dataset.reload()
+        registered = self.eval_key in list_evaluations(self.dataset)
+        current = self.dataset.get_run_info(self.eval_key).config.errors if registered else None
+        ours = folder.parent == self._folder.parent and folder.name.startswith(f"{self.eval_key}-")
+        return not ours or folder.name == current
+
+    def _declare(self) -> None:
+        delete_evaluation_fields(self.dataset, self.eval_key, pending=True)
         for name, kind in _KINDS.items():
-            description = _DESCRIPTIONS[name]
-            path = evaluation_field(eval_key, name, pending=True)
+            path, description = evaluation_field(self.eval_key, name, pending=True), _DESCRIPTIONS[name]
             if issubclass(kind, fo.Field):
-                dataset.add_sample_field(path, kind, description=description)
+                self.dataset.add_sample_field(path, kind, description=description)
             else:
-                dataset.add_sample_field(
+                self.dataset.add_sample_field(
                     path, fo.EmbeddedDocumentField, embedded_doc_type=kind, description=description
                 )
 
@@ -142,19 +175,11 @@ class EvaluationWriter:
             ],
         )
 
-    def __enter__(self) -> EvaluationWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        if kind is not None:
-            self.discard()
-
-    def discard(self) -> None:
-        """Remove what was written, for an evaluation that came to nothing."""
+    def _discard(self) -> None:
+        """Remove the fields of an evaluation that came to nothing, and its registration."""
         delete_evaluation_fields(self.dataset, self.eval_key, pending=True)
         if self._registered:
             delete_evaluation(self.dataset, self.eval_key)
-        delete_files(self._files)
 
     def _register(self, results: AnomalyResults, metrics: Metrics) -> None:
         """Register the evaluation as this package knows it, from when on it can be removed."""
@@ -166,7 +191,7 @@ class EvaluationWriter:
             threshold=results.threshold,
             metrics=metrics,
             pro=[values.tolist() for values in overlap],
-            errors=self._files.name,
+            errors=self._folder.name,
         )
         self.dataset.register_run(self.eval_key, config)
         self._registered = True
@@ -211,8 +236,8 @@ class EvaluationWriter:
 
     def _error_map(self, id: str, errors: NDArray[np.uint8]) -> fo.Segmentation:
         if not errors.any():
-            return fo.Segmentation(mask_path=str(zero_mask(self._files, errors.shape[1], errors.shape[0])))
-        file = self._files / f"{id}.png"
+            return fo.Segmentation(mask_path=str(zero_mask(self._folder, errors.shape[1], errors.shape[0])))
+        file = self._folder / f"{id}.png"
         write_png(file, Image.fromarray(errors), compress_level=1)
         return fo.Segmentation(mask_path=str(file))
 

@@ -13,7 +13,8 @@ from ..curation.registration import Curation, check_curation
 from ..data.truth import GT_FIELD, truth_fields
 from ..embedders.factory import CHOICES, DEFECTS, check_installed, resolve_name
 from ..errors import MissingDependencyError, RunError
-from ..registry.run import Run, list_runs, load_run, written_fields
+from ..registry.keys import list_runs, written_fields
+from ..registry.run import Run, load_run
 from ..segments.boxes import DEFAULT_GRID
 from ..utils.text import pluralize
 

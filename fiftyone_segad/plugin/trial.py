@@ -19,9 +19,9 @@ from PIL import Image
 
 from ..embedders.factory import resolve_name
 from ..engine.single_image import ImageOutliers, find_outlier_segments
-from ..registry.fields import ANOMALOUS, set_colours
+from ..registry.colours import set_colours
 from ..registry.folders import dataset_folder
-from ..registry.run import PLUGIN
+from ..registry.keys import ANOMALOUS, PLUGIN
 from ..utils.files import write_png
 from ..utils.images import pixel_digest
 

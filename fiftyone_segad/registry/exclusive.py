@@ -1,4 +1,4 @@
-"""What the public functions that write a run have in common: its lock, and a dataset that is still there."""
+"""Have one function at a time write a run, on a dataset that is still there."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import ParamSpec, TypeVar
 
 from ..errors import RunError
 from .folders import runs_folder
+from .keys import check_name
 from .locks import run_lock
-from .run import check_name, exists, recover
+from .run import exists, recover
 from .samples import root_dataset
 
 P = ParamSpec("P")

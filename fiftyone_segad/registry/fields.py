@@ -1,7 +1,7 @@
-"""Writes the label fields of a run.
+"""Write the label fields of a run.
 
-Everything is written to pending fields first; one rename puts all of them in force, so that neither a crash
-nor a full disk leaves a half-written run or costs the one before it.
+Everything is written to pending fields first; one rename commits all of them, so that neither a crash nor a full disk
+leaves a half-written run or costs the one before it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from ..segments.regions import Region, connected_regions
 from ..storage.records import ImageScores
 from ..utils.files import write_png
 from ..utils.threads import usable_cores
+from .colours import colour_run
+from .keys import ANOMALOUS, FIELD_NAMES, NORMAL, field_name
 from .retry import retry_on_reconnect
-from .run import FIELD_NAMES, Run, check_exists, commit_run, delete_fields, field_name
-
-NORMAL, ANOMALOUS = "normal", "anomalous"
+from .run import Run, check_exists, commit_run, delete_fields, new_folders
 
 TOP_SEGMENTS = 10
 """Segments shown of an image whose segments overlap: all of them would hide it."""
@@ -57,8 +57,6 @@ _DESCRIPTIONS = {
     "regions": "Connected regions of the predicted mask with anomaly_score (peak) and area (pixels)",
 }
 
-_RED, _GREY = "#ff0000", "#8a8a8a"
-
 
 def write_fields(
     dataset: fo.Dataset,
@@ -69,7 +67,7 @@ def write_fields(
     advance: Callable[[int], None] = lambda count: None,
     obsolete: Sequence[str] = (),
 ) -> None:
-    """Write fields of a run for all its images, then registers it and puts them in force together.
+    """Write fields of a run for all its images, then register it and commit them together.
 
     Args:
         dataset: the dataset
@@ -83,16 +81,17 @@ def write_fields(
     Raises:
         OSError: if the map or mask files cannot be written; nothing of the dataset has changed then
     """
-    chosen = tuple(names)
-    try:
-        _declare(dataset, run.key, chosen)
-        paths = {name: field_name(run.key, name, pending=True) for name in chosen}
-        _write(dataset, run, records, calibration, paths, advance)
-        _colour(dataset, run.key)
-    except BaseException:
-        delete_fields(dataset, run.key, pending_only=True)
-        raise
-    commit_run(dataset, run, chosen, obsolete)
+    names = tuple(names)
+    with new_folders(dataset, run, names):
+        try:
+            _declare(dataset, run.key, names)
+            paths = {name: field_name(run.key, name, pending=True) for name in names}
+            _write(dataset, run, records, calibration, paths, advance)
+            colour_run(dataset, run.key)
+        except BaseException:
+            delete_fields(dataset, run.key, pending_only=True)
+            raise
+        commit_run(dataset, run, names, obsolete)
 
 
 def add_fields(
@@ -104,8 +103,8 @@ def add_fields(
 ) -> None:
     """Write the fields of a run for further images; those of its other images stay.
 
-    Args and errors are those of ``write_fields``. The score is written last: what has one has the other fields
-    too, so that what an interruption left out can be told.
+    Args and errors are those of ``write_fields``. The score field is written last, so a sample without a score is
+    known to be incomplete.
     """
     names = [name for name in reversed(FIELD_NAMES) if dataset.has_sample_field(run.field(name))]
     _write(dataset, run, records, calibration, {name: run.field(name) for name in names}, advance)
@@ -134,7 +133,11 @@ def _write(
 
 
 def flagged(samples: Samples, run: Run) -> fo.DatasetView:
-    """The samples that a run calls anomalous."""
+    """Return a view of the samples that a run calls anomalous.
+
+    >>> flagged(dataset, load_run(dataset, "segad")).count()  # doctest: +SKIP
+    20
+    """
     view: fo.DatasetView = samples.match({f"{run.field('pred')}.label": ANOMALOUS})
     return view
 
@@ -152,20 +155,22 @@ class _Writer:
             folder.mkdir(parents=True, exist_ok=True)
 
     def labels(self, record: ImageScores) -> dict[str, Any]:
-        """The labels of the chosen fields."""
-        mask, regions = self._predicted(record)
+        """Make the labels of an image, by name of the field."""
+        mask, regions = self._predict(record)
         make: dict[str, Callable[[], Any]] = {
             "score": lambda: record.image_score,
             "pred": lambda: self._prediction(record.image_score),
             "map": lambda: self._heatmap(record),
             "mask": lambda: self._mask(record, mask),
             "segments": lambda: fo.Detections(detections=_segments(record, self.run.thresholds)),
-            "regions": lambda: fo.Detections(detections=[detection(each, record.segments.size) for each in regions]),
+            "regions": lambda: fo.Detections(
+                detections=[detection(region, record.segments.size) for region in regions]
+            ),
         }
         return {name: make[name]() for name in self.names}
 
-    def _predicted(self, record: ImageScores) -> tuple[NDArray[np.uint8] | None, list[Region]]:
-        """The predicted mask and its regions; None and none if it is empty."""
+    def _predict(self, record: ImageScores) -> tuple[NDArray[np.uint8] | None, list[Region]]:
+        """Predict the mask of an image and its regions; None and none if it is empty."""
         thresholds = self.run.thresholds
         if thresholds.pixel is not None and record.image_score <= thresholds.image:
             return None, []  # the score is the peak of the map, and no region reaches the threshold: no need to draw it
@@ -207,9 +212,9 @@ def zero_mask(folder: Path, width: int, height: int) -> Path:
 
 def _segments(record: ImageScores, thresholds: Thresholds) -> list[fo.Detection]:
     anomalous = record.outliers if thresholds.pixel is None else record.scores > thresholds.image
-    shown = np.arange(len(record.scores))
+    indices = np.arange(len(record.scores))
     if record.segments.overlap:
-        shown = np.sort(np.argsort(-record.scores, kind="stable")[:TOP_SEGMENTS])
+        indices = np.sort(np.argsort(-record.scores, kind="stable")[:TOP_SEGMENTS])
     boxes = record.segments.relative()
     return [
         fo.Detection(
@@ -218,12 +223,12 @@ def _segments(record: ImageScores, thresholds: Thresholds) -> list[fo.Detection]
             anomaly_score=float(record.scores[i]),
             index=int(i),
         )
-        for i in shown
+        for i in indices
     ]
 
 
 def detection(region: Region, size: tuple[int, int], label: str = ANOMALOUS) -> fo.Detection:
-    """A region as a Detection, for an image of ``size`` (width, height)."""
+    """Make a Detection of a region, for an image of ``size`` (width, height)."""
     return fo.Detection(
         label=label,
         bounding_box=list(relative_box(region.box, size)),
@@ -245,31 +250,3 @@ def _declare(dataset: fo.Dataset, key: str, names: tuple[str, ...]) -> None:
             dataset.add_sample_field(
                 pending, fo.EmbeddedDocumentField, embedded_doc_type=kind, description=_DESCRIPTIONS[name]
             )
-
-
-@retry_on_reconnect
-def _colour(dataset: fo.Dataset, key: str) -> None:
-    """Show what is anomalous in red."""
-    dataset.mask_targets = {**dataset.mask_targets, field_name(key, "mask"): {255: ANOMALOUS}}
-    by_label = [{"value": ANOMALOUS, "color": _RED}, {"value": NORMAL, "color": _GREY}]
-    ours: list[dict[str, Any]] = [
-        {"path": field_name(key, name), "fieldColor": _RED, "colorByAttribute": "label", "valueColors": by_label}
-        for name in ("pred", "segments", "regions")
-    ]
-    ours.append(
-        {
-            "path": field_name(key, "mask"),
-            "fieldColor": _RED,
-            "maskTargetsColors": [{"intTarget": 255, "color": _RED}],
-        }
-    )
-    set_colours(dataset, ours)
-
-
-def set_colours(dataset: fo.Dataset, ours: list[dict[str, Any]]) -> None:
-    """Set the colours of some fields in the App; those of other fields stay as they are."""
-    scheme = dataset.app_config.color_scheme or fo.ColorScheme(color_by="value")
-    paths = {entry["path"] for entry in ours}
-    scheme.fields = [entry for entry in scheme.fields or [] if entry.get("path") not in paths] + ours
-    dataset.app_config.color_scheme = scheme
-    dataset.save()

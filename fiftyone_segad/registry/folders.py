@@ -1,4 +1,4 @@
-"""Where the files of runs and evaluations of a dataset lie."""
+"""Find the folders of the runs and evaluations of a dataset."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..storage.store import RunStore
 
 
 def dataset_folder(dataset: fo.Dataset) -> Path:
-    """The folder of this package's files for a dataset.
+    """Return the folder of this package's files for a dataset.
 
     It is below the variable ``FIFTYONE_SEGAD_DIR`` if that is set, else below ``segad`` in FiftyOne's default
     dataset folder, and named by the dataset's id, which renaming does not change.
@@ -25,12 +25,12 @@ def dataset_folder(dataset: fo.Dataset) -> Path:
 
 
 def runs_folder(dataset: fo.Dataset, key: str) -> Path:
-    """The folder that holds the folders of the runs of a key; there are two while one replaces another."""
+    """Return the folder of the folders of the runs of a key; there are two of these while one replaces another."""
     return _no_link(dataset_folder(dataset) / key)
 
 
 def evaluations_folder(dataset: fo.Dataset) -> Path:
-    """The folder of the error maps of evaluations. They stay when their run is replaced, as their figures do."""
+    """Return the folder of the error maps of evaluations, which stay when their run is replaced."""
     return _no_link(dataset_folder(dataset) / "evaluation-maps")  # no key of a run holds a hyphen
 
 
@@ -41,9 +41,9 @@ def delete_interrupted(dataset: fo.Dataset, key: str) -> None:
 
 
 def stores(dataset: fo.Dataset, key: str) -> list[RunStore]:
-    """What there is of the runs of a key, down to a folder that was made and not filled."""
+    """Return the stores of the runs of a key, interrupted ones among them."""
     folder = runs_folder(dataset, key)
-    return [RunStore(each) for each in sorted(folder.iterdir()) if each.is_dir()] if folder.is_dir() else []
+    return [RunStore(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
 
 
 def delete_folder(dataset: fo.Dataset, key: str, folder: str) -> None:

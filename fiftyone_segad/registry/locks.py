@@ -1,4 +1,4 @@
-"""Locks: a run is written by one at a time.
+"""Lock a run, so that one process at a time writes it.
 
 A lock is the operating system's lock of a file (flock, or what Windows has), which ends with the process that holds it:
 none is ever left behind by a process that died. Processes on other machines see it if they share the folder.
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def run_lock(dataset: fo.Dataset, key: str) -> Iterator[None]:
-    """Hold the lock of the runs of a key.
+    """Hold the lock of a run or an evaluation.
 
     Raises:
         RunBusyError: at once, if another holds it; the message says which process
@@ -44,7 +44,7 @@ def run_lock(dataset: fo.Dataset, key: str) -> Iterator[None]:
             lock.acquire()
         except filelock.Timeout:
             raise RunBusyError(
-                f"Run '{key}' of dataset '{dataset.name}' is being written by {before or 'another process'}; wait for "
+                f"'{key}' of dataset '{dataset.name}' is being written by {before or 'another process'}; wait for "
                 "it, cancel it, or use another key=..."
             ) from None
         if before:
@@ -67,9 +67,9 @@ def _sign(file: Path) -> None:
 
 
 def _holder(file: Path) -> str:
-    """Who signed a lock, in words; empty if that cannot be read."""
+    """Describe the process that signed a lock; empty if that cannot be read."""
     try:
-        said = json.loads(file.read_text())
-        return f"process {int(said['pid'])} on {said['host']!s} since {said['since']!s}"
+        signed = json.loads(file.read_text())
+        return f"process {int(signed['pid'])} on {signed['host']!s} since {signed['since']!s}"
     except (OSError, ValueError, KeyError, TypeError):
         return ""

@@ -1,4 +1,4 @@
-"""How runs and evaluations of a dataset are removed: without trace."""
+"""Remove runs and evaluations of a dataset without trace."""
 
 from __future__ import annotations
 
@@ -8,32 +8,30 @@ import fiftyone as fo
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..storage.store import delete_files
+from .colours import delete_colours
 from .folders import delete_folder, delete_interrupted, evaluations_folder, runs_folder
-from .locks import run_lock
-from .run import (
+from .keys import (
     EVALUATION_FIELDS,
     FIELD_NAMES,
     check_name,
-    delete_colours,
-    delete_fields,
-    delete_plot,
-    delete_targets,
     evaluation_field,
     field_name,
     list_evaluations,
     list_runs,
-    recover,
     review_field,
     review_log,
-    saved_values,
     skipped_tag_of,
 )
+from .locks import run_lock
+from .run import delete_fields, delete_plot, delete_targets, recover, saved_values
 
 
 def delete_run(dataset: Samples, key: str) -> None:
     """Remove a run: fields, tags, colours, files, marks, evaluations and registration. Images and ground truth stay.
 
-    What an interrupted run of the key has left is removed, too, and so it can be if there is no other.
+    Remains of an interrupted run of the key are removed, too, also if there is no other.
+
+        >>> delete_run(dataset, "segad")  # doctest: +SKIP
 
     Raises:
         ValueError: if there is no such run
@@ -59,7 +57,7 @@ def _delete_run(root: fo.Dataset, key: str) -> None:
     delete_review(root, key)
     delete_fields(root, key)
     delete_colours(root, {field_name(key, name) for name in FIELD_NAMES})
-    if saved["owns_color_scheme"] and root.app_config.color_scheme and not root.app_config.color_scheme.fields:
+    if saved.get("owns_color_scheme") and root.app_config.color_scheme and not root.app_config.color_scheme.fields:
         root.app_config.color_scheme = None
         root.save()
     root.match_tags(skipped_tag_of(key)).untag_samples(skipped_tag_of(key))
@@ -77,17 +75,17 @@ def delete_evaluation(dataset: Samples, eval_key: str, keep_pending: bool = Fals
         return
     config = root.get_run_info(eval_key).config
     truth = evaluation_field(eval_key, "truth")
-    for known in root.list_evaluations():  # FiftyOne's part may have another name by now: its panel can rename it
-        if known == eval_key or getattr(root.get_evaluation_info(known).config, "gt_field", None) == truth:
-            root.delete_evaluation(known)  # with the field of this name
+    for name in root.list_evaluations():  # FiftyOne's part may have another name by now: its panel can rename it
+        if name == eval_key or getattr(root.get_evaluation_info(name).config, "gt_field", None) == truth:
+            root.delete_evaluation(name)  # with the field of this name
     if not keep_pending:
         delete_evaluation_fields(root, eval_key, pending=True)
     delete_evaluation_fields(root, eval_key)
     delete_colours(root, {evaluation_field(eval_key, name) for name in EVALUATION_FIELDS})
     root.delete_run(eval_key)
-    name = Path(str(config.errors)).name
-    if name.startswith(f"{eval_key}-"):  # else it is not what was stored
-        delete_files(evaluations_folder(root) / name)
+    folder = Path(str(config.errors)).name
+    if folder.startswith(f"{eval_key}-"):  # else it is not what was stored
+        delete_files(evaluations_folder(root) / folder)
 
 
 def delete_evaluation_fields(dataset: fo.Dataset, eval_key: str, pending: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What is asked of the database again where it was gone for a moment, e.g. restarted."""
+"""Retry database calls while MongoDB reconnects, e.g. after a restart."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ PATIENCE = 120
 
 
 def retry_on_reconnect(work: Callable[P, T]) -> Callable[P, T]:
-    """Make a function that can be done twice without harm wait for a database that has gone.
+    """Make a function that may run twice wait for a database that is gone.
+
+        >>> fetch_samples = retry_on_reconnect(dataset.values)  # doctest: +SKIP
 
     Raises:
         pymongo.errors.AutoReconnect: if it does not come back in ``PATIENCE`` seconds
     """
-    asking = Retrying(
+    retrying = Retrying(
         retry_on_exception=lambda error: isinstance(error, AutoReconnect),
         wait_exponential_multiplier=100,  # milliseconds
         wait_exponential_max=5_000,
@@ -31,7 +33,7 @@ def retry_on_reconnect(work: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(work)
     def patient(*args: P.args, **kwargs: P.kwargs) -> T:
-        result: T = asking.call(work, *args, **kwargs)
+        result: T = retrying.call(work, *args, **kwargs)
         return result
 
     return patient

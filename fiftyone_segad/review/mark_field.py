@@ -13,8 +13,8 @@ from math import ceil, floor
 import fiftyone as fo
 from fiftyone.core.collections import SampleCollection as Samples
 
-from ..registry.fields import ANOMALOUS, NORMAL, set_colours
-from ..registry.run import list_runs, review_field
+from ..registry.colours import set_colours
+from ..registry.keys import ANOMALOUS, NORMAL, list_runs, review_field
 from ..segments.boxes import RelativeBox, Size
 
 SAMPLE, REGION, SEGMENT = "sample", "region", "segment"

@@ -18,8 +18,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 from ..data.truth import GT_FIELD, read_truth, truth_fields
 from ..engine.job import JobImage
 from ..errors import SegadError
-from ..registry.fields import ANOMALOUS, NORMAL
-from ..registry.run import review_field
+from ..registry.keys import ANOMALOUS, NORMAL, review_field
 from ..segments.boxes import RelativeBox
 from ..utils.images import read_header
 from ..utils.text import pluralize

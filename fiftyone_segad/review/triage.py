@@ -15,8 +15,8 @@ from ..data.classes import is_normal
 from ..metrics.confusion import Confusion, confusion
 from ..metrics.curves import OperatingPoints, count_scores, operating_points
 from ..metrics.summary import image_metrics
-from ..registry.fields import ANOMALOUS, NORMAL
-from ..registry.run import Run, evaluation_field, list_evaluations, load_run
+from ..registry.keys import ANOMALOUS, NORMAL, evaluation_field, list_evaluations
+from ..registry.run import Run, load_run
 
 HISTOGRAM_BINS = 40
 """Bars of the histogram."""

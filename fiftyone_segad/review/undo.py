@@ -9,7 +9,7 @@ import fiftyone as fo
 from bson import json_util
 from fiftyone.core.collections import SampleCollection as Samples
 
-from ..registry.run import review_field, review_log
+from ..registry.keys import review_field, review_log
 from .mark_field import read_detections, reviewed_dataset, write_detections
 
 UNDOABLE = 50

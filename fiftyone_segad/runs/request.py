@@ -20,7 +20,9 @@ from ..embedders.factory import get_embedder, resolve_name
 from ..engine.calibration import Calibration
 from ..engine.executors import Executor, check_executor, get_executor
 from ..engine.job import Job, JobContext, JobImage, JobSpec
-from ..registry.run import Run, check_key, owns_color_scheme
+from ..registry.colours import owns_color_scheme
+from ..registry.keys import check_key
+from ..registry.run import Run
 from ..registry.samples import check_collection, check_numbers
 from ..review.marks import MARKS, marked_images
 from ..scoring import METHODS

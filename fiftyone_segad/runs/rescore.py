@@ -15,7 +15,8 @@ from ..data.truth import GT_FIELD, Truth, read_truth, truth_fields
 from ..engine.job import Job, JobContext, JobImage, JobSpec
 from ..engine.methods import run_job, steps
 from ..registry.exclusive import holds_run_lock
-from ..registry.fields import ANOMALOUS, flagged
+from ..registry.fields import flagged
+from ..registry.keys import ANOMALOUS
 from ..registry.run import Run, load_run
 from ..review.lost_defects import LostDefect, MatchedRegions, found_regions, lost_regions
 from ..review.marks import MARKS, MarkedImages, marked_images

@@ -17,8 +17,10 @@ from ..embedders.torch_loading import is_torch_name
 from ..engine.calibration import Calibration
 from ..engine.job import CUSTOM_SEGMENTS, Job, JobContext, JobImage, JobSpec
 from ..engine.methods import check_any_scored, score_against_run
+from ..registry.colours import owns_color_scheme
 from ..registry.exclusive import holds_run_lock
-from ..registry.run import Run, check_key, list_runs, load_run, owns_color_scheme
+from ..registry.keys import check_key, list_runs
+from ..registry.run import Run, load_run
 from ..registry.samples import check_collection, check_numbers
 from ..segments.boxes import Proposer
 from ..storage.bank_file import BANK_SETTING, BankFile

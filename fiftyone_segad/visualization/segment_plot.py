@@ -14,7 +14,8 @@ from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
 from ..errors import ImageError, RunError
-from ..registry.run import delete_plot, load_run, plot_key
+from ..registry.keys import plot_key
+from ..registry.run import delete_plot, load_run
 from ..runs.features import RunFeatures, nearest_segments
 from ..scoring.levels import LevelFeatures
 from ..utils.images import read_ahead

@@ -13,6 +13,8 @@ from PIL import Image
 import fiftyone_segad as segad
 from fiftyone_segad.evaluation import writer
 from fiftyone_segad.evaluation.writer import EvaluationWriter
+from fiftyone_segad.registry import uncommitted
+from fiftyone_segad.registry.folders import evaluations_folder
 from painted_dataset import (
     OUTCOMES,
     painted_dataset,
@@ -132,12 +134,17 @@ def test_an_error_at_the_very_end_leaves_no_part_of_it(dataset: fo.Dataset, monk
 def test_what_a_killed_evaluation_left_is_replaced(dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "_BATCH", 2)
     with monkeypatch.context() as patch:
-        patch.setattr(EvaluationWriter, "discard", lambda self: None)
+        patch.setattr(EvaluationWriter, "_discard", lambda self: None)
+        patch.setattr(uncommitted, "remove_uncommitted", lambda *arguments: None)
         patch.setattr(EvaluationWriter, "add", fail_at(6, KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             segad.evaluate_anomalies(dataset, eval_key="checked")
     assert dataset.count("checked_pending_truth") > 0
+    (left,) = evaluations_folder(dataset).glob("checked-*")
     segad.evaluate_anomalies(dataset.skip(6), eval_key="checked")
     assert not [name for name in dataset.get_field_schema() if "pending" in name]
     assert dataset.values("checked") == [None] * 6 + OUTCOMES[6:]
     assert dataset.values("checked_truth.label") == [None] * 6 + ["anomalous"] * 2, "nothing of the other is left"
+    (current,) = evaluations_folder(dataset).iterdir()
+    assert current != left
+    assert {Path(path).parent for path in dataset.values("checked_errors.mask_path") if path} == {current}

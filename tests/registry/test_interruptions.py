@@ -21,8 +21,8 @@ import fiftyone_segad as segad
 from conftest import ROOT, start_mongod
 from fiftyone_segad.errors import RunBusyError, RunError
 from fiftyone_segad.registry.folders import dataset_folder, runs_folder
+from fiftyone_segad.registry.keys import FIELD_NAMES, field_name
 from fiftyone_segad.registry.locks import run_lock
-from fiftyone_segad.registry.run import FIELD_NAMES, field_name
 
 pytestmark = pytest.mark.usefixtures("colour_embedder")
 
@@ -88,9 +88,16 @@ def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 def leftovers(dataset: fo.Dataset) -> list[str]:
     """Files of the dataset that are not of the registered run."""
-    current = Path(segad.load_run(dataset, "segad").folder)
+    run = segad.load_run(dataset, "segad")
+    current = Path(run.folder)
     files = [file for file in dataset_folder(dataset).rglob("*") if file.is_file()]
-    return [str(file) for file in files if current not in file.parents or file.suffix == ".partial"]
+    return [
+        str(file)
+        for file in files
+        if current not in file.parents
+        or file.suffix == ".partial"
+        or (file.parent.name.startswith("masks-") and file.parent.name != run.masks)
+    ]
 
 
 @pytest.mark.parametrize("part", [slice(4), pytest.param(slice(4, 20), marks=pytest.mark.slow)], ids=["few", "many"])

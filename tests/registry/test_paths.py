@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,14 @@ import fiftyone as fo
 import fiftyone.operators as foo
 import pytest
 from fiftyone.operators.executor import ExecutionError
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 import fiftyone_segad as segad
 from conftest import PLUGIN
 from fiftyone_segad.errors import RunError
 from fiftyone_segad.registry.folders import dataset_folder
-from fiftyone_segad.registry.run import PLUGIN as MARK
-from fiftyone_segad.registry.run_record import check_record
-from fuzzing import FIXED, JSON
+from fiftyone_segad.registry.keys import PLUGIN as MARK
+from fiftyone_segad.registry.run import RECORD_FORMAT
 
 HOSTILE = ["../up", "/tmp/absolute", "a\\b", "..", "a\0b", "ä", "", "a\n"]
 
@@ -65,7 +61,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def store(dataset: fo.Dataset, key: str, **changed: Any) -> None:
     """Changes what the database holds of a run."""
     record = asdict(segad.load_run(dataset, key)) | changed
-    dataset.update_run_config(key, dataset.init_run(plugin=MARK, run=record))
+    dataset.update_run_config(key, dataset.init_run(plugin=MARK, format=RECORD_FORMAT, run=record))
 
 
 @pytest.mark.parametrize("key", HOSTILE)
@@ -180,52 +176,6 @@ def test_error_maps_that_are_to_go_are_the_evaluations_own(scored: fo.Dataset) -
     scored.update_run_config("judged", config)
     segad.delete_run(scored, "segad")
     assert not Path(folder).exists() and dataset_folder(scored).is_dir()
-
-
-RECORD: dict[str, Any] = {
-    "key": "segad",
-    "method": "reference",
-    "embedder": "efficientnet",
-    "settings": {
-        "method": "reference",
-        "embedder": "lite2",
-        "segments": None,
-        "defects": "any",
-        "embedder_kwargs": {},
-        "bank_size": None,
-        "seed": 0,
-    },
-    "thresholds": {"rule": "f1", "image": 1.0, "pixel": None},
-    "map_range": [0.0, 2.0],
-    "folder": "/files/id/segad/0123",
-    "masks": "masks-0123abcd",
-    "scored": 3,
-    "normals": 2,
-    "skipped": [{"id": "1", "filepath": "a.png", "reason": "none"}],
-}
-
-
-def test_a_record_as_it_should_be() -> None:
-    check_record(RECORD, "segad")
-
-
-@FIXED
-@given(name=st.sampled_from([*RECORD, "warnings", "pending", "obsolete", "new"]), value=JSON)
-def test_any_value_in_a_record(name: str, value: Any) -> None:
-    """What passes is what a run can be made of."""
-    record = deepcopy(RECORD) | {name: value}
-    try:
-        check_record(record, "segad")
-    except ValueError:
-        return
-    assert (name != "new" and type(value) is not str) or name in ("method", "embedder")
-
-
-@FIXED
-@given(value=JSON)
-def test_any_record(value: Any) -> None:
-    with pytest.raises(ValueError):
-        check_record(value, "segad")
 
 
 @pytest.mark.parametrize("name", ["../up", "/tmp/away", "a/b", ".."])

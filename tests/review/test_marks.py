@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fiftyone_segad as segad
-from fiftyone_segad.registry.run import review_log
+from fiftyone_segad.registry.keys import review_log
 
 pytestmark = pytest.mark.usefixtures("module_colour_embedder")
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import fiftyone_segad as segad
-from fiftyone_segad.registry.run import FIELD_NAMES
+from fiftyone_segad.registry.keys import FIELD_NAMES
 from small_runs import compute, make_dataset
 
 FIELDS = {f"segad_{name}" for name in FIELD_NAMES}

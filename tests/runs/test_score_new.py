@@ -14,7 +14,7 @@ from PIL import Image
 
 import fiftyone_segad as segad
 from conftest import ColourEmbedder
-from fiftyone_segad.registry.run import FIELD_NAMES
+from fiftyone_segad.registry.keys import FIELD_NAMES
 from small_runs import save_stripes
 
 

@@ -14,7 +14,8 @@ import fiftyone.operators.types as types
 from ...embedders.factory import resolve_name
 from ...engine.executors import EXECUTORS, ray_installed
 from ...registry.fields import flagged
-from ...registry.run import Run, check_key, list_runs, load_run
+from ...registry.keys import check_key, list_runs
+from ...registry.run import Run, load_run
 from ...runs.compute import compute_segment_anomalies
 from ...scoring import METHODS
 from ...scoring.thresholds import parse_threshold

@@ -9,8 +9,8 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...curation.registration import delete_curation, list_curations, load_curation
+from ...registry.keys import FIELD_NAMES, field_name
 from ...registry.removal import delete_run
-from ...registry.run import FIELD_NAMES, field_name
 from .. import forms
 from .base import Line, Operator, short_config
 

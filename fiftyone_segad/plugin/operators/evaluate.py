@@ -12,7 +12,7 @@ from ...data.truth import GT_FIELD
 from ...evaluation.evaluate import evaluate_anomalies
 from ...evaluation.results import AnomalyResults
 from ...metrics.names import METRICS
-from ...registry.run import check_eval_key
+from ...registry.keys import check_eval_key
 from ...utils.text import pluralize
 from ...visualization.text import format_metric
 from .. import execution, forms

@@ -11,7 +11,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...curation.export import NORMAL_SPLITS, check_folder, export_curated
-from ...registry.run import list_runs
+from ...registry.keys import list_runs
 from ...review.marks import list_marks
 from ...utils.text import pluralize
 from .. import execution, forms

@@ -10,7 +10,7 @@ import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ...registry.fields import NORMAL
+from ...registry.keys import NORMAL
 from ...review.marks import list_marks
 from ...runs.rescore import ReviewReport, rescore
 from ...utils.text import pluralize

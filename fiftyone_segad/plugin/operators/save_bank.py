@@ -10,7 +10,8 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...errors import RunError
-from ...registry.run import list_runs, load_run
+from ...registry.keys import list_runs
+from ...registry.run import load_run
 from ...runs.save_bank import save_bank
 from .. import forms
 from .base import Line, Operator, short_config

@@ -11,7 +11,8 @@ import fiftyone.operators.types as types
 
 from ...errors import RunError
 from ...registry.fields import flagged
-from ...registry.run import check_key, field_name, list_runs, load_run
+from ...registry.keys import check_key, field_name, list_runs
+from ...registry.run import load_run
 from ...runs.score_new import score_new
 from .. import execution, forms
 from .base import NOTES, Line, LongOperator, long_config, notes

@@ -7,7 +7,7 @@ from typing import Any
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ...registry.run import list_runs
+from ...registry.keys import list_runs
 from ...review.triage import MAX_IMAGES, disagreements, second_opinions
 from .. import forms
 from .base import Line, Operator, short_config

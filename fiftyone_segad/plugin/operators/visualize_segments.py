@@ -8,7 +8,7 @@ from typing import Any
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ...registry.run import plot_key
+from ...registry.keys import plot_key
 from ...utils.text import pluralize
 from ...visualization.segment_plot import MAX_IMAGES, visualize_segments
 from .. import execution, forms

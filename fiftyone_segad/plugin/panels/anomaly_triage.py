@@ -7,7 +7,7 @@ from typing import Any
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ...registry.run import list_evaluations, list_runs
+from ...registry.keys import list_evaluations, list_runs
 from ...visualization.segment_plot import has_plot
 from .. import execution
 from . import crops, page_state, sections

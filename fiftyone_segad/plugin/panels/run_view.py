@@ -10,7 +10,8 @@ import fiftyone as fo
 import fiftyone.operators as foo
 
 from ...errors import SegadError
-from ...registry.run import Run, list_evaluations, list_runs, load_run
+from ...registry.keys import list_evaluations, list_runs
+from ...registry.run import Run, load_run
 from ...review.triage import ScoreTable, read_score_table
 from . import page_state
 

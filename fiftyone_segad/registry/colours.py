@@ -1,0 +1,58 @@
+"""Set and remove the colours of this package's fields in the App; those of other fields stay as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone as fo
+
+from .keys import ANOMALOUS, NORMAL, field_name, list_runs
+from .retry import retry_on_reconnect
+from .run import saved_values
+
+_RED, _GREY = "#ff0000", "#8a8a8a"
+
+
+@retry_on_reconnect
+def colour_run(dataset: fo.Dataset, key: str) -> None:
+    """Show what a run calls anomalous in red."""
+    dataset.mask_targets = {**dataset.mask_targets, field_name(key, "mask"): {255: ANOMALOUS}}
+    by_label = [{"value": ANOMALOUS, "color": _RED}, {"value": NORMAL, "color": _GREY}]
+    entries: list[dict[str, Any]] = [
+        {"path": field_name(key, name), "fieldColor": _RED, "colorByAttribute": "label", "valueColors": by_label}
+        for name in ("pred", "segments", "regions")
+    ]
+    mask_colours = [{"intTarget": 255, "color": _RED}]
+    entries.append({"path": field_name(key, "mask"), "fieldColor": _RED, "maskTargetsColors": mask_colours})
+    set_colours(dataset, entries)
+
+
+def set_colours(dataset: fo.Dataset, entries: list[dict[str, Any]]) -> None:
+    """Set the colours of some fields in the App.
+
+        >>> set_colours(dataset, [{"path": "segad_pred", "fieldColor": "#ff0000"}])  # doctest: +SKIP
+
+    Args:
+        dataset: the dataset
+        entries: the fields with their colours, as ``fo.ColorScheme.fields`` has them
+    """
+    scheme = dataset.app_config.color_scheme or fo.ColorScheme(color_by="value")
+    paths = {entry["path"] for entry in entries}
+    scheme.fields = [entry for entry in scheme.fields or [] if entry.get("path") not in paths] + entries
+    dataset.app_config.color_scheme = scheme
+    dataset.save()
+
+
+def delete_colours(dataset: fo.Dataset, paths: set[str]) -> None:
+    """Remove the colours of some fields from the dataset's colour scheme."""
+    scheme = dataset.app_config.color_scheme
+    if scheme is not None:
+        scheme.fields = [entry for entry in scheme.fields or [] if entry.get("path") not in paths]
+        dataset.save()
+
+
+def owns_color_scheme(dataset: fo.Dataset) -> bool:
+    """Return whether the dataset's colour scheme is, or is about to be, this package's alone."""
+    if dataset.app_config.color_scheme is None:
+        return True
+    return any(saved_values(dataset, key).get("owns_color_scheme") for key in list_runs(dataset))

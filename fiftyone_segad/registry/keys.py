@@ -1,0 +1,153 @@
+"""Name what runs and evaluations write: fields, labels, tags and keys, and check that a name is free."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+from bson import ObjectId
+from fiftyone.core.collections import SampleCollection as Samples
+
+PLUGIN = "fiftyone_segad"
+"""Marks the runs of this package among a dataset's runs."""
+
+FIELD_NAMES = ("score", "pred", "map", "mask", "segments", "regions")
+
+NORMAL, ANOMALOUS = "normal", "anomalous"
+"""Labels of samples and segments."""
+
+EVALUATION_FIELDS = ("truth", "regions", "errors", "iou", "f1", "aupimo")
+
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+_PENDING = "pending"
+
+
+def field_name(key: str, name: str, pending: bool = False) -> str:
+    """Return the sample field of a run; ``pending`` names the field that is written but not yet committed.
+
+    >>> field_name("segad", "score"), field_name("segad", "score", pending=True)
+    ('segad_score', 'segad_pending_score')
+    """
+    return f"{key}_{_PENDING}_{name}" if pending else f"{key}_{name}"
+
+
+def evaluation_field(eval_key: str, name: str, pending: bool = False) -> str:
+    """Return the sample field of an evaluation; ``pending`` as for ``field_name``."""
+    return field_name(eval_key, name, pending)
+
+
+def skipped_tag_of(key: str) -> str:
+    """Return the tag of the samples that a run could not score."""
+    return f"{key}_skipped"
+
+
+def plot_key(key: str) -> str:
+    """Return the key of the plot of a run's segments among the dataset's brain runs."""
+    return f"{key}_plot"
+
+
+def review_field(key: str) -> str:
+    """Return the sample field of the marks that people gave to a run."""
+    return f"{key}_review"
+
+
+def review_log(dataset: fo.Dataset) -> foo.ExecutionStore:
+    """Return the store of the actions of reviews, by key of the run, so that they can be undone."""
+    return foo.ExecutionStore.create("fiftyone_segad_review", ObjectId(dataset._doc.id))  # it goes with the dataset
+
+
+def list_runs(dataset: Samples) -> list[str]:
+    """Return the keys of this package's runs on a dataset.
+
+    >>> list_runs(dataset)  # doctest: +SKIP
+    ['segad']
+    """
+    return _keys_with(dataset, "run")
+
+
+def list_evaluations(dataset: Samples) -> list[str]:
+    """Return the keys of this package's evaluations on a dataset."""
+    return _keys_with(dataset, "evaluated")
+
+
+def _keys_with(dataset: Samples, attribute: str) -> list[str]:
+    """Return the keys of this package's runs whose stored values have an attribute."""
+    root = dataset._root_dataset
+    configs = {key: root.get_run_info(key).config for key in root.list_runs()}
+    return [
+        key
+        for key, config in configs.items()
+        if getattr(config, "plugin", None) == PLUGIN and hasattr(config, attribute)
+    ]
+
+
+def written_fields(dataset: Samples) -> dict[str, str]:
+    """Name the fields that runs and evaluations of this package write, each with what wrote it."""
+    writers: dict[str, str] = {}
+    for key in list_runs(dataset):
+        writers |= {field_name(key, name): f"run '{key}'" for name in FIELD_NAMES}
+        writers[review_field(key)] = f"the review of run '{key}'"
+    for key in list_evaluations(dataset):
+        writers |= {evaluation_field(key, name): f"evaluation '{key}'" for name in EVALUATION_FIELDS}
+    return writers
+
+
+def check_name(parameter: str, name: Any) -> None:
+    """Check that fields can begin with a name.
+
+        >>> check_name("key", "../up")
+        Traceback (most recent call last):
+        ...
+        ValueError: key='../up' must be letters, digits and underscores, beginning with a letter
+
+    Raises:
+        ValueError: if it is not an identifier; the message names the parameter
+    """
+    if not isinstance(name, str) or not _KEY.match(name):
+        raise ValueError(f"{parameter}={name!r} must be letters, digits and underscores, beginning with a letter")
+
+
+def check_key(dataset: fo.Dataset, key: str, overwrite: bool) -> None:
+    """Check that a run may be stored under a key.
+
+    Raises:
+        ValueError: if the key is not an identifier, belongs to a run and ``overwrite`` is False, or one of
+            its fields exists and belongs to something else
+    """
+    check_name("key", key)
+    if key in list_runs(dataset):
+        if not overwrite:
+            raise ValueError(
+                f"Run '{key}' exists on dataset '{dataset.name}'; pass overwrite=True to replace it, another key=..., "
+                f"or remove it with delete_run(dataset, '{key}')"
+            )
+        return
+    if dataset.has_run(key) or dataset.has_brain_run(key) or dataset.has_evaluation(key):
+        raise ValueError(f"'{key}' is the key of another kind of run on dataset '{dataset.name}'; use another key=...")
+    taken = _existing(dataset, (field_name(key, name) for name in FIELD_NAMES))
+    if taken:
+        raise ValueError(f"Fields {taken} exist and belong to no run; use another key=... so that they stay")
+
+
+def check_eval_key(dataset: fo.Dataset, eval_key: str, overwrite: bool) -> None:
+    """Check that an evaluation may be stored under a key, which also names its field.
+
+    Raises:
+        ValueError: if the key is not an identifier, is taken and ``overwrite`` is False, or belongs to something
+            else
+    """
+    check_name("eval_key", eval_key)
+    if eval_key in list_evaluations(dataset):
+        if not overwrite:
+            raise ValueError(f"Evaluation '{eval_key}' exists; pass overwrite=True to replace it")
+        return
+    taken = _existing(dataset, [eval_key, *(evaluation_field(eval_key, name) for name in EVALUATION_FIELDS)])
+    if dataset.has_run(eval_key) or dataset.has_evaluation(eval_key) or taken:
+        raise ValueError(f"'{eval_key}' is the name of another run or field of the dataset; use another eval_key=...")
+
+
+def _existing(dataset: fo.Dataset, paths: Iterable[str]) -> list[str]:
+    return [path for path in paths if dataset.has_sample_field(path)]
