@@ -102,7 +102,7 @@ def test_deleted_from_outside(own_run: fo.Dataset) -> None:
         segad.evaluate_anomalies(own_run, eval_key="checked")
     segad.evaluate_anomalies(own_run, eval_key="checked", overwrite=True)
     assert own_run.values("checked") == OUTCOMES
-    assert own_keys.list_evaluations() == ["checked"]
+    assert own_run.list_evaluations() == ["checked"]
     assert len(list(evaluations_folder(own_run).iterdir())) == 1
     own_run.delete_evaluations()
     segad.delete_run(own_run, "segad")
@@ -116,7 +116,7 @@ def test_delete_run_finds_an_evaluation_that_the_app_renamed(own_run: fo.Dataset
     own_run.rename_evaluation("checked", "final")
     assert own_run.load_evaluation_results("final").confusion_matrix().tolist() == [[5, 1], [1, 1]]
     segad.delete_run(own_run, "segad")
-    assert own_keys.list_evaluations() == []
+    assert own_run.list_evaluations() == []
     assert set(own_run.get_field_schema()) == {name for name in before if not name.startswith("segad_")}
 
 
@@ -158,7 +158,7 @@ def test_other_evaluations_and_fields_stay(own_run: fo.Dataset) -> None:
     assert keys.list_evaluations(own_run) == ["checked", "kept"]
     segad.delete_run(own_run, "segad")
     own_run.reload()
-    assert sorted(own_keys.list_evaluations()) == ["kept", "theirs"]
+    assert sorted(own_run.list_evaluations()) == ["kept", "theirs"]
     assert sorted(own_run.list_runs()) == ["kept", "other", "theirs_too"]
     left = set(own_run.get_field_schema())
     assert not left & FIELDS
