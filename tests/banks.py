@@ -13,7 +13,8 @@ import numpy as np
 from fiftyone_segad.embedders.base import Level
 from fiftyone_segad.scoring.thresholds import Thresholds
 from fiftyone_segad.segments.boxes import from_boxes, grid
-from fiftyone_segad.storage.bank_file import BankFile, BankHeader, BankLevel
+from fiftyone_segad.storage.bank_file import BankFile, BankLevel
+from fiftyone_segad.storage.bank_header import BankHeader
 from fiftyone_segad.storage.bank_images import FileState
 from fiftyone_segad.storage.records import ImageScores
 from fiftyone_segad.utils.arrays import map_arrays, write_arrays

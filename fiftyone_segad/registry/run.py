@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,7 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import dacite
 import fiftyone as fo
 from bson import ObjectId
 from fiftyone.core.collections import SampleCollection as Samples
@@ -21,6 +19,7 @@ from ..errors import RunBusyError, RunError
 from ..scoring.thresholds import Thresholds, threshold_text
 from ..storage.store import RunStore, delete_files
 from ..utils.text import pluralize
+from ..utils.values import all_finite, make_dataclass
 from .folders import check_links, runs_folder, stores
 from .keys import FIELD_NAMES, PLUGIN, field_name, list_runs, plot_key, skipped_tag_of
 from .locks import run_lock
@@ -162,12 +161,9 @@ def parse_run(saved: Any, key: str) -> Run:
     Raises:
         ValueError: if they are not what a run stores; the message names the value
     """
-    try:
-        run = dacite.from_dict(Run, saved, dacite.Config(strict=True, cast=[tuple]))
-    except (dacite.DaciteError, AttributeError, TypeError) as error:
-        raise ValueError(str(error)) from error
-    numbers = [run.thresholds.image, *run.map_range, *([] if run.thresholds.pixel is None else [run.thresholds.pixel])]
-    if not all(abs(number) < math.inf for number in numbers):
+    run = make_dataclass(Run, saved)
+    numbers = [run.thresholds.image, run.thresholds.pixel, *run.map_range]
+    if not all_finite(numbers):
         raise ValueError(f"its thresholds and its range of heatmaps, {numbers}, are not finite")
     absent = [name for name in _SETTINGS if name not in run.settings]
     if absent:

@@ -9,9 +9,11 @@ import fiftyone.core.media as fom
 import fiftyone.core.patches as fop
 from fiftyone.core.collections import SampleCollection as Samples
 
+MAX_ROTATIONS = 36
+
 
 def root_dataset(samples: Any, name: str) -> fo.Dataset:
-    """The dataset of a collection.
+    """Return the dataset of a collection.
 
     Raises:
         ValueError: if it is no collection; ``name`` is the parameter's
@@ -23,7 +25,7 @@ def root_dataset(samples: Any, name: str) -> fo.Dataset:
 
 
 def check_collection(samples: Any, name: str) -> fo.Dataset:
-    """The dataset of a collection whose images can be read.
+    """Check that a collection has images that can be read, and return its dataset.
 
     Raises:
         ValueError: if it is no collection, has no samples, or these are no images; ``name`` is the parameter's
@@ -43,11 +45,13 @@ def check_collection(samples: Any, name: str) -> fo.Dataset:
     return dataset
 
 
-MAX_ROTATIONS = 36
-
-
 def check_numbers(num_workers: int | None, bank_size: int | None = None, rotations: int = 1) -> None:
     """Check numbers that several functions take.
+
+        >>> check_numbers(num_workers=0)
+        Traceback (most recent call last):
+        ...
+        ValueError: num_workers must be a whole number from 1 on, got 0
 
     Raises:
         ValueError: if one is wrong

@@ -21,8 +21,9 @@ def uncommitted(note: Path, folders: Iterable[Path], is_committed: Callable[[Pat
 
         >>> from tempfile import mkdtemp
         >>> root = Path(mkdtemp())
-        >>> with suppress(KeyboardInterrupt), uncommitted(root / "note.json", [root / "masks"], lambda folder: False):
-        ...     (root / "masks").mkdir()
+        >>> note, masks = root / "run" / "note.json", root / "run" / "masks"
+        >>> with suppress(KeyboardInterrupt), uncommitted(note, [masks], is_committed=lambda folder: False):
+        ...     masks.mkdir()
         ...     raise KeyboardInterrupt
         >>> list(root.iterdir())
         []
