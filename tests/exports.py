@@ -47,7 +47,7 @@ def content(dataset: fo.Dataset) -> list[tuple[Any, ...]]:
     for sample in dataset:
         mask = None
         if sample.defect_mask is not None:
-            pixels = np.asarray(Image.open(sample.defect_mask.mask_path)) > 0
+            pixels = sample.defect_mask.get_mask() > 0
             mask = (pixels.shape, pixels.tobytes())
         pixels = np.asarray(Image.open(sample.filepath)).tobytes()
         images.append((pixels, sample.split, sample.category.label, sample.defect.label, mask))

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..data.mvtec import SPLITS
+from ..data.mvtec_files import GROUND_TRUTH, SPLITS
 from ..data.truth import GOOD
 from ..registry.keys import ANOMALOUS, NORMAL
 from ..utils.files import UniqueNames, safe_name
 from .decisions import Decision, Decisions, Undecided
 
-_GROUND_TRUTH = "ground_truth"
 _NO_CATEGORY = "no category"
 
 Entry = dict[str, Any]
@@ -74,8 +73,8 @@ class _MvtecWriter:
         self._normals = normals
         self._symlink = symlink
         # Each label has a folder of its own, also where two differ in characters that a name cannot have
-        self._categories = _FolderNames([*SPLITS, _GROUND_TRUTH])
-        self._defects = _FolderNames([GOOD, _GROUND_TRUTH])
+        self._categories = _FolderNames([*SPLITS, GROUND_TRUTH])
+        self._defects = _FolderNames([GOOD, GROUND_TRUTH])
         self._stems: defaultdict[Path, UniqueNames] = defaultdict(UniqueNames)
 
     def write(self, decision: Decision) -> Entry:
@@ -90,14 +89,14 @@ class _MvtecWriter:
         category = Path(self._categories.of(decision.category or _NO_CATEGORY) if self._categorised else ".")
         folder = category / split / defect
         stem = safe_name(source.stem)
-        if stem.endswith("_mask"):  # or it could be taken for the mask of another one
+        if stem.lower().endswith("_mask"):  # or it could be taken for the mask of another one
             stem += "_"
         stem = self._stems[folder].take(stem)
         file = folder / f"{stem}{source.suffix}"
         self._put(source, self._folder / file)
         mask = None
         if decision.mask is not None:
-            mask = category / _GROUND_TRUTH / defect / f"{stem}_mask.png"
+            mask = category / GROUND_TRUTH / defect / f"{stem}_mask.png"
             (self._folder / mask).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(decision.mask.astype(np.uint8) * 255).save(self._folder / mask)
         return _entry(decision, file, mask, split)

@@ -50,6 +50,8 @@ _PIXELS_AT_ONCE = 2**20  # that are converted to RGB
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 _ORIENTATION_TAG = 0x0112
+_SUBFILE_TAG, _NO_PAGE = 0x00FE, 0b101  # of TIFF: a page that is a smaller version of another one, or its mask
+_LOOKED_THROUGH = 20  # pages of a TIFF, until one is found that is none of these
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,12 @@ class Header:
     Attributes:
         size: ``(width, height)`` in pixels as shown (EXIF orientation applied)
         channels: number of channels of the file
+        more_frames: whether it has more pages or frames than the first, which is the one that is read
     """
 
     size: tuple[int, int]
     channels: int
+    more_frames: bool = False
 
 
 def read_header(path: str) -> Header:
@@ -79,7 +83,8 @@ def read_header(path: str) -> Header:
         except Exception as error:  # damaged EXIF raises many types
             raise ImageError(f"Cannot read the header of '{path}': {error}") from error
         width, height = image.size
-        return Header((height, width) if swapped else (width, height), len(image.getbands()))
+        channels = len(image.getbands())
+        return Header((height, width) if swapped else (width, height), channels, _has_more_frames(image))
 
 
 def read_image(source: str | io.BytesIO) -> NDArray[np.uint8]:
@@ -197,6 +202,20 @@ def pixel_digest(pixels: NDArray[np.uint8]) -> str:
         (True, False)
     """
     return hashlib.blake2b(pixels.tobytes(), digest_size=16, key=repr(pixels.shape).encode()).hexdigest()
+
+
+def _has_more_frames(image: ImageFile.ImageFile) -> bool:
+    """Return whether there is another page or frame; smaller versions and masks of the same page are none."""
+    try:
+        if image.format != "TIFF":
+            return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+        for page in range(1, _LOOKED_THROUGH):
+            image.seek(page)
+            if not image.tag_v2.get(_SUBFILE_TAG, 0) & _NO_PAGE:  # type: ignore[attr-defined]
+                return True
+    except Exception:  # no further page, or damaged: whoever reads the file tells why
+        return False
+    return False
 
 
 def _name(source: str | io.BytesIO) -> str:

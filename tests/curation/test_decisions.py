@@ -103,14 +103,14 @@ def test_what_came_back_from_annotation(
 
 def test_what_cannot_be_exported_is_told(dataset: fo.Dataset, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"x")
-    (tmp_path / "film.gif").write_bytes(b"x")
+    (tmp_path / "drawing.svg").write_bytes(b"x")
     write(tmp_path / "other.png", 0)
     write_mask(tmp_path / "odd.png", 0, (7, 30))
     normal = fo.Classification(label="good")
     dataset.add_samples(
         [
             fo.Sample(filepath=str(tmp_path / "broken.png"), defect=normal),
-            fo.Sample(filepath=str(tmp_path / "film.gif"), defect=normal),
+            fo.Sample(filepath=str(tmp_path / "drawing.svg"), defect=normal),
             fo.Sample(filepath=str(tmp_path / "absent.png"), defect=normal),
             fo.Sample(
                 filepath=str(tmp_path / "other.png"), defect_mask=fo.Segmentation(mask_path=str(tmp_path / "odd.png"))
@@ -119,8 +119,8 @@ def test_what_cannot_be_exported_is_told(dataset: fo.Dataset, tmp_path: Path) ->
     )
     done = segad.export_curated(dataset, tmp_path / "out")
     reasons = {Path(entry["filepath"]).name: entry["reason"] for entry in done.skipped}
-    assert set(reasons) == {"broken.png", "film.gif", "absent.png", "other.png"}
-    assert "suffix" in reasons["film.gif"] and "aspect ratio" in reasons["other.png"]
+    assert set(reasons) == {"broken.png", "drawing.svg", "absent.png", "other.png"}
+    assert "suffix" in reasons["drawing.svg"] and "aspect ratio" in reasons["other.png"]
     assert "No such image" in reasons["absent.png"]
     assert done.images == len(dataset) - 4
     with pytest.raises(ValueError, match=r"None of the samples can be exported.*broken\.png"):

@@ -33,7 +33,7 @@ def test_files_of_one_name_stay_apart(dataset_of: Callable[..., fo.Dataset], tmp
     assert len(again) == 7
     truths = {}
     for sample in again:
-        mask = sample.defect_mask and np.asarray(Image.open(sample.defect_mask.mask_path)).tobytes()
+        mask = sample.defect_mask and sample.defect_mask.get_mask().tobytes()
         truths[np.asarray(Image.open(sample.filepath)).tobytes()] = (mask, sample.defect.label)
     labels = [truths[np.asarray(Image.open(path)).tobytes()][1] for path in paths]
     assert len(set(labels[:3])) == len(set(labels[3:])) == 1 and labels[0] != labels[3], "two labels, two folders"
