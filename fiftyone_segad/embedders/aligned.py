@@ -81,7 +81,7 @@ def align(pixels: NDArray[np.uint8]) -> Aligned:
     Raises:
         ValueError: if the image is blank, or no part lies on a plain ground
 
-    Example:
+    Examples:
         >>> image = np.full((100, 80, 3), 200, np.uint8)
         >>> image[20:80, 35:45] = 0  # an upright bar
         >>> height, width, _ = align(image).pixels.shape
@@ -120,7 +120,7 @@ def map_boxes_back(back: NDArray[np.float64], boxes: NDArray[np.int64], size: Si
     Returns:
         float array ``[n, 4]`` of ``x0, y0, x1, y1`` in the image, clipped to it
 
-    Example:
+    Examples:
         >>> turned_back = np.array([[0.0, -1.0, 50.0], [1.0, 0.0, 10.0]])  # a quarter turn, and a shift
         >>> map_boxes_back(turned_back, np.array([[0, 0, 30, 20]]), (60, 60)).tolist()
         [[30.0, 10.0, 50.0, 40.0]]

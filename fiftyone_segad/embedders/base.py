@@ -109,7 +109,7 @@ def normalize(features: NDArray[np.floating]) -> NDArray[np.float32]:
     Raises:
         ValueError: if a value is not finite
 
-    Example:
+    Examples:
         >>> normalize(np.array([[3, 4], [0, 0]]))
         array([[0.6, 0.8],
                [0. , 0. ]], dtype=float32)

@@ -47,7 +47,7 @@ def resolve_name(name: str, method: str = "reference") -> str:
     Raises:
         ValueError: if there is no such embedder
 
-    Example:
+    Examples:
         >>> resolve_name("auto")
         'efficientnet'
     """

@@ -149,7 +149,7 @@ def _embed_boxes(session: Any, image: NDArray[np.uint8], boxes: NDArray[np.int64
 def nearest_indices(length: int) -> NDArray[np.int64]:
     """Return the source indices ``[224]`` of fastdup's resize along an axis: ``floor((i + 0.5) * length / 224)``.
 
-    Example:
+    Examples:
         >>> nearest_indices(448)[:4]
         array([1, 3, 5, 7])
     """

@@ -16,7 +16,7 @@ Maps = list[NDArray[np.float32]]
 def join_maps(maps: Maps) -> NDArray[np.float32]:
     """Join maps along their features, all resized (bilinearly) to the finest, which comes first.
 
-    Example:
+    Examples:
         >>> join_maps([np.zeros((8, 8, 5), np.float32), np.zeros((4, 4, 3), np.float32)]).shape
         (8, 8, 8)
     """
@@ -42,7 +42,7 @@ def pool_boxes(maps: Maps, segments: Segments) -> NDArray[np.float32]:
     Returns:
         a float32 array ``[n, d]``: the means of all levels, each level normalised to length 1
 
-    Example:
+    Examples:
         >>> from fiftyone_segad.segments.boxes import from_boxes
         >>> patches = np.array([[[1, 0], [1, 0]], [[0, 1], [0, 1]]], np.float32)  # 2 x 2, of 2 features
         >>> pool_boxes([patches], from_boxes((20, 20), [[0, 0, 20, 10], [0, 10, 20, 20]])).tolist()

@@ -33,7 +33,7 @@ class Loaded(NamedTuple):
 def is_torch_name(name: str) -> bool:
     """Tell whether a name stands for a PyTorch network: one of ``SOURCES``, a colon, and what to load.
 
-    Example:
+    Examples:
         >>> is_torch_name("timm:resnet18"), is_torch_name("fastdup")
         (True, False)
     """

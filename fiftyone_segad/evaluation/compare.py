@@ -187,7 +187,7 @@ def compare_runs(
         ValueError: if there are fewer than two keys or a run does not exist, before any work
         RunError: if no sample was scored by all of the runs
 
-    Example:
+    Examples:
         >>> comparison = segad.compare_runs(dataset, ["segad", "segad_large"])  # doctest: +SKIP
         >>> print(comparison)  # doctest: +SKIP
         >>> comparison.view("broken")  # what the second run gets wrong, and the first did not  # doctest: +SKIP

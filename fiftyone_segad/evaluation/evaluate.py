@@ -50,7 +50,7 @@ def evaluate_anomalies(
         ValueError: if the run, the field or the view is wrong, before any work
         RunError: if none of the samples was scored by the run
 
-    Example:
+    Examples:
         >>> results = segad.evaluate_anomalies(dataset.match_tags("test"), "segad", eval_key="eval")  # doctest: +SKIP
         >>> results.metrics()["image_auroc"]  # doctest: +SKIP
         0.987

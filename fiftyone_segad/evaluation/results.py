@@ -44,7 +44,7 @@ class AnomalyResults:
         samples: the samples that were evaluated, for pictures of them; None in results made by hand
         run: the run, as it was then; None in results made by hand
 
-    Example:
+    Examples:
         >>> results = segad.evaluate_anomalies(dataset, "segad")  # doctest: +SKIP
         >>> print(results)  # a table per category and kind of defect  # doctest: +SKIP
         >>> results.metrics()["aupro_30"], results.metrics(defect="crack")["recall"]  # doctest: +SKIP

@@ -75,7 +75,7 @@ def draw_weights(defective: NDArray[np.bool_], draws: int = DRAWS, seed: int = 0
         draws: number of draws
         seed: seed of the draws
 
-    Example:
+    Examples:
         >>> (weights,) = draw_weights(np.array([True, True, True, False, False]), draws=4)
         >>> weights.shape, weights[:, :3].sum(axis=1), weights[:, 3:].sum(axis=1)
         ((4, 5), array([3., 3., 3., 3.]), array([2., 2., 2., 2.]))
@@ -93,7 +93,7 @@ def draw_weights(defective: NDArray[np.bool_], draws: int = DRAWS, seed: int = 0
 def interval(values: ArrayLike, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the percentiles between which the share ``confidence`` of the values lie, as many below as above.
 
-    Example:
+    Examples:
         >>> interval(range(101), confidence=0.5)
         (25.0, 75.0)
     """
@@ -106,7 +106,7 @@ def weighted_auroc(
 ) -> NDArray[np.float64]:
     """Compute the AUROC of images for each row of weights ``[b, n]``, ties counted half: ``[b]``.
 
-    Example:
+    Examples:
         >>> scores, defective = np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True])
         >>> weighted_auroc(scores, defective, np.array([[1.0, 1.0, 1.0, 1.0], [2.0, 0.0, 1.0, 1.0]]))
         array([0.75, 1.  ])
@@ -122,7 +122,7 @@ def weighted_average_precision(
 ) -> NDArray[np.float64]:
     """Compute the average precision of images for each row of weights ``[b, n]``: ``[b]``.
 
-    Example:
+    Examples:
         >>> scores, defective = np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True])
         >>> weights = np.array([[1.0, 1.0, 1.0, 1.0], [2.0, 0.0, 1.0, 1.0]])
         >>> weighted_average_precision(scores, defective, weights).round(2)
@@ -149,7 +149,7 @@ def weighted_partial_areas(
     Returns:
         float64 array ``[b]``
 
-    Example:
+    Examples:
         >>> normal, defective = np.array([[3.0, 1.0], [0.0, 0.0]]), np.array([[0.0, 0.0], [2.0, 2.0]])
         >>> weighted_partial_areas(normal, defective, np.ones((1, 2)), limit=1.0)
         array([0.625])

@@ -56,7 +56,7 @@ class Confusion:
 def confusion(flagged: ArrayLike, defective: ArrayLike) -> Confusion:
     """Count bool arrays of one shape.
 
-    Example:
+    Examples:
         >>> counts = confusion(flagged=[True, True, False, False], defective=[True, False, True, False])
         >>> counts
         Confusion(tp=1, fp=1, fn=1, tn=1)

@@ -69,7 +69,7 @@ def count_scores(scores: ArrayLike, defective: ArrayLike) -> ScoreCounts:
     Raises:
         ValueError: if the lengths differ or a score is not finite
 
-    Example:
+    Examples:
         >>> counts = count_scores([0.2, 0.9, 0.2], [False, True, True])
         >>> counts.scores, counts.normal, counts.defective
         (array([0.9, 0.2]), array([0., 1.]), array([1., 1.]))
@@ -91,7 +91,7 @@ def auroc(counts: ScoreCounts) -> float | None:
 
     Source: Fawcett, "An introduction to ROC analysis", 2006.
 
-    Example:
+    Examples:
         >>> auroc(count_scores([0.1, 0.4, 0.35, 0.8], [False, False, True, True]))
         0.75
     """
@@ -106,7 +106,7 @@ def average_precision(counts: ScoreCounts) -> float | None:
 
     None if nothing is defective. Source: scikit-learn's ``average_precision_score`` has the same definition.
 
-    Example:
+    Examples:
         >>> round(average_precision(count_scores([0.1, 0.4, 0.35, 0.8], [False, False, True, True])), 3)
         0.833
     """
@@ -121,7 +121,7 @@ def f1_max(counts: ScoreCounts) -> tuple[float, float] | None:
 
     The threshold has seen the truth. None if nothing is defective.
 
-    Example:
+    Examples:
         >>> f1_max(count_scores([0.1, 0.4, 0.35, 0.8], [False, False, True, True]))
         (0.8, 0.35)
     """
@@ -149,7 +149,7 @@ def partial_area(counts: ScoreCounts, limit: float) -> float | None:
     Returns:
         the normalised area in [0, 1], or None if a class is absent
 
-    Example:
+    Examples:
         >>> partial_area(count_scores([0.1, 0.4, 0.35, 0.8], [False, False, True, True]), limit=0.5)
         0.5
     """
@@ -169,7 +169,7 @@ def operating_points(counts: ScoreCounts, max_points: int) -> OperatingPoints | 
         counts: counts of scores
         max_points: thresholds at most; they are taken at even distances in the order of the scores
 
-    Example:
+    Examples:
         >>> points = operating_points(count_scores([1.0, 2.0, 4.0], [False, True, True]), max_points=200)
         >>> points.thresholds.round(2), points.recall
         (array([3. , 1.5, 1. ]), array([0.5, 1. , 1. ]))
@@ -194,7 +194,7 @@ def overlap_to_limit(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[ND
     Returns:
         x and y ``[k]`` up to a false-positive rate of 0.3; empty if a class is absent
 
-    Example:
+    Examples:
         >>> overlap_to_limit(np.array([0.0, 0.2, 1.0]), np.array([0.0, 0.6, 1.0]))
         (array([0. , 0.2, 0.3]), array([0.  , 0.6 , 0.65]))
     """
@@ -218,7 +218,7 @@ def subsample_curve(
     Returns:
         x and y of the chosen points, the first and the last among them; all if they are few
 
-    Example:
+    Examples:
         >>> x = np.linspace(0, 1, 10001)
         >>> x, y = subsample_curve(x, np.sqrt(x), max_points=3)
         >>> x.round(2), y.round(2)  # the one in the middle is as far along and up from the first as from the last

@@ -33,7 +33,7 @@ def pimo_weights(normal: NDArray[np.float64], bounds: tuple[float, float] = BOUN
     Returns:
         float64 array ``[k + 1]`` that sums to 1: weights of flagging nothing, the first score, the first two, ...
 
-    Example:
+    Examples:
         >>> pimo_weights(np.array([0.0, 1.0, 9.0]), bounds=(0.01, 1.0))  # the rates 0, 0, 0.1 and 1
         array([0. , 0.5, 0.5, 0. ])
     """
@@ -53,7 +53,7 @@ def aupimo(weights: NDArray[np.float64], defective: NDArray[np.float64]) -> floa
         weights: from ``pimo_weights``, ``[k + 1]``
         defective: the image's defective pixels at each score ``[k]``, highest score first; not all zero
 
-    Example:
+    Examples:
         >>> weights = pimo_weights(np.array([0.0, 1.0, 9.0]), bounds=(0.01, 1.0))
         >>> aupimo(weights, np.array([3.0, 1.0, 0.0]))  # the recalls 0.75 and 1 on half of the axis each
         0.875

@@ -35,7 +35,7 @@ class Bins:
         high: highest score
         count: number of bins
 
-    Example:
+    Examples:
         >>> bins = Bins(low=0.0, high=1.0, count=5)
         >>> bins(np.array([[0.1, 0.3], [0.9, 1.0]]))
         array([[0, 1],
@@ -80,7 +80,7 @@ class PixelCounts:
         overlap: the same with every ground-truth region weighing 1, divided among its pixels
         regions: number of regions
 
-    Example:
+    Examples:
         >>> anomaly = np.array([[0.0, 1.0, 1.0, 0.5]])
         >>> mask = np.array([[False, True, True, True]])
         >>> counts = PixelCounts.of(Bins(0.0, 1.0, count=3), anomaly, mask)

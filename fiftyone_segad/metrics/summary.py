@@ -27,7 +27,7 @@ def image_metrics(scores: ArrayLike, flagged: ArrayLike, defective: ArrayLike) -
         flagged: bool array ``[n]``
         defective: bool array ``[n]``
 
-    Example:
+    Examples:
         >>> metrics = image_metrics([0.1, 0.6, 0.9], flagged=[False, True, True], defective=[False, False, True])
         >>> metrics["image_auroc"], metrics["precision"], metrics["n_normal"]
         (1.0, 0.5, 2)

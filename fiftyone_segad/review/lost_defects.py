@@ -73,7 +73,7 @@ def found_regions(
 def lost_regions(before: MatchedRegions, after: MatchedRegions) -> list[LostDefect]:
     """List the regions that were found before a change and are not after it.
 
-    Example:
+    Examples:
         >>> dent, scratch = (0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 0.1, 0.1)
         >>> lost_regions({"sample": {0: dent, 1: scratch}}, {"sample": {1: scratch}})
         [LostDefect(sample_id='sample', box=(0.0, 0.0, 0.5, 0.5))]

@@ -54,7 +54,7 @@ class Mark:
     def pixels(self, size: Size) -> tuple[slice, slice]:
         """Return rows and columns of the box in an image of ``size``; pixels that it cuts are in it.
 
-        Example:
+        Examples:
             >>> mark = Mark("1", "normal", (0.25, 0.5, 0.3, 0.5), "region", "ada", datetime.now(), "", "2", "3")
             >>> mark.pixels((8, 4))
             (slice(2, 4, None), slice(2, 5, None))

@@ -72,7 +72,7 @@ def mark_normal(samples: Samples, key: str, why: str = "", by: str | None = None
     Raises:
         ValueError: if there is no such run, nothing is chosen, or the patches have no boxes
 
-    Example:
+    Examples:
         >>> regions = dataset.to_patches("segad_regions")  # doctest: +SKIP
         >>> segad.mark_normal(regions.limit(1), "segad", why="only dust")  # doctest: +SKIP
         >>> segad.rescore(dataset, "segad")  # doctest: +SKIP
@@ -98,7 +98,7 @@ def mark_anomalous(samples: Samples, key: str, why: str = "", by: str | None = N
     Raises:
         ValueError: as ``mark_normal``
 
-    Example:
+    Examples:
         >>> segad.mark_anomalous(dataset.match_tags("scrap"), "segad", by="ada")  # doctest: +SKIP
     """
     return _mark(samples, key, ANOMALOUS, why, by)
@@ -117,7 +117,7 @@ def unmark(samples: Samples, key: str) -> list[Mark]:
     Raises:
         ValueError: if there is no such run, or nothing is chosen
 
-    Example:
+    Examples:
         >>> segad.unmark(dataset.limit(1), "segad")  # doctest: +SKIP
     """
     dataset = reviewed_dataset(samples, key)
@@ -150,7 +150,7 @@ def list_marks(samples: Samples, key: str, label: str | None = None) -> list[Mar
     Raises:
         ValueError: if there is no such run
 
-    Example:
+    Examples:
         >>> [(mark.label, mark.by, mark.why) for mark in segad.list_marks(dataset, "segad")]  # doctest: +SKIP
         [('normal', 'ada', 'only dust')]
     """

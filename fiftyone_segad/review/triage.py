@@ -43,7 +43,7 @@ class ScoreTable:
         truth: ``normal``, ``anomalous`` or ``unknown``, array ``[n]``
         defects: kind of defect or None, ``[n]``
 
-    Example:
+    Examples:
         >>> truth = np.array(["normal", "anomalous", "unknown"])
         >>> table = ScoreTable(np.array(["a", "b", "c"]), np.array([0.2, 0.9, 0.5]), truth, [None, "dent", None])
         >>> table.flagged(0.4), table.confusion(0.4)
@@ -234,7 +234,7 @@ def second_opinions(
     Raises:
         ValueError: if there is no such run, or ``max_images`` is no number of images
 
-    Example:
+    Examples:
         >>> session.view = segad.second_opinions(dataset, "segad", other="segad_within")  # doctest: +SKIP
     """
     if not isinstance(max_images, int) or max_images < 1:

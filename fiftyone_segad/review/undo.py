@@ -29,7 +29,7 @@ def undo_review(samples: Samples, key: str) -> bool:
     Raises:
         ValueError: if there is no such run
 
-    Example:
+    Examples:
         >>> segad.mark_normal(dataset.limit(1), "segad")  # doctest: +SKIP
         >>> segad.undo_review(dataset, "segad")  # doctest: +SKIP
         True

@@ -43,7 +43,7 @@ def greedy_coreset(rows: NDArray[np.floating], size: int, seed: int = 0) -> NDAr
     Returns:
         indices ``[min(size, n)]`` in ascending order
 
-    Example:
+    Examples:
         >>> rows = np.array([[0.0], [0.1], [5.0], [5.1], [9.0]])
         >>> greedy_coreset(rows, 3)  # one of each cluster
         array([0, 2, 4])
@@ -110,7 +110,7 @@ def greedy_image_coreset(levels: Sequence[Sequence[NDArray[np.float32]]], count:
         their indices in the order chosen, and with each the greatest distance of an image that is then left, 1 being
         the mean of all from the first
 
-    Example:
+    Examples:
         >>> images = [np.array([[position]], np.float32) for position in (0, 1, 2, 9)]
         >>> greedy_image_coreset([images], 2)[0]  # the nearest to the mean of 3, and the farthest from it
         [2, 3]

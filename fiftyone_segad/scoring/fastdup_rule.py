@@ -76,7 +76,7 @@ def find_outliers(features: NDArray[np.floating]) -> Outliers:
     Args:
         features: array ``[n, d]``, one row per segment
 
-    Example:
+    Examples:
         >>> outliers = find_outliers(np.array([[1, 0], [1, 0.1], [1, 0.2], [0, 1]]))
         >>> outliers.indices, outliers.similarities.round(3)
         (array([3]), array([0.1], dtype=float32))
@@ -101,7 +101,7 @@ def segment_scores(features: NDArray[np.floating]) -> NDArray[np.float32]:
     The outliers of ``find_outliers`` are exactly the segments with the highest scores (but for ties).
     A single segment scores 0.
 
-    Example:
+    Examples:
         >>> segment_scores(np.array([[1, 0], [1, 0], [1, 0], [0, 1]])).tolist()
         [0.0, 0.0, 0.0, 1.0]
     """
@@ -124,7 +124,7 @@ def descending_order(values: Sequence[float]) -> list[int]:
 
     The library turns to heapsort when its partitions are extremely uneven; this does not.
 
-    Example:
+    Examples:
         >>> descending_order([1.0, 3.0, 2.0])
         [1, 2, 0]
     """

@@ -88,7 +88,7 @@ def fit_normalizer(level: Level, scored: Sequence[LevelScores]) -> ScoreNormaliz
     Raises:
         ValueError: if there is no image
 
-    Example:
+    Examples:
         >>> from fiftyone_segad.segments.boxes import patch_grid
         >>> segments = patch_grid((64, 64), 2, 2)
         >>> images = [(segments, np.array(scores)) for scores in ([1, 1, 1, 5], [1, 1, 1, 5], [1, 1, 1, 7])]

@@ -48,7 +48,7 @@ def mutual_scores(
     Raises:
         ValueError: if the index holds no other image
 
-    Example:
+    Examples:
         >>> index = NeighborIndex([np.array([[position]]) for position in (0.0, 1.0, 2.0, 9.0)])
         >>> mutual_scores(index, np.array([[9.0]]), excluded=3).tolist()  # mean of 9, 8 and 7
         [8.0]

@@ -60,7 +60,7 @@ class NeighborIndex:
     Raises:
         ValueError: if there is no row
 
-    Example:
+    Examples:
         >>> index = NeighborIndex([np.array([[0.0, 0.0]]), np.array([[3.0, 4.0], [6.0, 8.0]])])
         >>> index.distances(np.array([[3.0, 4.0]])).tolist()
         [0.0]

@@ -39,7 +39,7 @@ def fit_projection(features: NDArray[np.floating], components: int, whiten: bool
     Raises:
         ValueError: if a feature is not finite, or there are none
 
-    Example:
+    Examples:
         >>> features = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])  # both columns vary together
         >>> projection = fit_projection(features, 1, whiten=True)
         >>> projection(features.astype(np.float32)).var(axis=0).round(3).tolist()

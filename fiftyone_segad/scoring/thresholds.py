@@ -49,7 +49,7 @@ def parse_threshold(threshold: str | float) -> ThresholdRule:
     Raises:
         ValueError: if it is none of these, not finite, or a share outside (0, 1)
 
-    Example:
+    Examples:
         >>> parse_threshold("fpr:0.01")
         ThresholdRule(kind='fpr', value=0.01)
         >>> parse_threshold(0.5)
@@ -94,7 +94,7 @@ def conformal_threshold(normal_scores: ArrayLike, fpr: float) -> float:
     Raises:
         ValueError: if there are no scores
 
-    Example:
+    Examples:
         >>> conformal_threshold([3, 1, 2, 4], 0.4)  # a fifth normal is above 3 with a chance of at most 2 / 5
         3.0
     """
@@ -114,7 +114,7 @@ def smallest_fpr(normals: int) -> float:
 def p_values(scores: ArrayLike, normal_scores: ArrayLike) -> NDArray[np.float64]:
     """Compute the conformal p-values ``(1 + #{normal score >= s}) / (n + 1)`` of scores ``[m]``, in (0, 1].
 
-    Example:
+    Examples:
         >>> p_values([0, 2.5, 9], [1, 2, 2, 3]).tolist()
         [1.0, 0.4, 0.2]
     """
@@ -129,7 +129,7 @@ def quantile_threshold(scores: ArrayLike, quantile: float) -> float:
     Raises:
         ValueError: if there are no scores
 
-    Example:
+    Examples:
         >>> quantile_threshold([4, 1, 3, 2], 0.5)
         2.0
     """

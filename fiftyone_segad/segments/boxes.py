@@ -99,7 +99,7 @@ def grid(size: Size, n: int = DEFAULT_GRID) -> Segments:
     Raises:
         ValueError: if ``n`` is below 1 or larger than a side of the image
 
-    Example:
+    Examples:
         >>> grid((100, 50), 2).boxes
         array([[  0,   0,  50,  25],
                [ 50,   0, 100,  25],
@@ -126,7 +126,7 @@ def tiles(size: Size, tile: float = DEFAULT_TILE, stride: float = DEFAULT_STRIDE
         ValueError: if the image is smaller than ``SMALLEST_TILE`` pixels, a share is out of (0, 1], or there would
             be more than ``MAX_TILES``
 
-    Example:
+    Examples:
         >>> segments = tiles((400, 200), tile=0.5, stride=0.25)
         >>> segments.shape  # rows and columns of tiles of 100 px, 50 px apart
         (3, 7)
@@ -161,7 +161,7 @@ def patch_grid(size: Size, rows: int, columns: int) -> Segments:
     Each box is centred on its patch and twice as wide and high as patches are apart (but for the border), as
     neighbouring features look at overlapping parts of the image.
 
-    Example:
+    Examples:
         >>> patch_grid((40, 40), 2, 4).columns  # patches 10 px apart, boxes of 20 px but for the border
         array([[ 0, 15],
                [ 5, 25],
@@ -184,7 +184,7 @@ def from_boxes(size: Size, boxes: ArrayLike) -> Segments:
     Raises:
         ValueError: if the array has another shape or a box holds no pixel of the image
 
-    Example:
+    Examples:
         >>> from_boxes((100, 50), [[-10, 0, 30, 20], [60, 10, 120, 50]]).boxes
         array([[  0,   0,  30,  20],
                [ 60,  10, 100,  50]])
@@ -208,7 +208,7 @@ def from_boxes(size: Size, boxes: ArrayLike) -> Segments:
 def from_relative(size: Size, boxes: ArrayLike) -> Segments:
     """Check relative boxes ``[n, 4]`` of ``x, y, width, height`` in [0, 1] as ``from_boxes`` does.
 
-    Example:
+    Examples:
         >>> from_relative((100, 50), [[0.25, 0, 0.5, 0.5]]).boxes
         array([[25,  0, 75, 25]])
     """
@@ -220,7 +220,7 @@ def from_relative(size: Size, boxes: ArrayLike) -> Segments:
 def relative_box(box: PixelBox, size: Size) -> RelativeBox:
     """Convert one box of pixels to shares of an image of ``size``.
 
-    Example:
+    Examples:
         >>> relative_box((25, 0, 75, 25), (100, 50))
         (0.25, 0.0, 0.5, 0.5)
     """
@@ -234,7 +234,7 @@ def parse_spec(spec: str) -> tuple[str, tuple[float, ...]]:
     Raises:
         ValueError: if the text is none of these, or a number is out of range
 
-    Example:
+    Examples:
         >>> parse_spec("grid:7"), parse_spec("tiles:0.125:0.0625")
         (('grid', (7.0,)), ('tiles', (0.125, 0.0625)))
     """

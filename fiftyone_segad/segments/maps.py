@@ -33,7 +33,7 @@ def anomaly_map(segments: Segments, scores: NDArray[np.floating], size: Size | N
     Returns:
         a float32 array ``[height, width]`` within the range of ``scores``
 
-    Example:
+    Examples:
         >>> from fiftyone_segad.segments.boxes import grid
         >>> anomaly_map(grid((4, 2), 2), np.array([0.1, 0.2, 0.3, 0.4]))
         array([[0.1, 0.1, 0.2, 0.2],
@@ -48,7 +48,7 @@ def anomaly_map(segments: Segments, scores: NDArray[np.floating], size: Size | N
 def heatmap_size(size: Size) -> Size:
     """Return width and height of the heatmap file of an image: its own, or with ``MAP_SIDE`` as the longest side.
 
-    Example:
+    Examples:
         >>> heatmap_size((1024, 512)), heatmap_size((100, 50))
         ((256, 128), (100, 50))
     """
@@ -71,7 +71,7 @@ def interpolate(
     Returns:
         a float32 array ``[h, w]``
 
-    Example:
+    Examples:
         >>> from fiftyone_segad.segments.boxes import tiles
         >>> segments = tiles((60, 30), tile=1.0, stride=0.5)  # three tiles, whose centres are at 15, 30 and 45 px
         >>> interpolate(segments, np.array([0.0, 1.0, 0.5]), np.array([15.0, 22.5, 30.0, 60.0]), np.array([15.0]))
@@ -101,7 +101,7 @@ def anomaly_mask(anomaly: NDArray[np.floating], threshold: float, peak: float | 
     Returns:
         a uint8 array ``[height, width]`` of 255 on predicted pixels, else 0
 
-    Example:
+    Examples:
         >>> anomaly = np.array([[0.6, 0.9, 0.1, 0.6]])
         >>> anomaly_mask(anomaly, 0.5)
         array([[255, 255,   0, 255]], dtype=uint8)
@@ -123,7 +123,7 @@ def anomaly_mask(anomaly: NDArray[np.floating], threshold: float, peak: float | 
 def segments_mask(segments: Segments, selected: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Return a mask ``[height, width]`` at image size of 255 inside the selected segments, else 0.
 
-    Example:
+    Examples:
         >>> from fiftyone_segad.segments.boxes import grid
         >>> segments_mask(grid((4, 2), 2), np.array([True, False, False, False]))
         array([[255, 255,   0,   0],

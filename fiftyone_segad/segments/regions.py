@@ -91,7 +91,7 @@ def label_regions(mask: NDArray[np.generic]) -> tuple[NDArray[np.int32], int]:
     Returns:
         an int32 array of the same shape, 0 outside and 1 to n on the regions, and n
 
-    Example:
+    Examples:
         >>> label_regions(np.array([[1, 0, 0, 1], [0, 1, 0, 1]]))
         (array([[1, 0, 0, 2],
                [0, 1, 0, 2]], dtype=int32), 2)
@@ -132,7 +132,7 @@ def connected_regions(mask: NDArray[np.uint8], anomaly: NDArray[np.floating]) ->
         mask: array ``[height, width]``, nonzero on predicted pixels
         anomaly: the anomaly map, of the same shape
 
-    Example:
+    Examples:
         >>> anomaly = np.array([[0.7, 0.1, 0.9], [0.6, 0.1, 0.1]])
         >>> mask = (anomaly > 0.5).astype(np.uint8)
         >>> [(region.box, region.score, region.area) for region in connected_regions(mask, anomaly)]
@@ -144,7 +144,7 @@ def connected_regions(mask: NDArray[np.uint8], anomaly: NDArray[np.floating]) ->
 def size_of(area: int) -> str:
     """Name the size of a region of ``area`` pixels: ``small``, ``medium`` or ``large``.
 
-    Example:
+    Examples:
         >>> size_of(1000), size_of(2000), size_of(10000)
         ('small', 'medium', 'large')
     """
@@ -164,7 +164,7 @@ def match_regions(
     Returns:
         bool arrays ``[p]`` and ``[g]``, True where at least ``MIN_OVERLAP`` of the smaller region is shared
 
-    Example:
+    Examples:
         >>> predicted = np.array([[1, 1, 0, 2]], np.int32)
         >>> truth = np.array([[0, 1, 1, 0]], np.int32)
         >>> match_regions(predicted, truth, (2, 1))

@@ -75,7 +75,7 @@ def explain_sample(
         ImageError: if the image cannot be read
         MissingDependencyError: if the embedder is not installed
 
-    Example:
+    Examples:
         >>> for segment in segad.explain_sample(dataset, "segad", sample.id):  # doctest: +SKIP
         ...     print(segment.box, segment.score, [normal.filepath for normal in segment.neighbours])
     """

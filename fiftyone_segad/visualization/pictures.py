@@ -120,7 +120,7 @@ def contact_sheet(
     Raises:
         ValueError: if there is no such run, or none of the samples was scored
 
-    Example:
+    Examples:
         >>> worst = dataset.sort_by("segad_score", reverse=True)  # doctest: +SKIP
         >>> segad.contact_sheet(worst, path="contact_sheet.png")  # doctest: +SKIP
     """

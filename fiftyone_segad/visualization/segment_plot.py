@@ -62,7 +62,7 @@ def visualize_segments(
         RunError: if the embedder is not the run's any more, or no image can be read
         MissingDependencyError: if the embedder is not installed
 
-    Example:
+    Examples:
         >>> segad.visualize_segments(dataset, "segad", method="pca")  # doctest: +SKIP
     """
     if method not in PROJECTIONS:
