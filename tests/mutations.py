@@ -112,7 +112,7 @@ def hostile_images() -> dict[str, bytes]:
     }
 
 
-def _whole_images() -> list[tuple[str, bytes]]:
+def _intact_images() -> list[tuple[str, bytes]]:
     """Small pictures in each format and mode that is read."""
     random = np.random.default_rng(0)
     colour = Image.fromarray(random.integers(0, 256, (20, 24, 3), dtype=np.uint8))
@@ -163,10 +163,10 @@ _MUTATIONS: tuple[Callable[[bytearray, np.random.Generator], bytes], ...] = (_cu
 
 
 def mutated_images() -> Iterator[tuple[str, bytes]]:
-    """Yields ``MUTATED`` file names and contents: those made by hand, then whole ones that were altered."""
+    """Yields ``MUTATED`` file names and contents: those made by hand, then intact ones that were altered."""
     yield from (hostile := hostile_images()).items()
-    whole = _whole_images()
+    intact = _intact_images()
     for i in range(MUTATED - len(hostile)):
         random = np.random.default_rng(i)
-        suffix, data = whole[i % len(whole)]
-        yield f"{i:04d}.{suffix}", _MUTATIONS[i // len(whole) % len(_MUTATIONS)](bytearray(data), random)
+        suffix, data = intact[i % len(intact)]
+        yield f"{i:04d}.{suffix}", _MUTATIONS[i // len(intact) % len(_MUTATIONS)](bytearray(data), random)

@@ -61,19 +61,19 @@ def old_run(dataset: fo.Dataset) -> segad.Run:
 def seen(dataset: fo.Dataset) -> dict[str, Any]:
     """All that a person sees of a run: labels, and the pixels of maps and masks."""
     dataset.reload()
-    found: dict[str, Any] = {}
+    labels: dict[str, Any] = {}
     for sample in dataset:
         for name in FIELD_NAMES:
             label = sample[field_name("segad", name)]
             if name in ("map", "mask") and label is not None:
-                found[sample.filepath, name] = np.asarray(Image.open(label[f"{name}_path"])).tolist()
+                labels[sample.filepath, name] = np.asarray(Image.open(label[f"{name}_path"])).tolist()
             elif name in ("segments", "regions") and label is not None:
-                found[sample.filepath, name] = [
-                    (each.label, each.bounding_box, each.anomaly_score) for each in label.detections
+                labels[sample.filepath, name] = [
+                    (item.label, item.bounding_box, item.anomaly_score) for item in label.detections
                 ]
             else:
-                found[sample.filepath, name] = getattr(label, "label", label)
-    return found
+                labels[sample.filepath, name] = getattr(label, "label", label)
+    return labels
 
 
 def child(dataset: fo.Dataset, *arguments: object, **options: Any) -> subprocess.Popen[str]:
@@ -114,13 +114,15 @@ def test_killed_at_any_moment(made: Callable[[], fo.Dataset], part: slice) -> No
     total = int(out.splitlines()[-1])
     assert seen(dataset) == new, "the process computes the same run"
     # Half of the moments in the last quarter, where the new run takes the place of the old one
-    chosen = random.Random(8)
-    moments = [chosen.randrange(total) if i % 2 else chosen.randrange(3 * total // 4, total) for i in range(20)][part]
+    generator = random.Random(8)
+    moments = [generator.randrange(total) if i % 2 else generator.randrange(3 * total // 4, total) for i in range(20)][
+        part
+    ]
 
     def kill(moments: list[int]) -> list[str]:
-        """Kills a run at each of some moments; returns which run was whole then."""
+        """Kill a run at each of some moments; return which run was complete then."""
         mine = made()
-        found = []
+        outcomes = []
         for moment in moments:
             old_run(mine)
             process = child(mine, signal.SIGKILL.value, moment)
@@ -129,18 +131,18 @@ def test_killed_at_any_moment(made: Callable[[], fo.Dataset], part: slice) -> No
             mine.reload()
             segad.load_run(mine, "segad")  # as whoever looks at the run does
             at = seen(mine)
-            found.append("old" if at == old else "new" if at == new else f"broken at {moment} of {total}")
+            outcomes.append("old" if at == old else "new" if at == new else f"broken at {moment} of {total}")
             new_run(mine)
             assert seen(mine) == new, f"killed at {moment} of {total}"
             assert not [name for name in mine.get_field_schema() if "pending" in name]
             assert leftovers(mine) == []
         segad.delete_run(mine, "segad")
         assert not dataset_folder(mine).exists()
-        return found
+        return outcomes
 
     with ThreadPoolExecutor(2) as threads:
-        found = [each for several in threads.map(kill, [moments[::2], moments[1::2]]) for each in several]
-    assert set(found) == {"old", "new"}, found
+        first, second = threads.map(kill, [moments[::2], moments[1::2]])
+    assert {*first, *second} == {"old", "new"}, (first, second)
 
 
 def test_a_killed_first_run_can_be_removed(made: Callable[[], fo.Dataset]) -> None:
@@ -261,10 +263,10 @@ def test_a_full_disk(made: Callable[[], fo.Dataset], tmp_path: Path, monkeypatch
             new_run(dataset)
         assert list(dataset.get_field_schema()) == before
         assert not list(disk.rglob("*.partial"))
-        kept = list(disk.rglob("part-*.safetensors"))
+        parts = list(disk.rglob("part-*.safetensors"))
         subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
         run = new_run(dataset)
-        assert kept and all(file.is_file() for file in kept), "what was written is used"
+        assert parts and all(file.is_file() for file in parts), "what was written is used"
         assert run.scored == len(dataset) - 4
         segad.delete_run(dataset, "segad")
     finally:
@@ -291,8 +293,8 @@ def test_a_database_that_is_restarted(pictures: list[Path], tmp_path: Path, shar
             "dataset.limit(4).tag_samples('good')"
         )
         command = [sys.executable, str(SCRIPT), "restarted", "segad"]
-        whole = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        moment = int(int(whole.stdout.splitlines()[-1]) * share)
+        uninterrupted = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        moment = int(int(uninterrupted.stdout.splitlines()[-1]) * share)
         process = subprocess.Popen(
             [*command, "pause", str(moment)],
             env=environment,

@@ -145,7 +145,7 @@ def test_a_run_that_is_a_link(scored: fo.Dataset, outside: Path) -> None:
 )
 def test_what_the_database_holds_is_checked(scored: fo.Dataset, outside: Path, changed: dict[str, Any]) -> None:
     folder = segad.load_run(scored, "segad").folder
-    before, own = content(outside), content(Path(folder))
+    before, run_before = content(outside), content(Path(folder))
     if "OUTSIDE" in str(changed):
         changed = {"folder": changed["folder"].replace("OUTSIDE", str(outside))}
     store(scored, "segad", **changed)
@@ -156,7 +156,7 @@ def test_what_the_database_holds_is_checked(scored: fo.Dataset, outside: Path, c
     ):
         with pytest.raises(RunError, match="run 'segad' is damaged"):
             call()
-    assert content(outside) == before and content(Path(folder)) == own
+    assert content(outside) == before and content(Path(folder)) == run_before
 
 
 def test_folders_that_are_to_go_are_the_runs_own(scored: fo.Dataset, outside: Path) -> None:

@@ -80,7 +80,7 @@ def test_the_bank_of_a_run(tmp_path: Path) -> None:
     store = RunStore.create(tmp_path / "run", {})
     segments = grid((8, 8), 2)
     features = [[random.random((4, 3), np.float32)] for _ in files]
-    store.bank.append([ImageFeatures(str(f), [segments], own, True) for f, own in zip(files, features, strict=True)])
+    store.bank.append([ImageFeatures(str(f), [segments], rows, True) for f, rows in zip(files, features, strict=True)])
     store.marked.append([ImageFeatures("/else/mark.png", [segments], [np.ones((4, 3), np.float32)], True)])
     for file in files:
         store.normals.add(ImageScores(str(file), segments, np.ones(4, np.float32), np.zeros(4, bool), 1.0))
@@ -89,7 +89,7 @@ def test_the_bank_of_a_run(tmp_path: Path) -> None:
     bank = BankFile.of(
         store,
         LevelScorer([Level("only")]),
-        [[own[0][:2] for own in features]],  # a coreset of the first two rows
+        [[rows[0][:2] for rows in features]],  # a coreset of the first two rows
         embedder="efficientnet",
         settings={**template.settings, "bank": "checksum of another bank"},
         thresholds=template.thresholds,
@@ -102,7 +102,7 @@ def test_the_bank_of_a_run(tmp_path: Path) -> None:
     assert again.header.images[0].sha256 == hashlib.sha256(b"one").hexdigest()
     assert again.header.normals == ["same.png", "same_2.png"] and again.header.marked == ["mark.png"]
     (level,) = again.levels
-    np.testing.assert_array_equal(level.rows, np.concatenate([own[0][:2] for own in features]))
+    np.testing.assert_array_equal(level.rows, np.concatenate([rows[0][:2] for rows in features]))
     assert level.ends.tolist() == [2, 4] and level.marked_ends is not None and level.marked_ends.tolist() == [4]
     np.testing.assert_array_equal(level.marked_rows, np.ones((4, 3)))
     unpacked = RunStore.create(tmp_path / "new run", {})

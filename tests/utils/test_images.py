@@ -78,21 +78,21 @@ def test_transparent_pixels_lie_over_black(tmp_path: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("transparency", "shown"),
+    ("transparency", "opacity"),
     [
         pytest.param(None, [1, 1, 1], id="opaque"),
         pytest.param(1, [1, 0, 1], id="one transparent entry"),
         pytest.param(bytes([255, 128, 0]), [1, 128 / 255, 0], id="an alpha for each entry"),
     ],
 )
-def test_palette(tmp_path: Path, transparency: int | bytes | None, shown: list[float]) -> None:
+def test_palette(tmp_path: Path, transparency: int | bytes | None, opacity: list[float]) -> None:
     entries = np.array([[200, 10, 30], [0, 90, 250], [255, 255, 255]], np.uint8)
     index = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
     image = Image.fromarray(index, "P")
     image.putpalette(entries.tobytes())
     options = {} if transparency is None else {"transparency": transparency}
     decoded = read_image(save(tmp_path / "a.png", image, **options))
-    assert np.abs(decoded - (entries * np.array(shown)[:, None])[index]).max() <= 1
+    assert np.abs(decoded - (entries * np.array(opacity)[:, None])[index]).max() <= 1
 
 
 def test_transparent_colour_of_rgb_is_black(tmp_path: Path) -> None:

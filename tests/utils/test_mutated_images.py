@@ -1,4 +1,4 @@
-"""Damaged and hostile images: each is read or told by name, soon, and within the memory that is stated."""
+"""Damaged and hostile images: each is read, or an error names it, soon and within the memory that is stated."""
 
 from __future__ import annotations
 
@@ -44,43 +44,43 @@ def pixels(file):
 
 bytes_a_pixel, besides = map(int, sys.argv[2:])
 files = sorted(Path(sys.argv[1]).iterdir())
-told = {}
+errors = {}
 for file in files:
     size = 0
     for read in (pixels, read_image, read_mask_pixels):
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         before = memory("VmRSS")
         try:
-            found = read(str(file))
+            image = read(str(file))
         except ImageError as error:
-            told[file.name] = str(error)
+            errors[file.name] = str(error)
             assert str(file) in str(error), error
         except BaseException as error:
             sys.exit(f"{file.name}: {read.__name__} raised {error!r}")
         else:
-            size = found if read is pixels else size
-        found = None
+            size = image if read is pixels else size
+        image = None
         excess = memory("VmHWM") - before - bytes_a_pixel * size - besides
         if excess > 0:
             sys.exit(f"{file.name}: {read.__name__} took {excess / 2**20:.0f} MB more than its size allows")
-print(json.dumps({"files": len(files), "told": told}))
+print(json.dumps({"files": len(files), "errors": errors}))
 """
 
 
 @pytest.fixture(autouse=True)
-def _memory_is_told() -> None:
+def _memory_is_measured() -> None:
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("the peak of memory is read from Linux's /proc")
 
 
 def read_all(folder: Path) -> dict[str, str]:
-    """What is told of the files of a folder by name, after each was read in a process of its own."""
+    """Read all files of a folder in another process; return the errors by name of the file."""
     command = [sys.executable, "-W", "ignore", "-c", READ_ALL, folder, str(BYTES_PER_PIXEL), str(BESIDES)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIME, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     result = json.loads(done.stdout)
     assert result["files"] == len(list(folder.iterdir()))
-    return result["told"]
+    return result["errors"]
 
 
 @pytest.fixture(scope="module")
@@ -92,13 +92,13 @@ def mutated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_each_is_read_or_told(mutated: Path) -> None:
-    told = read_all(mutated)
+def test_each_is_read_or_refused_by_name(mutated: Path) -> None:
+    errors = read_all(mutated)
     # What was made by hand but is a picture all the same
     harmless = {"idat.png", "frames.png", "exif.jpg", "frames.gif", "frames.webp", "count.tif"}
-    assert set(hostile_images()) - set(told) == harmless
+    assert set(hostile_images()) - set(errors) == harmless
     # Not all are refused, or nothing but the first check would be tested
-    assert 300 < len(told) < 900
+    assert 300 < len(errors) < 900
     assert len(list(mutated.iterdir())) == MUTATED
 
 
@@ -149,12 +149,12 @@ def test_scans_of_a_jpeg(tmp_path: Path) -> None:
     """A usual progressive JPEG is read; one that repeats its last scan too often is not, whatever reads it."""
     file = io.BytesIO()
     Image.new("RGB", (64, 48), (9, 200, 30)).save(file, "JPEG", progressive=True)
-    whole = file.getvalue()
-    scan = whole.rindex(b"\xff\xda")
-    usual = whole.count(b"\xff\xda")
+    jpeg = file.getvalue()
+    scan = jpeg.rindex(b"\xff\xda")
+    usual = jpeg.count(b"\xff\xda")
     for name, scans in {"most.jpg": MAX_SCANS, "more.jpg": MAX_SCANS + 1}.items():
-        repeated = whole[scan:-2] * (scans - usual + 1)
-        (tmp_path / name).write_bytes(whole[:scan] + repeated + b"\xff\xd9")
+        repeated = jpeg[scan:-2] * (scans - usual + 1)
+        (tmp_path / name).write_bytes(jpeg[:scan] + repeated + b"\xff\xd9")
     assert read_image(str(tmp_path / "most.jpg")).shape == (48, 64, 3)
     for read in (read_image, read_mask_pixels):
         with pytest.raises(ImageError, match=r"more\.jpg' has more than 100 scans"):
@@ -173,10 +173,10 @@ def test_rows_that_are_converted_at_once_do_not_show(
     else:
         picture = picture.convert(mode)
     picture.save(tmp_path / "a.tif")
-    whole = read_image(str(tmp_path / "a.tif"))
-    assert whole.shape == (size[1], size[0], 3)
+    intact = read_image(str(tmp_path / "a.tif"))
+    assert intact.shape == (size[1], size[0], 3)
     monkeypatch.setattr(images, "_PIXELS_AT_ONCE", 1000)
-    np.testing.assert_array_equal(read_image(str(tmp_path / "a.tif")), whole)
+    np.testing.assert_array_equal(read_image(str(tmp_path / "a.tif")), intact)
 
 
 def test_the_largest_image_fits_into_a_laptop() -> None:
