@@ -240,15 +240,3 @@ def save_pictures(folder: Path) -> list[Path]:
         paths.append(folder / f"{index}.png")
         Image.fromarray(picture).save(paths[-1])
     return paths
-
-
-def form(name: str, dataset: Any, /, **params: Any) -> dict[str, Any]:
-    """The properties of an operator's form as the App gets them, by name."""
-    import fiftyone.operators as foo
-    from fiftyone.operators.executor import ExecutionContext
-
-    operator = foo.get_operator(f"{PLUGIN}/{name}")
-    context = ExecutionContext(
-        {"dataset_name": dataset.name, "params": params, "view": []}, operator_uri=f"{PLUGIN}/{name}"
-    )
-    return operator.resolve_input(context).to_json()["type"]["properties"]

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import cv2
 import fiftyone as fo
-import fiftyone.operators as foo
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,11 +17,11 @@ from sklearn.metrics import average_precision_score
 
 import fiftyone_segad as segad
 from bolts import SHAFT, bolt, red
-from conftest import PLUGIN, form, shared
+from conftest import shared
 from fiftyone_segad.curation.contamination import SUSPECT, judge
 from fiftyone_segad.curation.quality import Exposure
 from fiftyone_segad.embedders.factory import EMBEDDERS
-from plugin_calls import plugin_module
+from plugin_calls import form, plugin_module, run
 
 FIELDS = {"contamination", "contamination_reason", "contamination_segment"}
 
@@ -163,7 +162,7 @@ def test_too_few_images(dataset: fo.Dataset) -> None:
 def test_operator(dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset.tag_samples("good")
     monkeypatch.setattr(plugin_module("embedders.factory"), "EMBEDDERS", EMBEDDERS)  # the plugin gets the stand-in too
-    result = foo.execute_operator(f"{PLUGIN}/find_contamination", {"dataset": dataset, "params": {}}).result
+    result = run("find_contamination", dataset)
     assert (result["examined"], result["suspect"]) == (20, 4)
     assert "probable defect" in result["messages"]
     dataset.reload()

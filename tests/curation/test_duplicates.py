@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import fiftyone as fo
-import fiftyone.operators as foo
 import pytest
 from PIL import Image, ImageEnhance
 
 import fiftyone_segad as segad
-from conftest import PLUGIN, form, needs_fastdup, shared
+from conftest import needs_fastdup, shared
+from plugin_calls import form, run
 
 COMPONENTS = """
 import json, os, sys
@@ -183,8 +183,7 @@ def test_an_image_too_small_for_fastdup_is_left_out(copies: fo.Dataset, tmp_path
 
 
 def test_operator(copies: fo.Dataset) -> None:
-    params = {"kind": "exact", "tag": "surplus"}
-    result = foo.execute_operator(f"{PLUGIN}/find_duplicates", {"dataset": copies, "params": params}).result
+    result = run("find_duplicates", copies, kind="exact", tag="surplus")
     assert (result["groups"], result["images"], result["leaks"], result["skipped"]) == (2, 4, 1, 1)
     assert "damaged.png" in result["messages"]
     copies.reload()

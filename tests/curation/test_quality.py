@@ -7,14 +7,13 @@ from pathlib import Path
 
 import cv2
 import fiftyone as fo
-import fiftyone.operators as foo
 import numpy as np
 import pytest
 from PIL import Image
 
 import fiftyone_segad as segad
-from conftest import PLUGIN, form
 from fiftyone_segad.curation.quality import DARK, measure, modified_z, odd_sizes
+from plugin_calls import form, run
 
 NAMES = ("blur", "brightness", "contrast", "dark", "odd_size", "error")
 
@@ -126,13 +125,11 @@ def test_what_belongs_to_others_stays(dataset: fo.Dataset) -> None:
 
 
 def test_operator(dataset: fo.Dataset) -> None:
-    result = foo.execute_operator(f"{PLUGIN}/image_quality", {"dataset": dataset, "params": {}}).result
+    result = run("image_quality", dataset)
     assert (result["measured"], result["odd"], result["skipped"]) == (5, 1, 1)
     assert "5.png" in result["messages"]
     assert not form("image_quality", dataset)["key"]["invalid"], "its own fields may be replaced"
     dataset.set_values("q_blur", [1.0] * 6)
     assert "another key" in form("image_quality", dataset, key="q")["key"]["error_message"]
-    assert foo.execute_operator(
-        f"{PLUGIN}/delete_curation", {"dataset": dataset, "params": {"key": "quality"}}
-    ).result == {"deleted": "quality"}
+    assert run("delete_curation", dataset, key="quality") == {"deleted": "quality"}
     assert "no_curations" in form("delete_curation", dataset)

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.operators as foo
 import numpy as np
 import pytest
 from fiftyone import ViewField as F
-from fiftyone.operators.executor import ExecutionContext, ExecutionError
 from PIL import Image
 
 import fiftyone_segad as segad
@@ -19,9 +17,9 @@ from conftest import needs_fastdup, shared
 from fiftyone_segad.curation import select_coreset
 from fiftyone_segad.scoring.coreset import greedy_image_coreset
 from oracles.image_coverage import distances
+from plugin_calls import form, run
 
 SMALL: dict[str, Any] = {"embedder": "efficientnet", "embedder_kwargs": {"input_size": 128}}
-OPERATOR = "@segad/anomaly/select_coreset"
 
 
 @pytest.fixture
@@ -100,23 +98,13 @@ def test_wrong_parameters(kinds: fo.Dataset, colour_embedder: Any, options: dict
 @needs_fastdup
 def test_the_operator(kinds: fo.Dataset) -> None:
     kinds[:11].tag_samples("good")
-
-    def form(**params: Any) -> dict[str, Any]:
-        request = {"dataset_name": kinds.name, "params": params, "view": []}
-        context = ExecutionContext(request, operator_uri=OPERATOR)
-        return foo.get_operator(OPERATOR).resolve_input(context).to_json()["type"]["properties"]
-
-    assert form()["k"]["default"] == 11
-    assert "more than the 11" in form(k=12)["k"]["error_message"]
-    done = foo.execute_operator(OPERATOR, {"dataset": kinds, "params": {"k": 2, "normals": "tag"}}).result
-    kinds.reload()
+    assert form("select_coreset", kinds)["k"]["default"] == 11
+    assert "more than the 11" in form("select_coreset", kinds, k=12)["k"]["error_message"]
+    done = run("select_coreset", kinds, k=2, normals="tag")
     assert (done["chosen"], done["of"], done["tag"]) == (2, 11, "coreset")
     tagged = kinds.match_tags("coreset").values("filepath")
     assert sorted(Path(path).stem.split("_")[1] for path in tagged) == ["coarse", "fine"]
-    assert "tagged" in form()
-    for params, reason in (({"k": 12}, "k"), ({"embedder": "timm:resnet18"}, "embedder")):
-        with pytest.raises((ExecutionError, ValueError), match=reason):
-            foo.execute_operator(OPERATOR, {"dataset": kinds, "params": params}).raise_exceptions()
+    assert "tagged" in form("select_coreset", kinds)
 
 
 def test_on_screws_it_covers_better_than_chance() -> None:

@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.operators as foo
 import pytest
-from fiftyone.operators.executor import ExecutionError
 from PIL import Image
 
 import fiftyone_segad as segad
-from conftest import PLUGIN
 from fiftyone_segad.errors import RunError
 from fiftyone_segad.registry.folders import dataset_folder
 from fiftyone_segad.registry.keys import PLUGIN as MARK
@@ -190,40 +187,3 @@ def test_names_in_exports(
     segad.export_curated(dataset, tmp_path / "exported" / "here")
     made = set(content(tmp_path)) - set(before)
     assert len(made) == 7 and all(path.startswith(str(tmp_path / "exported" / "here") + "/") for path in made)
-
-
-@pytest.mark.parametrize(
-    ("operator", "params", "message"),
-    [
-        ("compute_segment_anomalies", {"embedder": "torchhub:/tmp/evil:model"}, "embedder"),
-        ("compute_segment_anomalies", {"embedder": "timm:resnet18"}, "embedder"),
-        ("compute_segment_anomalies", {"key": "../up"}, "key='../up' must be letters"),
-        ("compute_segment_anomalies", {"segments": "/etc/passwd"}, "/etc/passwd"),
-        ("find_contamination", {"embedder": "torchhub:a/b:c"}, "embedder"),
-        ("evaluate_anomalies", {"gt_field": "/etc/passwd"}, "gt_field"),
-        ("evaluate_anomalies", {"eval_key": "../up"}, "eval_key"),
-        ("try_image", {"sample_id": "/etc/passwd"}, "is no image of dataset"),
-        ("try_image", {"source": "upload", "picture": {"content": "/etc/passwd"}}, "base64|picture"),
-        ("try_image", {"source": "upload", "picture": "/etc/passwd"}, "must be an uploaded file"),
-        ("save_bank", {"path": "relative.safetensors"}, "full path"),
-        ("export_curated", {"folder": "relative"}, "full path"),
-        ("delete_run", {"key": "../up"}, "key"),
-        ("set_threshold", {"key": "../up", "threshold": 1.0}, "key"),
-    ],
-)
-def test_parameters_from_a_browser_reach_no_file(
-    scored: fo.Dataset, operator: str, params: dict[str, Any], message: str
-) -> None:
-    before = content(dataset_folder(scored))
-    with pytest.raises((ExecutionError, ValueError), match=message):
-        foo.execute_operator(f"{PLUGIN}/{operator}", {"dataset": scored, "params": params})
-    assert content(dataset_folder(scored)) == before
-
-
-def test_a_path_that_is_no_bank_tells_nothing_of_its_content(scored: fo.Dataset, outside: Path) -> None:
-    file = outside / "masks-00000000" / "precious.txt"
-    with pytest.raises(ExecutionError) as caught:
-        foo.execute_operator(
-            f"{PLUGIN}/score_new", {"dataset": scored, "params": {"source": "bank", "bank": str(file), "key": "new"}}
-        )
-    assert "not a bank file" in str(caught.value) and "mine" not in str(caught.value)
