@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import cv2
@@ -33,10 +33,12 @@ class Areas:
     Attributes:
         defect: bool array ``[height, width]``
         void: bool array ``[height, width]``, where ``defect`` is False; None if there is no such pixel
+        more_frames: whether the file that they are from has more pages or frames, which were not read
     """
 
     defect: NDArray[np.bool_]
     void: NDArray[np.bool_] | None = None
+    more_frames: bool = False
 
     @property
     def mask(self) -> NDArray[np.bool_] | None:
@@ -61,7 +63,7 @@ class Areas:
                 "give it the image's size"
             )
         defect = resize_mask(self.defect, size, name)
-        return Areas(defect, None if self.void is None else _nearest(self.void, size) & ~defect)
+        return replace(self, defect=defect, void=None if self.void is None else _nearest(self.void, size) & ~defect)
 
 
 class Source(Protocol):
@@ -91,7 +93,9 @@ class Mask:
         return self.data is not None or self.path is None or is_url(self.path) or os.path.isfile(self.path)
 
     def read(self, size: tuple[int, int]) -> Areas:
-        return sort_pixels(self._pixels(), self.classes, f"The ground-truth mask {self.name}")
+        pixels = self._pixels()
+        areas = sort_pixels(pixels, self.classes, f"The ground-truth mask {self.name}")
+        return replace(areas, more_frames=pixels.more_frames)
 
     def _pixels(self) -> MaskPixels:
         if self.data is None:

@@ -38,6 +38,7 @@ class Truth:
         known: False if nothing says whether the image is normal (see ``NO_TRUTH``)
         resized: whether the mask that was read had another size than the image
         lost: whether the mask of an image that is called good is gone; then it is taken at its word
+        cut: whether the mask has more pages or frames than the first, which alone was read
     """
 
     source: Source | None = None
@@ -46,6 +47,7 @@ class Truth:
     known: bool = True
     resized: bool = field(default=False, init=False)
     lost: bool = field(default=False, init=False)
+    cut: bool = field(default=False, init=False)
 
     def read(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
         """Read the mask ``[height, width]``, True on defects; None if there is none or it is empty.
@@ -70,6 +72,7 @@ class Truth:
             self.lost = True
             return normal
         areas = self.source.read(size)
+        self.cut = areas.more_frames
         name = f"The ground-truth mask {self.source.name}"
         if areas.defect.shape != (size[1], size[0]):
             areas = areas.resized(size, name)
@@ -149,20 +152,16 @@ def truth_fields(samples: Samples) -> list[str]:
 def truth_warnings(truths: Iterable[Truth]) -> list[str]:
     """List what a reader of figures should know of ground truth that was read."""
     truths = list(truths)
-    resized = [truth.source.name for truth in truths if truth.resized and truth.source is not None]
-    lost = [truth.source.name for truth in truths if truth.lost and truth.source is not None]
-    warnings = []
-    if resized:
-        warnings.append(
-            f"{len(resized)} ground-truth masks have another size than their image and were resized; "
-            f"the first is {resized[0]}"
-        )
-    if lost:
-        warnings.append(
-            f"{len(lost)} ground-truth masks of images that are called good are gone; the images were taken as normal; "
-            f"the first is {lost[0]}"
-        )
-    return warnings
+    said = {
+        "have another size than their image and were resized": [truth for truth in truths if truth.resized],
+        "of images that are called good are gone; the images were taken as normal": [t for t in truths if t.lost],
+        "have more than one page or frame, of which only the first was read": [truth for truth in truths if truth.cut],
+    }
+    return [
+        f"{len(concerned)} ground-truth masks {text}; the first is {concerned[0].source.name}"
+        for text, concerned in said.items()
+        if concerned and concerned[0].source is not None
+    ]
 
 
 def _segmentations(samples: Samples, gt_field: str, kind: type[fo.Label], names: list[str]) -> list[Source | None]:

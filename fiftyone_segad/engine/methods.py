@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import SegadError
 from ..scoring.mutual import POOL
+from ..utils.images import has_more_frames
+from ..utils.text import pluralize
 from .job import Job, JobReport
 from .passes import calibration_images
 from .reference import score_against_bank, score_by_reference
@@ -73,5 +76,17 @@ def check_any_scored(job: Job) -> None:
 
 
 def _finish(job: Job) -> JobReport:
+    job.report.warnings += _frames_warning(job)
     job.report.seconds = job.timer.seconds
     return job.report
+
+
+def _frames_warning(job: Job) -> list[str]:
+    """Warn of images of which only a part was read."""
+    paths = sorted({image.path for image in (*job.spec.images, *job.spec.normals)})
+    with ThreadPoolExecutor(job.context.workers) as threads:
+        cut = [path for path, more in zip(paths, threads.map(has_more_frames, paths), strict=True) if more]
+    if not cut:
+        return []
+    have = pluralize(len(cut), "image has", "images have")
+    return [f"{have} more than one page or frame, of which only the first was read; the first is '{cut[0]}'"]

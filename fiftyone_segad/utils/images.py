@@ -50,6 +50,7 @@ _PIXELS_AT_ONCE = 2**20  # that are converted to RGB
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 _ORIENTATION_TAG = 0x0112
+_FRAME_SUFFIXES = (".tif", ".tiff", ".gif", ".webp", ".avif", ".apng")
 _SUBFILE_TAG, _NO_PAGE = 0x00FE, 0b101  # of TIFF: a page that is a smaller version of another one, or its mask
 _LOOKED_THROUGH = 20  # pages of a TIFF, until one is found that is none of these
 
@@ -84,7 +85,7 @@ def read_header(path: str) -> Header:
             raise ImageError(f"Cannot read the header of '{path}': {error}") from error
         width, height = image.size
         channels = len(image.getbands())
-        return Header((height, width) if swapped else (width, height), channels, _has_more_frames(image))
+        return Header((height, width) if swapped else (width, height), channels, has_second_frame(image))
 
 
 def read_image(source: str | io.BytesIO) -> NDArray[np.uint8]:
@@ -156,6 +157,19 @@ def read_image_or_error(path: str) -> NDArray[np.uint8] | ImageError:
         return error
 
 
+def has_more_frames(path: str) -> bool:
+    """Return whether a file has more pages or frames than the first; False where that takes fetching the image.
+
+    Only formats that often have several are looked at.
+    """
+    if is_url(path) or os.path.splitext(path)[1].lower() not in _FRAME_SUFFIXES:
+        return False
+    try:
+        return read_header(path).more_frames
+    except ImageError:  # whoever reads it tells why
+        return False
+
+
 def count_pixels(path: str) -> int:
     """Count the pixels of an image by its header; 0 where that fails, or takes fetching the image."""
     if is_url(path):
@@ -204,17 +218,27 @@ def pixel_digest(pixels: NDArray[np.uint8]) -> str:
     return hashlib.blake2b(pixels.tobytes(), digest_size=16, key=repr(pixels.shape).encode()).hexdigest()
 
 
-def _has_more_frames(image: ImageFile.ImageFile) -> bool:
+def has_second_frame(image: ImageFile.ImageFile) -> bool:
     """Return whether there is another page or frame; smaller versions and masks of the same page are none."""
     try:
-        if image.format != "TIFF":
-            return image.format != "MPO" and bool(getattr(image, "is_animated", False))
-        for page in range(1, _LOOKED_THROUGH):
-            image.seek(page)
-            if not image.tag_v2.get(_SUBFILE_TAG, 0) & _NO_PAGE:  # type: ignore[attr-defined]
-                return True
-    except Exception:  # no further page, or damaged: whoever reads the file tells why
+        if image.format == "TIFF":
+            return _has_second_page(image)
+        # Cameras add previews to a JPEG, which makes it an MPO
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+    except Exception:  # damaged behind the first one, which may be used
         return False
+
+
+def _has_second_page(tiff: ImageFile.ImageFile) -> bool:
+    try:
+        for page in range(1, _LOOKED_THROUGH):
+            tiff.seek(page)
+            if not tiff.tag_v2.get(_SUBFILE_TAG, 0) & _NO_PAGE:  # type: ignore[attr-defined]
+                return True
+    except EOFError:
+        pass
+    finally:
+        tiff.seek(0)
     return False
 
 

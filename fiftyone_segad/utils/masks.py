@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
 from ..errors import ImageError
-from .images import check_scans, open_image
+from .images import check_scans, has_second_frame, open_image
 
 _ALWAYS_LOSSY = ("JPEG", "MPO", "AVIF")
 _LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
@@ -29,12 +29,14 @@ class MaskPixels:
         alpha: opacity ``[height, width]``, 0 where a pixel is not drawn; None if all are
         palette: colours ``[256, 3]`` that the numbers stand for; None if they are no such numbers
         lossy: whether compression may have changed the values
+        more_frames: whether the file has more pages or frames than this one
     """
 
     values: NDArray[np.generic]
     alpha: NDArray[np.generic] | None = None
     palette: NDArray[np.uint8] | None = None
     lossy: bool = False
+    more_frames: bool = False
 
     @classmethod
     def of(cls, array: NDArray[np.generic]) -> MaskPixels:
@@ -59,16 +61,16 @@ def read_mask_pixels(path: str) -> MaskPixels:
     with open_image(path) as image:
         try:
             check_scans(image, f"'{path}'")
-            lossy = _is_lossy(image)
+            lossy, more_frames = _is_lossy(image), has_second_frame(image)
             ImageOps.exif_transpose(image, in_place=True)
-            return _pixels(image, lossy)
+            return replace(_pixels(image), lossy=lossy, more_frames=more_frames)
         except ImageError:
             raise
         except Exception as error:  # decoders raise many types for damaged data
             raise ImageError(f"Cannot decode mask '{path}': {error}") from error
 
 
-def _pixels(image: Image.Image, lossy: bool) -> MaskPixels:
+def _pixels(image: Image.Image) -> MaskPixels:
     if image.mode in ("P", "PA"):
         palette = np.zeros((256, 3), np.uint8)
         colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
@@ -76,14 +78,14 @@ def _pixels(image: Image.Image, lossy: bool) -> MaskPixels:
         transparent = image.mode == "PA" or "transparency" in image.info
         alpha = np.asarray(image.convert("RGBA"))[..., 3] if transparent else None
         numbers = np.asarray(image)
-        return MaskPixels(numbers[..., 0] if numbers.ndim == 3 else numbers, alpha, palette, lossy)
+        return MaskPixels(numbers[..., 0] if numbers.ndim == 3 else numbers, alpha, palette)
     if image.mode in ("LA", "La", "RGBA", "RGBa") or ("transparency" in image.info and image.mode in ("L", "RGB")):
         array = np.asarray(image.convert("LA" if image.mode in ("L", "LA", "La") else "RGBA"))
-        return MaskPixels(array[..., :-1] if array.shape[2] == 4 else array[..., 0], array[..., -1], None, lossy)
+        return MaskPixels(array[..., :-1] if array.shape[2] == 4 else array[..., 0], array[..., -1])
     if image.mode not in _PLAIN_MODES and not image.mode.startswith("I;16"):
         image = image.convert("RGB")
     array = np.asarray(image)
-    return MaskPixels(array[..., :3] if array.ndim == 3 else array, None, None, lossy)
+    return MaskPixels(array[..., :3] if array.ndim == 3 else array)
 
 
 def _is_lossy(image: ImageFile.ImageFile) -> bool:

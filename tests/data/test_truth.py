@@ -200,3 +200,13 @@ def test_void_pixels_are_resized_with_the_mask(dataset_of: MakeDataset) -> None:
     assert areas is not None
     assert pixels(areas.defect) == ["........", "........", "......##", "......##", "........", "........"]
     assert pixels(areas.void) == ["##......", "##......"] + ["........"] * 4
+
+
+def test_a_mask_of_several_pages_is_told(dataset_of: MakeDataset, tmp_path: Path) -> None:
+    pages = Image.fromarray(CLASSES), Image.fromarray(CLASSES[::-1])
+    pages[0].save(tmp_path / "mask.tif", save_all=True, append_images=pages[1:])
+    truths = truths_of(dataset_of, [fo.Segmentation(mask_path=str(tmp_path / "mask.tif")), MARKED])
+    assert [pixels(truth.read(SIZE)) for truth in truths] == [BOTH, BOTH]
+    (warning,) = truth_warnings(truths)
+    assert warning.startswith("1 ground-truth masks have more than one page or frame, of which only the first was read")
+    assert "mask.tif" in warning

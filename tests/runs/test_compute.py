@@ -178,3 +178,14 @@ def test_says_what_a_single_normal_image_cannot_tell(
     run = segad.compute_segment_anomalies(dataset.skip(1), key="segad", reference=dataset.limit(1))
     assert run.thresholds.rule == "quantile:0.95" and run.scored == 5
     assert any("single normal image does not show how normal images vary" in warning for warning in run.warnings)
+
+
+def test_says_which_images_have_more_than_one_page(dataset: fo.Dataset, tmp_path: Path) -> None:
+    pages = [Image.open(path).convert("RGB") for path in dataset.skip(4).values("filepath")]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    dataset.add_samples([fo.Sample(filepath=str(tmp_path / "pages.tif"))])
+    run = segad.compute_segment_anomalies(dataset, reference=dataset.limit(4), segments="grid:4")
+    (said,) = [warning for warning in run.warnings if "page" in warning]
+    assert said.startswith("1 image has more than one page or frame, of which only the first was read")
+    assert "pages.tif" in said
+    assert dataset.last().segad_score == pytest.approx(dataset.skip(4).first().segad_score)
