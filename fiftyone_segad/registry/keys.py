@@ -22,16 +22,16 @@ NORMAL, ANOMALOUS = "normal", "anomalous"
 EVALUATION_FIELDS = ("truth", "regions", "errors", "iou", "f1", "aupimo")
 
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
-_PENDING = "pending"
 
 
 def field_name(key: str, name: str, pending: bool = False) -> str:
     """Return the sample field of a run; ``pending`` names the field that is written but not yet committed.
 
     >>> field_name("segad", "score"), field_name("segad", "score", pending=True)
-    ('segad_score', 'segad_pending_score')
+    ('segad_score', 'segad-pending-score')
     """
-    return f"{key}_{_PENDING}_{name}" if pending else f"{key}_{name}"
+    # No key holds a hyphen, so that no run or evaluation of another key has this field
+    return f"{key}-pending-{name}" if pending else f"{key}_{name}"
 
 
 def evaluation_field(eval_key: str, name: str, pending: bool = False) -> str:
@@ -127,9 +127,13 @@ def check_key(dataset: fo.Dataset, key: str, overwrite: bool) -> None:
         return
     if dataset.has_run(key) or dataset.has_brain_run(key) or dataset.has_evaluation(key):
         raise ValueError(f"'{key}' is the key of another kind of run on dataset '{dataset.name}'; use another key=...")
-    taken = _existing(dataset, (field_name(key, name) for name in FIELD_NAMES))
+    taken = _taken(dataset, [*(field_name(key, name) for name in FIELD_NAMES), review_field(key)])
     if taken:
-        raise ValueError(f"Fields {taken} exist and belong to no run; use another key=... so that they stay")
+        raise ValueError(f"Fields {taken} exist and belong to no run '{key}'; use another key=... so that they stay")
+    if dataset.has_brain_run(plot_key(key)):
+        raise ValueError(f"Brain run '{plot_key(key)}' belongs to no run '{key}'; use another key=... so that it stays")
+    if len(dataset.match_tags(skipped_tag_of(key)).limit(1)):
+        raise ValueError(f"Tag '{skipped_tag_of(key)}' belongs to no run '{key}'; use another key=... so that it stays")
 
 
 def check_eval_key(dataset: fo.Dataset, eval_key: str, overwrite: bool) -> None:
@@ -144,10 +148,12 @@ def check_eval_key(dataset: fo.Dataset, eval_key: str, overwrite: bool) -> None:
         if not overwrite:
             raise ValueError(f"Evaluation '{eval_key}' exists; pass overwrite=True to replace it")
         return
-    taken = _existing(dataset, [eval_key, *(evaluation_field(eval_key, name) for name in EVALUATION_FIELDS)])
+    taken = _taken(dataset, [eval_key, *(evaluation_field(eval_key, name) for name in EVALUATION_FIELDS)])
     if dataset.has_run(eval_key) or dataset.has_evaluation(eval_key) or taken:
         raise ValueError(f"'{eval_key}' is the name of another run or field of the dataset; use another eval_key=...")
 
 
-def _existing(dataset: fo.Dataset, paths: Iterable[str]) -> list[str]:
-    return [path for path in paths if dataset.has_sample_field(path)]
+def _taken(dataset: fo.Dataset, paths: Iterable[str]) -> list[str]:
+    """Return those of some fields that exist, or that a run or evaluation of this package may yet add."""
+    written = written_fields(dataset)
+    return [path for path in paths if path in written or dataset.has_sample_field(path)]

@@ -139,7 +139,7 @@ def test_what_a_killed_evaluation_left_is_replaced(dataset: fo.Dataset, monkeypa
         patch.setattr(EvaluationWriter, "add", fail_at(6, KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             segad.evaluate_anomalies(dataset, eval_key="checked")
-    assert dataset.count("checked_pending_truth") > 0
+    assert dataset.count("checked-pending-truth") > 0
     (left,) = evaluations_folder(dataset).glob("checked-*")
     segad.evaluate_anomalies(dataset.skip(6), eval_key="checked")
     assert not [name for name in dataset.get_field_schema() if "pending" in name]

@@ -95,3 +95,26 @@ def test_keys_and_fields_of_others_stay(dataset: fo.Dataset) -> None:
         compute(dataset, key="theirs", overwrite=True)
     assert segad.list_runs(dataset) == []
     assert dataset.values("mine_score") == [0.5] * 6
+
+
+def test_keys_that_end_in_the_words_of_another_key(dataset: fo.Dataset) -> None:
+    for key in ("a_pending", "a"):
+        compute(dataset, key=key)
+    segad.set_threshold(dataset, "a", 0.0)
+    assert segad.list_runs(dataset) == ["a", "a_pending"]
+    for name in ("score", "pred", "map", "mask", "segments", "regions"):
+        assert len(dataset.exists(f"a_pending_{name}")) == 2, name
+
+
+def test_names_that_a_run_writes_later_are_its_own(dataset: fo.Dataset) -> None:
+    dataset.set_values("mine_review", ["fine"] * 6)
+    with pytest.raises(ValueError, match=r"\['mine_review'\] exist"):
+        compute(dataset, key="mine")
+    dataset.limit(1).tag_samples("ours_skipped")
+    with pytest.raises(ValueError, match="Tag 'ours_skipped' belongs to no run"):
+        compute(dataset, key="ours")
+    compute(dataset)
+    with pytest.raises(ValueError, match="'segad_review' is the name of another run or field"):
+        segad.evaluate_anomalies(dataset, eval_key="segad_review")
+    assert dataset.values("mine_review") == ["fine"] * 6
+    assert len(dataset.match_tags("ours_skipped")) == 1
