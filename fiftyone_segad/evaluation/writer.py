@@ -103,8 +103,8 @@ class EvaluationWriter:
         """
         note = self._folder.parent / f"{self.eval_key}.json"
         with run_lock(self.dataset, self.eval_key):
-            remove_uncommitted(note, self._in_use)
-            with uncommitted(note, [self._folder], self._in_use):
+            remove_uncommitted(note, self._must_stay)
+            with uncommitted(note, [self._folder], self._must_stay):
                 try:
                     self._folder.mkdir()
                     self._declare()
@@ -113,7 +113,7 @@ class EvaluationWriter:
                     self._discard()
                     raise
 
-    def _in_use(self, folder: Path) -> bool:
+    def _must_stay(self, folder: Path) -> bool:
         """Return whether the evaluation of this key uses a folder, or it is none of an evaluation of this key."""
         self.dataset.reload()
         registered = self.eval_key in list_evaluations(self.dataset)

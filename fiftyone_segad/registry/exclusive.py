@@ -22,7 +22,7 @@ T = TypeVar("T")
 def holds_run_lock(write: Callable[P, T]) -> Callable[P, T]:
     """Make a function of ``samples`` and ``key`` hold the lock of the run while it works.
 
-    What a process that ended early left half done is finished, or taken back, first. Where the dataset is deleted in
+    First it finishes, or takes back, what a process that ended early left of the run. Where the dataset is deleted in
     the meantime, the files of its runs of this key are removed.
 
     Raises:

@@ -226,7 +226,7 @@ def new_folders(dataset: fo.Dataset, run: Run, names: Sequence[str]) -> Iterator
     """
     folders = [Path(run.folder) / run.masks] if "mask" in names else []
     folders += [run.store.maps] if "map" in names else []
-    with uncommitted(_note(dataset, run.key), folders, lambda folder: _in_use(dataset, run.key, folder)):
+    with uncommitted(_note(dataset, run.key), folders, lambda folder: _must_stay(dataset, run.key, folder)):
         yield
 
 
@@ -253,7 +253,7 @@ def recover(dataset: fo.Dataset, key: str) -> None:
     Each step may have been done already, or in part.
     """
     _finish_commit(dataset, key)
-    remove_uncommitted(_note(dataset, key), lambda folder: _in_use(dataset, key, folder))
+    remove_uncommitted(_note(dataset, key), lambda folder: _must_stay(dataset, key, folder))
 
 
 def _finish_commit(dataset: fo.Dataset, key: str) -> None:
@@ -280,15 +280,15 @@ def _note(dataset: fo.Dataset, key: str) -> Path:
     return runs_folder(dataset, key) / "uncommitted.json"
 
 
-def _in_use(dataset: fo.Dataset, key: str, folder: Path) -> bool:
+def _must_stay(dataset: fo.Dataset, key: str, folder: Path) -> bool:
     """Return whether the run of a key uses a folder, or it is none of maps or masks of a run of this key."""
+    if folder.name != _MAPS and not _MASKS.match(folder.name):
+        return True
     dataset.reload()
-    saved = saved_values(dataset, key) if key in list_runs(dataset) else None
-    current = Path(saved["folder"]) if saved else None
-    if folder.parent == current:
-        return saved is None or folder.name in (_MAPS, saved["masks"]) or not _MASKS.match(folder.name)
-    written = folder.name == _MAPS or _MASKS.match(folder.name) is not None
-    return not written or folder.parent not in [store.folder for store in stores(dataset, key)]
+    saved = saved_values(dataset, key) if key in list_runs(dataset) else {}
+    if str(folder.parent) == saved.get("folder"):
+        return folder.name in (_MAPS, saved["masks"])
+    return folder.parent not in [store.folder for store in stores(dataset, key)]
 
 
 def _tag_skipped(dataset: fo.Dataset, key: str, skipped: list[dict[str, str]]) -> None:

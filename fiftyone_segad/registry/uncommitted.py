@@ -16,13 +16,13 @@ from ..utils.files import read_json, write_json
 
 
 @contextmanager
-def uncommitted(note: Path, folders: Iterable[Path], is_committed: Callable[[Path], bool]) -> Iterator[None]:
+def uncommitted(note: Path, folders: Iterable[Path], must_stay: Callable[[Path], bool]) -> Iterator[None]:
     """Note folders that are about to be written, and remove them if the block fails before they are committed.
 
         >>> from tempfile import mkdtemp
         >>> root = Path(mkdtemp())
         >>> note, masks = root / "run" / "note.json", root / "run" / "masks"
-        >>> with suppress(KeyboardInterrupt), uncommitted(note, [masks], is_committed=lambda folder: False):
+        >>> with suppress(KeyboardInterrupt), uncommitted(note, [masks], must_stay=lambda folder: False):
         ...     masks.mkdir()
         ...     raise KeyboardInterrupt
         >>> list(root.iterdir())
@@ -31,7 +31,7 @@ def uncommitted(note: Path, folders: Iterable[Path], is_committed: Callable[[Pat
     Args:
         note: the file of the note
         folders: the folders
-        is_committed: tells whether a folder is in use by now, or not one that may be removed
+        must_stay: tells of a folder whether it is committed by now, or never was this writer's
     """
     note.parent.mkdir(parents=True, exist_ok=True)
     write_json(note, {"folders": [str(folder) for folder in folders]})
@@ -39,16 +39,16 @@ def uncommitted(note: Path, folders: Iterable[Path], is_committed: Callable[[Pat
         yield
     except BaseException:
         with suppress(Exception):  # the error of the block matters more; the next writer tries again
-            remove_uncommitted(note, is_committed)
+            remove_uncommitted(note, must_stay)
         raise
     _forget(note)
 
 
-def remove_uncommitted(note: Path, is_committed: Callable[[Path], bool]) -> None:
+def remove_uncommitted(note: Path, must_stay: Callable[[Path], bool]) -> None:
     """Remove the folders that a note names, but for committed ones, and the note; does nothing without a note."""
     names = (read_json(note) or {}).get("folders")
     for folder in map(Path, map(str, names if isinstance(names, list) else ())):
-        if folder.is_dir() and not folder.is_symlink() and not is_committed(folder):
+        if folder.is_dir() and not folder.is_symlink() and not must_stay(folder):
             shutil.rmtree(folder)
     _forget(note)
 

@@ -87,11 +87,10 @@ class BankFile:
     ) -> BankFile:
         """Make the bank of a run of the method ``reference``.
 
-            job = ...  # of the run, with its embedder
-            scorer = job.levels()
-            rows = bank_rows(job, scorer, run.store.bank)
-            BankFile.of(run.store, scorer, rows, embedder=run.embedder, settings=run.settings,
-                        thresholds=run.thresholds, map_range=run.map_range).write(file)
+            >>> rows = bank_rows(job, scorer, store.bank)  # doctest: +SKIP
+            >>> bank = BankFile.of(store, scorer, rows, embedder="efficientnet", settings=run.settings,
+            ...                    thresholds=run.thresholds, map_range=run.map_range)  # doctest: +SKIP
+            >>> bank.write(Path("screws.safetensors"))  # doctest: +SKIP
 
         Args:
             store: the run's store: its images, their scores, and what is marked as normal
