@@ -17,16 +17,17 @@ def image_scores(
 ) -> ImageScores:
     """Make the record of an image from the scores of its segments; the image's score is the peak of its map.
 
-        >>> from fiftyone_segad.segments.boxes import grid
-        >>> scores = np.array([0, 0, 0, 2], np.float32)
-        >>> image_scores("a.png", (grid((8, 8), 2), scores), StageTimer()).image_score
-        2.0
-
     Args:
         id: name under which it is kept
         scored: its segments and their scores ``[n]``
         timer: counts the seconds of the map
         outliers: bool array ``[n]``, segments that the method itself calls outliers; None if it has no such rule
+
+    Examples:
+        >>> from fiftyone_segad.segments.boxes import grid
+        >>> scores = np.array([0, 0, 0, 2], np.float32)
+        >>> image_scores("a.png", (grid((8, 8), 2), scores), StageTimer()).image_score
+        2.0
     """
     segments, scores = scored
     with timer("map"):

@@ -30,11 +30,12 @@ def colour_run(dataset: fo.Dataset, key: str) -> None:
 def set_colours(dataset: fo.Dataset, entries: list[dict[str, Any]]) -> None:
     """Set the colours of some fields in the App.
 
-        >>> set_colours(dataset, [{"path": "segad_pred", "fieldColor": "#ff0000"}])  # doctest: +SKIP
-
     Args:
         dataset: the dataset
         entries: the fields with their colours, as ``fo.ColorScheme.fields`` has them
+
+    Examples:
+        >>> set_colours(dataset, [{"path": "segad_pred", "fieldColor": "#ff0000"}])  # doctest: +SKIP
     """
     scheme = dataset.app_config.color_scheme or fo.ColorScheme(color_by="value")
     paths = {entry["path"] for entry in entries}

@@ -135,8 +135,9 @@ def _write(
 def flagged(samples: Samples, run: Run) -> fo.DatasetView:
     """Return a view of the samples that a run calls anomalous.
 
-    >>> flagged(dataset, load_run(dataset, "segad")).count()  # doctest: +SKIP
-    20
+    Examples:
+        >>> flagged(dataset, load_run(dataset, "segad")).count()  # doctest: +SKIP
+        20
     """
     view: fo.DatasetView = samples.match({f"{run.field('pred')}.label": ANOMALOUS})
     return view

@@ -27,8 +27,9 @@ _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 def field_name(key: str, name: str, pending: bool = False) -> str:
     """Return the sample field of a run; ``pending`` names the field that is written but not yet committed.
 
-    >>> field_name("segad", "score"), field_name("segad", "score", pending=True)
-    ('segad_score', 'segad-pending-score')
+    Examples:
+        >>> field_name("segad", "score"), field_name("segad", "score", pending=True)
+        ('segad_score', 'segad-pending-score')
     """
     # No key holds a hyphen, so that no run or evaluation of another key has this field
     return f"{key}-pending-{name}" if pending else f"{key}_{name}"
@@ -62,8 +63,9 @@ def review_log(dataset: fo.Dataset) -> foo.ExecutionStore:
 def list_runs(dataset: Samples) -> list[str]:
     """Return the keys of this package's runs on a dataset.
 
-    >>> list_runs(dataset)  # doctest: +SKIP
-    ['segad']
+    Examples:
+        >>> list_runs(dataset)  # doctest: +SKIP
+        ['segad']
     """
     return _keys_with(dataset, "run")
 
@@ -98,13 +100,14 @@ def written_fields(dataset: Samples) -> dict[str, str]:
 def check_name(parameter: str, name: Any) -> None:
     """Check that fields can begin with a name.
 
+    Raises:
+        ValueError: if it is not an identifier; the message names the parameter
+
+    Examples:
         >>> check_name("key", "../up")
         Traceback (most recent call last):
         ...
         ValueError: key='../up' must be letters, digits and underscores, beginning with a letter
-
-    Raises:
-        ValueError: if it is not an identifier; the message names the parameter
     """
     if not isinstance(name, str) or not _KEY.match(name):
         raise ValueError(f"{parameter}={name!r} must be letters, digits and underscores, beginning with a letter")

@@ -31,11 +31,12 @@ def delete_run(dataset: Samples, key: str) -> None:
 
     Remains of an interrupted run of the key are removed, too, also if there is no other.
 
-        >>> delete_run(dataset, "segad")  # doctest: +SKIP
-
     Raises:
         ValueError: if there is no such run
         RunBusyError: if it is being written
+
+    Examples:
+        >>> delete_run(dataset, "segad")  # doctest: +SKIP
     """
     root = dataset._root_dataset
     check_name("key", key)

@@ -19,10 +19,11 @@ PATIENCE = 120
 def retry_on_reconnect(work: Callable[P, T]) -> Callable[P, T]:
     """Make a function that may run twice wait for a database that is gone.
 
-        >>> fetch_samples = retry_on_reconnect(dataset.values)  # doctest: +SKIP
-
     Raises:
         pymongo.errors.AutoReconnect: if it does not come back in ``PATIENCE`` seconds
+
+    Examples:
+        >>> fetch_samples = retry_on_reconnect(dataset.values)  # doctest: +SKIP
     """
     retrying = Retrying(
         retry_on_exception=lambda error: isinstance(error, AutoReconnect),

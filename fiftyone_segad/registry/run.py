@@ -107,13 +107,14 @@ class Run:
 def load_run(dataset: Samples, key: str) -> Run:
     """Load a run; first finishes what a process that ended early has committed in part.
 
-        >>> print(load_run(dataset, "segad"))  # doctest: +SKIP
-        Run 'segad': 83 images scored by reference with efficientnet, 60 normals
-          anomalous above 2.41 (fpr:0.01)
-
     Raises:
         ValueError: if there is no such run
         RunError: if its folder is gone or leads elsewhere, or what is stored of it is damaged or of another version
+
+    Examples:
+        >>> print(load_run(dataset, "segad"))  # doctest: +SKIP
+        Run 'segad': 83 images scored by reference with efficientnet, 60 normals
+          anomalous above 2.41 (fpr:0.01)
     """
     root = dataset._root_dataset
     runs = list_runs(root)

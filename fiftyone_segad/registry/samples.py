@@ -48,13 +48,14 @@ def check_collection(samples: Any, name: str) -> fo.Dataset:
 def check_numbers(num_workers: int | None, bank_size: int | None = None, rotations: int = 1) -> None:
     """Check numbers that several functions take.
 
+    Raises:
+        ValueError: if one is wrong
+
+    Examples:
         >>> check_numbers(num_workers=0)
         Traceback (most recent call last):
         ...
         ValueError: num_workers must be a whole number from 1 on, got 0
-
-    Raises:
-        ValueError: if one is wrong
     """
     for name, value in (("num_workers", num_workers), ("bank_size", bank_size), ("rotations", rotations)):
         if value is not None and (not isinstance(value, int) or value < 1):

@@ -19,6 +19,12 @@ from ..utils.files import read_json, write_json
 def uncommitted(note: Path, folders: Iterable[Path], must_stay: Callable[[Path], bool]) -> Iterator[None]:
     """Note folders that are about to be written, and remove them if the block fails before they are committed.
 
+    Args:
+        note: the file of the note
+        folders: the folders
+        must_stay: tells of a folder whether it is committed by now, or never was this writer's
+
+    Examples:
         >>> from tempfile import mkdtemp
         >>> root = Path(mkdtemp())
         >>> note, masks = root / "run" / "note.json", root / "run" / "masks"
@@ -27,11 +33,6 @@ def uncommitted(note: Path, folders: Iterable[Path], must_stay: Callable[[Path],
         ...     raise KeyboardInterrupt
         >>> list(root.iterdir())
         []
-
-    Args:
-        note: the file of the note
-        folders: the folders
-        must_stay: tells of a folder whether it is committed by now, or never was this writer's
     """
     note.parent.mkdir(parents=True, exist_ok=True)
     write_json(note, {"folders": [str(folder) for folder in folders]})

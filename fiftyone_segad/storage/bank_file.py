@@ -87,11 +87,6 @@ class BankFile:
     ) -> BankFile:
         """Make the bank of a run of the method ``reference``.
 
-            >>> rows = bank_rows(job, scorer, store.bank)  # doctest: +SKIP
-            >>> bank = BankFile.of(store, scorer, rows, embedder="efficientnet", settings=run.settings,
-            ...                    thresholds=run.thresholds, map_range=run.map_range)  # doctest: +SKIP
-            >>> bank.write(Path("screws.safetensors"))  # doctest: +SKIP
-
         Args:
             store: the run's store: its images, their scores, and what is marked as normal
             scorer: the levels as they were fitted
@@ -100,6 +95,12 @@ class BankFile:
             settings: the run's settings
             thresholds: the run's thresholds
             map_range: scores that heatmaps show as 0 and 255
+
+        Examples:
+            >>> rows = bank_rows(job, scorer, store.bank)  # doctest: +SKIP
+            >>> bank = BankFile.of(store, scorer, rows, embedder="efficientnet", settings=run.settings,
+            ...                    thresholds=run.thresholds, map_range=run.map_range)  # doctest: +SKIP
+            >>> bank.write(Path("screws.safetensors"))  # doctest: +SKIP
         """
         paths = store.bank.paths()
         names = dict(zip(paths, _unique(paths), strict=True))

@@ -34,8 +34,9 @@ class FileState:
 def file_state(path: str | Path, name: str) -> FileState:
     """Read size and checksum of a file.
 
-    >>> file_state("absent.png", "a.png")
-    FileState(name='a.png', size=-1, sha256='')
+    Examples:
+        >>> file_state("absent.png", "a.png")
+        FileState(name='a.png', size=-1, sha256='')
     """
     digest = hashlib.sha256()
     try:

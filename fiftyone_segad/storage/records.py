@@ -58,13 +58,14 @@ class ImageFeatures:
 def pack_scores(records: Sequence[ImageScores]) -> dict[str, NDArray[Any]]:
     """Pack the scores of at least one image into arrays; the ids are left out.
 
-    >>> from fiftyone_segad.segments.boxes import grid
-    >>> record = ImageScores("a.png", grid((8, 8), 2), np.ones(4, np.float32), np.zeros(4, bool), 1.0)
-    >>> packed = pack_scores([record, record])
-    >>> packed["scores"].shape, packed["score_ends"].tolist()
-    ((8,), [4, 8])
-    >>> [unpacked.image_score for unpacked in unpack_scores(["a.png", "b.png"], packed)]
-    [1.0, 1.0]
+    Examples:
+        >>> from fiftyone_segad.segments.boxes import grid
+        >>> record = ImageScores("a.png", grid((8, 8), 2), np.ones(4, np.float32), np.zeros(4, bool), 1.0)
+        >>> packed = pack_scores([record, record])
+        >>> packed["scores"].shape, packed["score_ends"].tolist()
+        ((8,), [4, 8])
+        >>> [unpacked.image_score for unpacked in unpack_scores(["a.png", "b.png"], packed)]
+        [1.0, 1.0]
     """
     return {
         **_pack_segments([record.segments for record in records]),

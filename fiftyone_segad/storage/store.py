@@ -172,13 +172,14 @@ class FeatureParts:
 class RunStore:
     """One run's folder.
 
-    >>> from tempfile import mkdtemp
-    >>> from fiftyone_segad.segments.boxes import grid
-    >>> store = RunStore.create(Path(mkdtemp()) / "run", {"method": "within_image"})
-    >>> store.scores.add(ImageScores("a.png", grid((8, 8), 2), np.ones(4, np.float32), np.zeros(4, bool), 1.0))
-    >>> store.scores.flush()
-    >>> RunStore(store.folder).scores.ids()
-    {'a.png'}
+    Examples:
+        >>> from tempfile import mkdtemp
+        >>> from fiftyone_segad.segments.boxes import grid
+        >>> store = RunStore.create(Path(mkdtemp()) / "run", {"method": "within_image"})
+        >>> store.scores.add(ImageScores("a.png", grid((8, 8), 2), np.ones(4, np.float32), np.zeros(4, bool), 1.0))
+        >>> store.scores.flush()
+        >>> RunStore(store.folder).scores.ids()
+        {'a.png'}
     """
 
     def __init__(self, folder: Path | str) -> None:

@@ -33,13 +33,6 @@ _TEXTS = "fiftyone_segad"
 def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]], texts: Mapping[str, str] | None = None) -> None:
     """Write a file atomically, and the folder that it is in.
 
-        >>> from tempfile import mkdtemp
-        >>> file = Path(mkdtemp()) / "scores.safetensors"
-        >>> write_arrays(file, {"scores": np.array([0.5, 2.0])}, {"unit": "sigma"})
-        >>> arrays, texts = map_arrays(file)
-        >>> arrays["scores"].tolist(), texts
-        ([0.5, 2.0], {'unit': 'sigma'})
-
     Args:
         file: the file, which is replaced if it exists
         arrays: float16, float32, float64, int64, uint8 or bool arrays by name
@@ -47,6 +40,14 @@ def write_arrays(file: Path, arrays: Mapping[str, NDArray[Any]], texts: Mapping[
 
     Raises:
         OSError: if it cannot be written
+
+    Examples:
+        >>> from tempfile import mkdtemp
+        >>> file = Path(mkdtemp()) / "scores.safetensors"
+        >>> write_arrays(file, {"scores": np.array([0.5, 2.0])}, {"unit": "sigma"})
+        >>> arrays, texts = map_arrays(file)
+        >>> arrays["scores"].tolist(), texts
+        ([0.5, 2.0], {'unit': 'sigma'})
     """
     dense = {name: np.asarray(array, array.dtype.newbyteorder("<"), order="C") for name, array in arrays.items()}
     content = save(dense, {_TEXTS: _seal(dict(texts or {}), _checksum(dense))})

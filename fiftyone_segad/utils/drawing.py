@@ -23,9 +23,10 @@ def outline_boxes(
 ) -> Image.Image:
     """Draw boxes ``x0, y0, x1, y1`` in pixels, ends exclusive, on a copy of an image.
 
-    >>> picture = outline_boxes(Image.new("RGB", (5, 5)), [(1, 1, 4, 4)], "#ff0000", line_width=1)
-    >>> [picture.getpixel((x, 2))[0] for x in range(5)]
-    [0, 255, 0, 255, 0]
+    Examples:
+        >>> picture = outline_boxes(Image.new("RGB", (5, 5)), [(1, 1, 4, 4)], "#ff0000", line_width=1)
+        >>> [picture.getpixel((x, 2))[0] for x in range(5)]
+        [0, 255, 0, 255, 0]
     """
     picture = image.copy()
     pen = ImageDraw.Draw(picture)
@@ -50,8 +51,9 @@ def overlay_heat(image: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDArra
 def tint_mask(image: NDArray[np.uint8], mask: NDArray[np.bool_], colour: str) -> NDArray[np.uint8]:
     """Paint a mask ``[height, width]`` over an image ``[height, width, 3]`` that is made grey.
 
-    >>> tint_mask(np.full((1, 2, 3), 50, np.uint8), np.array([[False, True]]), "#ff0000").tolist()
-    [[[50, 50, 50], [173, 20, 20]]]
+    Examples:
+        >>> tint_mask(np.full((1, 2, 3), 50, np.uint8), np.array([[False, True]]), "#ff0000").tolist()
+        [[[50, 50, 50], [173, 20, 20]]]
     """
     picture = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
     picture[mask] = picture[mask] * 0.4 + np.array(ImageColor.getrgb(colour)) * 0.6
@@ -73,8 +75,9 @@ def shrink_mask(mask: NDArray[np.generic], size: tuple[int, int]) -> NDArray[np.
 
     So something stays of what is small.
 
-    >>> shrink_mask(np.eye(4, dtype=bool), (2, 2)).tolist()
-    [[True, False], [False, True]]
+    Examples:
+        >>> shrink_mask(np.eye(4, dtype=bool), (2, 2)).tolist()
+        [[True, False], [False, True]]
     """
     height, width = mask.shape
     enlarges = size[0] > width or size[1] > height
@@ -88,8 +91,9 @@ def shrink_mask(mask: NDArray[np.generic], size: tuple[int, int]) -> NDArray[np.
 def fit_size(size: tuple[int, int], side: int) -> tuple[int, int]:
     """Scale ``(width, height)`` down so that neither is longer than ``side``.
 
-    >>> fit_size((1600, 800), 320), fit_size((96, 80), 320)
-    ((320, 160), (96, 80))
+    Examples:
+        >>> fit_size((1600, 800), 320), fit_size((96, 80), 320)
+        ((320, 160), (96, 80))
     """
     scale = min(1.0, side / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
@@ -98,8 +102,9 @@ def fit_size(size: tuple[int, int], side: int) -> tuple[int, int]:
 def jpeg_url(image: Image.Image, quality: int = 85) -> str:
     """Return an image as a ``data:`` URL of a JPEG file, which a page shows without loading anything.
 
-    >>> jpeg_url(Image.new("RGB", (8, 8)))[:27]
-    'data:image/jpeg;base64,/9j/'
+    Examples:
+        >>> jpeg_url(Image.new("RGB", (8, 8)))[:27]
+        'data:image/jpeg;base64,/9j/'
     """
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality, optimize=True)

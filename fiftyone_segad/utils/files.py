@@ -28,6 +28,7 @@ def atomic_write(file: Path) -> Iterator[Path]:
 
     After an error the other one is as before, and the new one is gone. Threads that write the same file take turns.
 
+    Examples:
         >>> from tempfile import mkdtemp
         >>> file = Path(mkdtemp()) / "a.txt"
         >>> with atomic_write(file) as partial:
@@ -93,8 +94,9 @@ def read_json(file: Path) -> dict[str, Any] | None:
 def safe_name(name: str) -> str:
     """Make a name that is no path: other characters than letters, digits and `` _.()+-`` become ``_``.
 
-    >>> safe_name("../cut: 3 mm?")
-    '_cut_ 3 mm_'
+    Examples:
+        >>> safe_name("../cut: 3 mm?")
+        '_cut_ 3 mm_'
     """
     return _UNSAFE.sub("_", name).strip(" .")[:_LONGEST_NAME].rstrip(" .") or "_"
 
@@ -102,12 +104,13 @@ def safe_name(name: str) -> str:
 class UniqueNames:
     """Names within one folder. Upper and lower case are one, as on many file systems.
 
+    Args:
+        taken: names that are not given
+
+    Examples:
         >>> names = UniqueNames()
         >>> [names.take(name) for name in ("cut", "Cut", "hole", "cut")]
         ['cut', 'Cut_2', 'hole', 'cut_3']
-
-    Args:
-        taken: names that are not given
     """
 
     def __init__(self, taken: Iterable[str] = ()) -> None:

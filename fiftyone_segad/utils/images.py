@@ -94,11 +94,6 @@ def read_image(source: str | io.BytesIO) -> NDArray[np.uint8]:
     EXIF orientation is applied, 16-bit values keep their high byte, transparent pixels are laid over
     black, and grey, palette and CMYK images become RGB. Of several frames the first is taken.
 
-        >>> file = io.BytesIO()
-        >>> Image.new("L", (4, 3), 200).save(file, "PNG")
-        >>> read_image(file).shape
-        (3, 4, 3)
-
     Args:
         source: a path, the URL of an object in storage, or the content of a file
 
@@ -107,6 +102,12 @@ def read_image(source: str | io.BytesIO) -> NDArray[np.uint8]:
 
     Raises:
         ImageError: if the file cannot be decoded in full; the message names it and the reason
+
+    Examples:
+        >>> file = io.BytesIO()
+        >>> Image.new("L", (4, 3), 200).save(file, "PNG")
+        >>> read_image(file).shape
+        (3, 4, 3)
     """
     name = _name(source)
     with open_image(source) as image:
@@ -195,8 +196,9 @@ def read_ahead(paths: Sequence[str], workers: int) -> Iterator[NDArray[np.uint8]
 def rotate(pixels: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
     """Turn an image counter-clockwise about its centre and keep its size; its corners show mirrored pixels.
 
-    >>> rotate(np.array([[[1], [2]], [[3], [4]]], np.uint8), 90)[..., 0].tolist()
-    [[2, 4], [1, 3]]
+    Examples:
+        >>> rotate(np.array([[[1], [2]], [[3], [4]]], np.uint8), 90)[..., 0].tolist()
+        [[2, 4], [1, 3]]
     """
     height, width = pixels.shape[:2]
     if degrees == 180:

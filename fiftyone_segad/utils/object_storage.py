@@ -12,8 +12,9 @@ _LARGEST_OBJECT = 2**30  # bytes that are fetched for an image
 def is_url(path: str) -> bool:
     """Return whether a path names an object in storage that is not mounted.
 
-    >>> is_url("s3://bucket/image.png"), is_url("/data/image.png")
-    (True, False)
+    Examples:
+        >>> is_url("s3://bucket/image.png"), is_url("/data/image.png")
+        (True, False)
     """
     return "://" in path
 

@@ -37,15 +37,16 @@ def prefetch_map(
 ) -> Iterator[tuple[_Item, _Result]]:
     """Yield each item, in order, with what threads made of it, at most two items per worker ahead of the caller.
 
-        >>> list(prefetch_map(len, ["a", "bcd"]))
-        [('a', 1), ('bcd', 3)]
-
     Args:
         work: what is done with an item
         items: the items
         workers: threads; by default as many as cores
         cost: what an item costs
         budget: what the items ahead of the caller may cost together; an item that costs more runs alone
+
+    Examples:
+        >>> list(prefetch_map(len, ["a", "bcd"]))
+        [('a', 1), ('bcd', 3)]
     """
     workers = workers or usable_cores()
     with ThreadPoolExecutor(workers, thread_name_prefix="segad-ahead") as threads:

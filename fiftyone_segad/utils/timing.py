@@ -15,12 +15,13 @@ _ADDING = threading.Lock()  # not one per timer: timers are sent to other machin
 class StageTimer:
     """Adds up the seconds of named stages, which several threads may work on at once.
 
-    >>> timer = StageTimer()
-    >>> with timer("embed"):
-    ...     pass
-    >>> timer.add({"embed": 2.0, "map": 1.0})
-    >>> {stage: round(seconds) for stage, seconds in timer.take().items()}
-    {'embed': 2, 'map': 1}
+    Examples:
+        >>> timer = StageTimer()
+        >>> with timer("embed"):
+        ...     pass
+        >>> timer.add({"embed": 2.0, "map": 1.0})
+        >>> {stage: round(seconds) for stage, seconds in timer.take().items()}
+        {'embed': 2, 'map': 1}
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
