@@ -18,7 +18,6 @@ from fiftyone.core.collections import SampleCollection as Samples
 
 from ..data.mvtec import load_mvtec
 from ..data.truth import GT_FIELD, Truth, read_truth, segmentation_fields, truth_fields
-from ..registry.folders import dataset_folder
 from ..registry.keys import ANOMALOUS, list_runs
 from ..registry.run import load_run
 from ..registry.samples import check_collection
@@ -261,21 +260,19 @@ def convert(folder: Path, entries: list[Entry], plan: ExportPlan) -> list[Entry]
     """Turn an MVTec folder into one in the format of ``plan.dataset_type``; return the entries that fit it."""
     mvtec = folder.with_name(f"{folder.name}-mvtec")
     os.replace(folder, mvtec)
-    dataset = load_mvtec(mvtec)
     try:
-        _add_fields(dataset, mvtec, entries)
-        if not plan.decisions.categorised:
-            dataset.delete_sample_field("category")
-        options = {
-            "export_media": "symlink" if plan.symlink else True,
-            **_label_field(plan.dataset_type),
-            **plan.options,
-        }
-        dataset.export(export_dir=str(folder), dataset_type=plan.dataset_type, progress=False, **options)
-        _copy_links_into(folder, [mvtec, dataset_folder(dataset).resolve()])
+        dataset = load_mvtec(mvtec)
+        try:
+            _add_fields(dataset, mvtec, entries)
+            if not plan.decisions.categorised:
+                dataset.delete_sample_field("category")
+            media = "symlink" if plan.symlink else True
+            options = {"export_media": media, **_label_field(plan.dataset_type), **plan.options}
+            dataset.export(export_dir=str(folder), dataset_type=plan.dataset_type, progress=False, **options)
+        finally:
+            dataset.delete()
+        _copy_links_into(folder, mvtec)
     finally:
-        shutil.rmtree(dataset_folder(dataset), ignore_errors=True)
-        dataset.delete()
         shutil.rmtree(mvtec, ignore_errors=True)
     return [{name: entry[name] for name in entry if name not in ("file", "mask")} for entry in entries]
 
@@ -296,11 +293,11 @@ def _add_fields(dataset: fo.Dataset, folder: Path, entries: list[Entry]) -> None
     dataset.set_values("filepath", originals, key_field="id")
 
 
-def _copy_links_into(folder: Path, temporary: list[Path]) -> None:
-    """Replace links to files in folders that will be gone by copies of these files: the masks."""
+def _copy_links_into(folder: Path, temporary: Path) -> None:
+    """Replace links into a folder that will be gone by copies of the files: those of masks."""
     for link in [path for path in folder.rglob("*") if path.is_symlink()]:
         file = link.resolve()
-        if any(root in file.parents for root in temporary):
+        if temporary in file.parents:
             link.unlink()
             shutil.copyfile(file, link)
 

@@ -173,16 +173,16 @@ def _colours_or_numbers(pixels: MaskPixels, classes: Classes) -> NDArray[Any]:
     if classes.colours:
         return palette[numbers]
     used = np.flatnonzero(np.bincount(numbers.ravel(), minlength=len(palette)))
-    shown = palette[used]  # [numbers, 3]
+    colours = palette[used]  # [numbers, 3]
     named = {0, *classes.kinds}
-    if (len(used) > 1 and (shown == shown[0]).all()) or not palette.any():
+    if (len(used) > 1 and (colours == colours[0]).all()) or not palette.any():
         return numbers  # nobody could tell them apart
     if used.any() and named.issuperset(used.tolist()):
         return numbers
-    if classes.kinds and (shown == shown[:, :1]).all() and named.issuperset(shown[:, 0].tolist()):
+    if classes.kinds and (colours == colours[:, :1]).all() and named.issuperset(colours[:, 0].tolist()):
         return palette[numbers]
     # A colour for 0 is made for the eye, as matplotlib's: programs look at the numbers
-    zero_is_coloured = used[0] == 0 and shown.any(axis=1).all()
+    zero_is_coloured = used[0] == 0 and colours.any(axis=1).all()
     return numbers if classes.special or zero_is_coloured else palette[numbers]
 
 

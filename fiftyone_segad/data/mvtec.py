@@ -90,12 +90,12 @@ def load_mvtec(
     folders = _category_folders(root, categories)
     if name is not None and fo.dataset_exists(name):
         raise ValueError(f"Dataset '{name}' exists; pass another name, or use it: fo.load_dataset('{name}')")
-    found = [find_files(folder) for folder in folders]
-    entries = [_Entry(image) for category in found for image in category.images]
+    contents = [find_files(folder) for folder in folders]
+    entries = [_Entry(image) for category in contents for image in category.images]
     with ThreadPoolExecutor(usable_cores()) as threads:
         list(threads.map(_Entry.read, entries))
     problems = [problem for entry in entries for problem in entry.image.problems]
-    problems += [problem for category in found for problem in category.problems]
+    problems += [problem for category in contents for problem in category.problems]
     if categories is None and folders != [root]:
         problems += images_outside(root, [folder.name for folder in folders])
     loadable = [entry for entry in entries if entry.loadable]
@@ -128,12 +128,13 @@ def load_mvtec(
 
 
 def category_names(dataset_dir: str | Path) -> list[str]:
-    """List the names of the categories that a folder holds.
+    """List the names of the categories that a folder holds, but for those that are not UTF-8.
 
     Raises:
         FileNotFoundError: if the folder does not exist or is not in MVTec layout
     """
-    return [folder.name for folder in _category_folders(Path(dataset_dir).expanduser().absolute(), None)]
+    folders = _category_folders(Path(dataset_dir).expanduser().absolute(), None)
+    return [folder.name for folder in folders if printable(folder) == str(folder)]
 
 
 def _category_folders(root: Path, categories: Sequence[str] | str | None) -> list[Path]:

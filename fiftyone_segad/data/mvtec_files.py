@@ -238,6 +238,8 @@ class _Masks:
 def _choose(images: list[ImageFile], named: list[Path], parts: list[Path]) -> None:
     """Give images of one name their masks: those of the same name, or the parts of one."""
     masks = [*named, *parts]
+    if images[0].defect == GOOD and (len(images) > 1 or len(masks) > 1):
+        return  # all of a good image is normal, whatever its mask is called
     if len(images) > 1 and masks:
         by_suffix = {mask.suffix.lower(): [mask] for mask in named}
         suffixes = {image.path.suffix.lower() for image in images}

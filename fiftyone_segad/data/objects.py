@@ -94,10 +94,10 @@ def _unite(
 ) -> Areas:
     """Draw all objects but normal ones. Where a defect lies on a void object, it counts."""
     areas = {kind: np.zeros((size[1], size[0]), bool) for kind in (DEFECT, VOID)}
-    for each in objects:
-        kind = kind_of(each[0])
+    for labelled in objects:
+        kind = kind_of(labelled[0])
         if kind != NORMAL:
-            draw(areas[kind], each)
+            draw(areas[kind], labelled)
     void = areas[VOID] & ~areas[DEFECT]
     return Areas(areas[DEFECT], void if void.any() else None)
 

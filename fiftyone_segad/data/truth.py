@@ -114,10 +114,10 @@ def read_truth(samples: Samples, gt_field: str) -> dict[str, Truth]:
     ids = samples.values("id")
     sources = _READERS[kind](samples, gt_field, kind, [f"in '{gt_field}' of sample {id}" for id in ids])
     defects, categories = (_labels(samples, schema, name) for name in ("defect", "category"))
-    known = _are_known(samples, schema, gt_field, sources, defects)
+    are_known = _are_known(samples, schema, gt_field, sources, defects)
     return {
         id: Truth(source, GOOD if is_normal(defect) else defect, category, is_known)
-        for id, source, defect, category, is_known in zip(ids, sources, defects, categories, known, strict=True)
+        for id, source, defect, category, is_known in zip(ids, sources, defects, categories, are_known, strict=True)
     }
 
 
@@ -223,14 +223,14 @@ def _are_known(
     defects: Sequence[str | None],
 ) -> list[bool]:
     """Return for each sample whether it is known if it is normal."""
-    known = [source is not None or defect is not None for source, defect in zip(sources, defects, strict=True)]
+    are_known = [source is not None or defect is not None for source, defect in zip(sources, defects, strict=True)]
     path = _label_path(schema, "defect")
-    if path is None or all(known):
-        return [True] * len(known)
+    if path is None or all(are_known):
+        return [True] * len(are_known)
     dataset = samples._root_dataset
     # A field of defect types that nobody uses says nothing: there, what has no mask is normal
     unused = dataset.count(path) == 0 and dataset.count(gt_field) > 0
-    return [True] * len(known) if unused else known
+    return [True] * len(are_known) if unused else are_known
 
 
 def _choices(samples: Samples) -> str:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import fiftyone_segad as segad
+from fiftyone_segad.data.mvtec import category_names
 from fiftyone_segad.data.mvtec_files import IMAGE_SUFFIXES, OTHER_SUFFIXES
 from fiftyone_segad.utils.images import FORMATS
 
@@ -181,6 +182,16 @@ def test_two_images_never_share_a_mask(category: Path, load: Load) -> None:
     assert tagged.values("defect_mask") == [None, None]
 
 
+def test_good_images_may_have_zero_masks_of_any_name(category: Path, load: Load) -> None:
+    write(category / "test/good/000.bmp")
+    for name in ("000.png", "000_mask.png"):
+        write(category / "ground_truth/good" / name, 0)
+    dataset = load(category)
+    assert dataset.info["problems"] == [] and len(dataset) == 4
+    good = dataset.match(fo.ViewField("defect.label") == "good")
+    assert not any(mask.mask.any() for mask in good.values("defect_mask"))
+
+
 def test_two_images_of_one_name_with_a_mask_of_each_suffix(category: Path, load: Load) -> None:
     bmp = write(category / "test/cut/000.bmp")
     mask = write(category / "ground_truth/cut/000_mask.bmp", 255)
@@ -254,6 +265,16 @@ def test_other_names_that_are_not_utf_8(category: Path, load: Load) -> None:
         (category / name).unlink()
     with pytest.raises(FileNotFoundError, match=r"no images that can be loaded.*The first: .*not UTF-8"):
         load(category)
+
+
+def test_a_category_whose_name_is_not_utf_8(category: Path, load: Load) -> None:
+    other = category.parent / os.fsdecode("Müsli".encode("latin-1"))
+    write(other / "train/good/000.png")
+    assert category_names(category.parent) == ["bolt"], "others could not be chosen in a form"
+    dataset = load(category.parent)
+    assert loaded(dataset, category) == USUAL
+    (problem,) = dataset.info["problems"]
+    assert r"M\xfcsli/train/good/000.png' is not loaded" in problem
 
 
 @pytest.mark.parametrize("suffix", ["gif", "tif", "webp", "png"])
