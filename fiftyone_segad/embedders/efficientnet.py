@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..segments.boxes import Segments, patch_grid
 from ..utils.threads import usable_cores
 from .base import Embedder, Level, Patches
-from .pooling import Maps, join_maps, pool_boxes
+from .pooling import Maps, pool_boxes
 
 NETWORK = Path(__file__).with_name("efficientnet_lite2.onnx")
 
@@ -112,3 +112,22 @@ class EfficientNetEmbedder(Embedder):
         names = [f"stage{stage}" for stage in self._stages]
         maps = self._session.run(names, {"image": images, "last_stage": np.array(max(self._stages))})
         return dict(zip(self._stages, maps, strict=True))
+
+
+def join_maps(maps: Maps) -> NDArray[np.float32]:
+    """Join maps along their features, all resized (bilinearly) to the finest, which comes first.
+
+    Examples:
+        >>> join_maps([np.zeros((8, 8, 5), np.float32), np.zeros((4, 4, 3), np.float32)]).shape
+        (8, 8, 8)
+    """
+    rows, columns = maps[0].shape[:2]
+    return np.concatenate([maps[0], *(_resize(coarse, columns, rows) for coarse in maps[1:])], axis=2)
+
+
+def _resize(features: NDArray[np.float32], columns: int, rows: int) -> NDArray[np.float32]:
+    if features.shape[:2] == (rows, columns):
+        return features
+    # OpenCV resizes 4 channels at a time with speed, more than 512 not at all
+    resized = [cv2.resize(part, (columns, rows)) for part in np.split(features, range(4, features.shape[2], 4), axis=2)]
+    return np.concatenate([part.reshape(rows, columns, -1) for part in resized], axis=2)

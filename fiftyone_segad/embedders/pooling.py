@@ -1,8 +1,7 @@
-"""Feature maps of networks: joined, and averaged over boxes."""
+"""Average the feature maps of networks over boxes."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,25 +10,6 @@ from .base import normalize
 
 Maps = list[NDArray[np.float32]]
 """Feature maps ``[rows, columns, d]`` of one image, one per level."""
-
-
-def join_maps(maps: Maps) -> NDArray[np.float32]:
-    """Join maps along their features, all resized (bilinearly) to the finest, which comes first.
-
-    Examples:
-        >>> join_maps([np.zeros((8, 8, 5), np.float32), np.zeros((4, 4, 3), np.float32)]).shape
-        (8, 8, 8)
-    """
-    rows, columns = maps[0].shape[:2]
-    return np.concatenate([maps[0], *(_resize(coarse, columns, rows) for coarse in maps[1:])], axis=2)
-
-
-def _resize(features: NDArray[np.float32], columns: int, rows: int) -> NDArray[np.float32]:
-    if features.shape[:2] == (rows, columns):
-        return features
-    # OpenCV resizes 4 channels at a time with speed, more than 512 not at all
-    resized = [cv2.resize(part, (columns, rows)) for part in np.split(features, range(4, features.shape[2], 4), axis=2)]
-    return np.concatenate([part.reshape(rows, columns, -1) for part in resized], axis=2)
 
 
 def pool_boxes(maps: Maps, segments: Segments) -> NDArray[np.float32]:

@@ -17,7 +17,6 @@ from ..scoring.levels import LevelScorer
 from ..segments.boxes import Proposer, Segments
 from ..storage.bank_file import BANK_SETTING
 from ..storage.records import ImageScores
-from .images import segments_name
 
 
 class RunFeatures:
@@ -106,3 +105,10 @@ def named_segments(run: Run, dataset: fo.Dataset, segments: Proposer | None) -> 
     if segments is None and named is not None and "." in named and ":" not in named and not dataset.has_field(named):
         raise ValueError(f"The segments of run '{run.key}' come from the function {named}; pass it as segments=...")
     return named if segments is None else segments
+
+
+def segments_name(segments: str | Proposer | None) -> str | None:
+    """Return the name by which a run keeps its segments: of a function, where it is defined."""
+    if callable(segments):
+        return f"{segments.__module__}.{getattr(segments, '__qualname__', repr(segments))}"
+    return segments

@@ -28,11 +28,11 @@ from ..review.marks import MARKS, marked_images
 from ..scoring import METHODS
 from ..scoring.mutual import FEWEST
 from ..scoring.thresholds import DEFAULT_FPR, DEFAULT_QUANTILE, ThresholdRule, parse_threshold
-from ..segments.boxes import Proposer
+from ..segments.boxes import Proposer, get_proposer
 from ..storage.store import RunStore
 from ..utils.object_storage import is_url, object_state
 from ..utils.threads import usable_cores
-from .images import job_images, reference_images, segments_name
+from .features import segments_name
 from .lifecycle import log_stages
 
 logger = logging.getLogger(__name__)
@@ -173,6 +173,38 @@ class RunRequest:
             warnings=_warnings(spec),
             owns_color_scheme=owns_color_scheme(self.dataset),
         )
+
+
+def job_images(samples: Samples, segments: str | Proposer | None) -> list[JobImage]:
+    """Return the images of samples, under the samples' ids.
+
+    Args:
+        samples: the samples
+        segments: as in ``compute_segment_anomalies``; if it names a field, the images bring its boxes
+
+    Raises:
+        ValueError: if ``segments`` is neither a specification of segments nor a Detections field
+    """
+    ids, paths = samples.values(["id", "filepath"])
+    boxes: list[Any] = [None] * len(ids)
+    if isinstance(segments, str) and samples.has_sample_field(segments):
+        kind = getattr(samples.get_field(segments), "document_type", None)
+        if kind is not fo.Detections:
+            raise ValueError(f"segments={segments!r} is a field, but not of Detections")
+        boxes = [image_boxes or [] for image_boxes in samples.values(f"{segments}.detections.bounding_box")]
+    elif segments is not None:
+        get_proposer(segments)
+    return [JobImage(*image) for image in zip(ids, paths, boxes, strict=True)]
+
+
+def reference_images(samples: Samples, segments: str | Proposer | None) -> list[JobImage]:
+    """Return the images of samples to compare with, each file once and under its path.
+
+    Raises:
+        ValueError: as ``job_images``
+    """
+    by_path = {image.path: image for image in job_images(samples, segments)}
+    return [JobImage(path, path, image.boxes) for path, image in by_path.items()]
 
 
 def _check_reference(method: str, images: list[JobImage], normals: list[JobImage]) -> None:

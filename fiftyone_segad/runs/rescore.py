@@ -27,8 +27,8 @@ from ..storage.bank_file import BANK_SETTING
 from ..utils.text import pluralize
 from ..utils.threads import usable_cores
 from .features import load_embedder, named_segments
-from .images import job_images
 from .lifecycle import commit, find_or_create_store, log_stages, progress_bar
+from .request import job_images
 from .thresholds import calibrate_run
 
 logger = logging.getLogger(__name__)

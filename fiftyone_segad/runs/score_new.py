@@ -28,8 +28,8 @@ from ..storage.bank_images import bank_copies
 from ..utils.threads import usable_cores
 from ..utils.timing import StageTimer
 from .features import load_embedder, named_segments
-from .images import job_images
 from .lifecycle import commit, find_or_create_store, log_stages, progress_bar
+from .request import job_images
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fiftyone_segad.embedders.efficientnet import COMPONENTS, NETWORK, POOLING, EfficientNetEmbedder
+from fiftyone_segad.embedders.efficientnet import COMPONENTS, NETWORK, POOLING, EfficientNetEmbedder, join_maps
 from fiftyone_segad.embedders.pooling import pool_boxes
 from fiftyone_segad.segments.boxes import from_boxes, tiles
 
@@ -19,6 +19,10 @@ def picture(width: int, height: int, seed: int = 0) -> NDArray[np.uint8]:
     """Smooth noise."""
     coarse = np.random.default_rng(seed).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def noise(rows: int, columns: int, width: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(size=(rows, columns, width)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +189,20 @@ def test_embed_averages_patches_over_boxes(small: EfficientNetEmbedder) -> None:
     means = [features.mean(axis=(0, 1)) for features in maps]
     expected = np.concatenate([mean / np.linalg.norm(mean) for mean in means])
     np.testing.assert_allclose(image_feature, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [1, 3, 4, 5, 13, 600])
+def test_joined_maps_are_resized_as_by_opencv(width: int) -> None:
+    fine, coarse = noise(12, 20, 5), noise(6, 10, width, seed=1)
+    joined = join_maps([fine, coarse])
+    assert joined.shape == (12, 20, 5 + width) and joined.dtype == np.float32
+    np.testing.assert_array_equal(joined[:, :, :5], fine)
+    for channel in range(width):  # each on its own; OpenCV takes no more than 512
+        expected = cv2.resize(coarse[:, :, channel], (20, 12), interpolation=cv2.INTER_LINEAR)
+        np.testing.assert_allclose(joined[:, :, 5 + channel], expected, atol=1e-6)
+
+
+def test_maps_of_one_size_are_joined_as_they_are() -> None:
+    maps = [noise(5, 7, 2), noise(5, 7, 9, seed=1), noise(5, 7, 1, seed=2)]
+    np.testing.assert_array_equal(join_maps(maps), np.concatenate(maps, axis=2))
+    np.testing.assert_array_equal(join_maps(maps[:1]), maps[0])

@@ -1,13 +1,12 @@
-"""Feature maps: joined and averaged over boxes, against the same patch by patch."""
+"""Feature maps averaged over boxes, against the same patch by patch."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fiftyone_segad.embedders.pooling import join_maps, pool_boxes
+from fiftyone_segad.embedders.pooling import pool_boxes
 from fiftyone_segad.segments.boxes import Segments, from_boxes, grid, tiles
 
 
@@ -82,20 +81,3 @@ def test_images_smaller_than_the_map() -> None:
 
 def test_no_boxes() -> None:
     assert pool_boxes([noise(4, 4, 3), noise(2, 2, 5)], from_boxes((10, 10), [])).shape == (0, 8)
-
-
-@pytest.mark.parametrize("width", [1, 3, 4, 5, 13, 600])
-def test_joined_maps_are_resized_as_by_opencv(width: int) -> None:
-    fine, coarse = noise(12, 20, 5), noise(6, 10, width, seed=1)
-    joined = join_maps([fine, coarse])
-    assert joined.shape == (12, 20, 5 + width) and joined.dtype == np.float32
-    np.testing.assert_array_equal(joined[:, :, :5], fine)
-    for channel in range(width):  # each on its own; OpenCV takes no more than 512
-        expected = cv2.resize(coarse[:, :, channel], (20, 12), interpolation=cv2.INTER_LINEAR)
-        np.testing.assert_allclose(joined[:, :, 5 + channel], expected, atol=1e-6)
-
-
-def test_maps_of_one_size_are_joined_as_they_are() -> None:
-    maps = [noise(5, 7, 2), noise(5, 7, 9, seed=1), noise(5, 7, 1, seed=2)]
-    np.testing.assert_array_equal(join_maps(maps), np.concatenate(maps, axis=2))
-    np.testing.assert_array_equal(join_maps(maps[:1]), maps[0])

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from fiftyone_segad.embedders.base import Level, Patches, normalize
-from fiftyone_segad.scoring.levels import LevelScorer, LevelScores
-from fiftyone_segad.scoring.pca import fit_projection
+from fiftyone_segad.scoring.levels import LevelScorer, LevelScores, fit_projection
 from fiftyone_segad.segments.boxes import Segments, patch_grid
 from fiftyone_segad.storage.store import RunStore
 

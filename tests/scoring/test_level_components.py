@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from fiftyone_segad.scoring.pca import fit_projection
+from fiftyone_segad.scoring.levels import fit_projection
 
 
 def correlated(rows: int = 400, width: int = 12, seed: int = 0) -> NDArray[np.float64]:
