@@ -25,6 +25,7 @@ from .evaluation.compare import compare_runs as compare_runs
 from .evaluation.evaluate import evaluate_anomalies as evaluate_anomalies
 from .evaluation.results import AnomalyResults as AnomalyResults
 from .registry.keys import list_runs as list_runs
+from .registry.removal import delete_evaluation as delete_evaluation
 from .registry.removal import delete_run as delete_run
 from .registry.run import Run as Run
 from .registry.run import load_run as load_run

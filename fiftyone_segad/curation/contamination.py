@@ -23,7 +23,7 @@ from ..engine.job import Job, JobContext, JobImage, JobSpec
 from ..engine.methods import run_job, steps
 from ..errors import ImageError
 from ..registry.keys import ANOMALOUS
-from ..registry.samples import check_collection, check_numbers
+from ..registry.samples import check_collection, check_numbers, check_whole_number
 from ..scoring.mutual import FEWEST
 from ..segments.boxes import Size
 from ..storage.records import ImageScores
@@ -124,6 +124,7 @@ def find_contamination(
     if method not in CONTAMINATION_METHODS:
         raise ValueError(f"method={method!r} must be one of {list(CONTAMINATION_METHODS)}")
     check_numbers(num_workers)
+    check_whole_number("seed", seed, least=0)
     kinds = {f"{key}{name}": kind for name, kind in CONTAMINATION_FIELDS.items()}
     curation = Curation(key, "contamination", list(kinds), tag)
     check_curation(dataset, curation)

@@ -19,7 +19,7 @@ from ..embedders.factory import get_embedder
 from ..engine.job import Embedded, ImageTask, Job, JobContext, JobImage, JobSpec, Reader
 from ..engine.passes import fit_levels
 from ..errors import SegadError
-from ..registry.samples import check_collection, check_numbers
+from ..registry.samples import check_collection, check_numbers, check_whole_number
 from ..scoring.coreset import greedy_coreset, greedy_image_coreset
 from ..scoring.levels import LevelFeatures, LevelScorer
 from ..storage.store import RunStore
@@ -82,6 +82,7 @@ def select_coreset(
     """
     dataset = check_collection(samples, "samples")
     check_numbers(num_workers)
+    check_whole_number("seed", seed, least=0)
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(samples):
         raise ValueError(f"k={k!r} must be a whole number from 1 to the number of samples, {len(samples)}")
     if tag is not None and (not isinstance(tag, str) or not tag.strip()):

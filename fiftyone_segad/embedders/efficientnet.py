@@ -62,8 +62,8 @@ class EfficientNetEmbedder(Embedder):
     def __init__(
         self, input_size: int = INPUT_SIZE, levels: Sequence[int] = tuple(LEVELS), batch_size: int | None = None
     ) -> None:
-        if input_size < 64 or input_size % 32:
-            raise ValueError(f"input_size={input_size!r} must be a multiple of 32, and at least 64")
+        if not isinstance(input_size, int) or input_size < 64 or input_size % 32:
+            raise ValueError(f"input_size={input_size!r} must be a whole number, a multiple of 32, and at least 64")
         if not levels or not set(levels) <= set(LEVELS) or len(set(levels)) != len(levels):
             raise ValueError(f"levels={list(levels)!r} must be some of the strides {list(LEVELS)}")
         self.input_size = input_size

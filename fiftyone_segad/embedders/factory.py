@@ -53,7 +53,7 @@ def resolve_name(name: str, method: str = "reference") -> str:
     """
     if name == "auto":
         return "fastdup" if method == "within_image" and _has_fastdup() else "efficientnet"
-    for part in name.split("+"):
+    for part in str(name).split("+"):
         if part not in EMBEDDERS and not is_torch_name(part):
             close = difflib.get_close_matches(part, EMBEDDERS, 1)
             raise ValueError(
@@ -85,8 +85,8 @@ def get_embedder(
         ValueError: if there is no such embedder, or an argument is wrong
         MissingDependencyError: if what it needs is not installed; the message says how to install it
     """
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        raise ValueError(f"batch_size must be at least 1, got {batch_size!r}")
     if defects not in DEFECTS:
         raise ValueError(f"defects={defects!r} is not known; use one of {list(DEFECTS)}")
     parts = resolve_name(name, method).split("+")
@@ -140,7 +140,14 @@ def _load(name: str, batch_size: int | None, defects: str, options: Mapping[str,
         inspect.signature(make).bind(**arguments)
     except TypeError as error:
         raise ValueError(f"embedder_kwargs of '{name}': {error}") from None
-    return make(**arguments)
+    try:
+        return make(**arguments)
+    except TypeError as error:
+        if not options:
+            raise
+        raise ValueError(
+            f"embedder_kwargs={dict(options)!r} of '{name}' has a value of a wrong type: {error}"
+        ) from error
 
 
 def check_installed(name: str, method: str = "reference") -> None:

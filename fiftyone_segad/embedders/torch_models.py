@@ -181,8 +181,8 @@ def _check_parameters(name: str, input_size: int, pooling: int) -> None:
         raise ValueError(f"embedder={name!r} is not known; networks are named {[f'{s}:...' for s in SOURCES]}")
     if pooling < 1 or pooling % 2 == 0:
         raise ValueError(f"pooling must be an odd number from 1 on, got {pooling}")
-    if input_size < 32:
-        raise ValueError(f"input_size must be at least 32, got {input_size}")
+    if not isinstance(input_size, int) or input_size < 32:
+        raise ValueError(f"input_size must be at least 32 and a whole number, got {input_size!r}")
 
 
 def _even_side(input_size: int, patch: int | None) -> int:

@@ -25,7 +25,7 @@ from ..registry.fields import detection, zero_mask
 from ..registry.folders import evaluations_folder
 from ..registry.keys import ANOMALOUS, EVALUATION_FIELDS, NORMAL, PLUGIN, evaluation_field, list_evaluations
 from ..registry.locks import run_lock
-from ..registry.removal import delete_evaluation, delete_evaluation_fields
+from ..registry.removal import delete_evaluation_fields, remove_evaluation
 from ..registry.run import Run
 from ..registry.uncommitted import remove_uncommitted, uncommitted
 from ..segments.boxes import Size
@@ -154,7 +154,7 @@ class EvaluationWriter:
         dataset, eval_key = self.dataset, self.eval_key
         dataset.add_dynamic_sample_fields(fields=evaluation_field(eval_key, "regions", pending=True))
         metrics = results.metrics()
-        delete_evaluation(dataset, eval_key, keep_pending=True)
+        remove_evaluation(dataset, eval_key, keep_pending=True)
         self._register(results, metrics)
         fields = {name: evaluation_field(eval_key, name) for name in EVALUATION_FIELDS}
         dataset.rename_sample_fields(
@@ -179,7 +179,7 @@ class EvaluationWriter:
         """Remove the fields of an evaluation that came to nothing, and its registration."""
         delete_evaluation_fields(self.dataset, self.eval_key, pending=True)
         if self._registered:
-            delete_evaluation(self.dataset, self.eval_key)
+            remove_evaluation(self.dataset, self.eval_key)
 
     def _register(self, results: AnomalyResults, metrics: Metrics) -> None:
         """Register the evaluation as this package knows it, from when on it can be removed."""

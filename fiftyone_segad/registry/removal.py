@@ -53,7 +53,7 @@ def _delete_run(root: fo.Dataset, key: str) -> None:
     saved = saved_values(root, key)
     for eval_key in list_evaluations(root):
         if root.get_run_info(eval_key).config.evaluated == key:
-            delete_evaluation(root, eval_key)
+            remove_evaluation(root, eval_key)
     delete_plot(root, key)
     delete_review(root, key)
     delete_fields(root, key)
@@ -66,7 +66,25 @@ def _delete_run(root: fo.Dataset, key: str) -> None:
     delete_folder(root, key, saved["folder"])
 
 
-def delete_evaluation(dataset: Samples, eval_key: str, keep_pending: bool = False) -> None:
+def delete_evaluation(dataset: Samples, eval_key: str) -> None:
+    """Remove an evaluation: its fields, colours, files and registration. The run and the ground truth stay.
+
+    Examples:
+        >>> delete_evaluation(dataset, "eval")  # doctest: +SKIP
+
+    Raises:
+        ValueError: if there is no such evaluation of this package
+    """
+    root = dataset._root_dataset
+    if eval_key not in list_evaluations(root):
+        raise ValueError(
+            f"Dataset '{root.name}' has no evaluation '{eval_key}' of this package; its evaluations are "
+            f"{list_evaluations(root)}"
+        )
+    remove_evaluation(root, eval_key)
+
+
+def remove_evaluation(dataset: Samples, eval_key: str, keep_pending: bool = False) -> None:
     """Remove an evaluation: its fields, colours, files and registration; one that is absent is passed over.
 
     ``keep_pending`` spares the fields of the one that is about to replace it.

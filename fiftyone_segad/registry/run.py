@@ -53,6 +53,7 @@ class Run:
         warnings: what the user should know
         seconds: time spent, by stage
         owns_color_scheme: whether the dataset had no colour scheme before this package gave it one
+        gt_field: ground truth that the threshold ``f1`` has seen; empty for other rules and for the default field
         pending: names of the fields that are written but not yet committed
         obsolete: folders that go once they are committed
     """
@@ -71,6 +72,7 @@ class Run:
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     owns_color_scheme: bool = False
+    gt_field: str = ""
     pending: list[str] = field(default_factory=list)
     obsolete: list[str] = field(default_factory=list)
 

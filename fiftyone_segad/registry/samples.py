@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone as fo
 import fiftyone.core.media as fom
 import fiftyone.core.patches as fop
+import fiftyone.core.video as fov
 from fiftyone.core.collections import SampleCollection as Samples
 
 MAX_ROTATIONS = 36
@@ -24,8 +25,13 @@ def root_dataset(samples: Any, name: str) -> fo.Dataset:
     return dataset
 
 
-def check_collection(samples: Any, name: str) -> fo.Dataset:
+def check_collection(samples: Any, name: str, is_written: bool = True) -> fo.Dataset:
     """Check that a collection has images that can be read, and return its dataset.
+
+    Args:
+        samples: the collection
+        name: name of the parameter
+        is_written (True): whether fields of its samples are written, which those of frames of videos cannot be
 
     Raises:
         ValueError: if it is no collection, has no samples, or these are no images; ``name`` is the parameter's
@@ -36,16 +42,25 @@ def check_collection(samples: Any, name: str) -> fo.Dataset:
             f"{name} is a view of patches; pass samples. Where segments are to be scored, segments=... takes the "
             "patches' field"
         )
+    if is_written and isinstance(samples, fov.FramesView):
+        raise ValueError(
+            f"{name} is a view of the frames of videos, on which no run can be stored; pass a dataset of the frames, "
+            "e.g. view.clone()"
+        )
     if samples.media_type == fom.GROUP:
         raise ValueError(f"{name} is grouped; pass one slice of it, e.g. dataset.select_group_slices('...')")
     if len(samples) == 0:
+        if samples is dataset:
+            raise ValueError(f"{name}: dataset '{dataset.name}' has no samples; add some first")
         raise ValueError(f"{name} is an empty view of dataset '{dataset.name}'; check its filters")
     if samples.media_type != fom.IMAGE:
         raise ValueError(f"{name} has media type '{samples.media_type}'; only images can be scored")
     return dataset
 
 
-def check_numbers(num_workers: int | None, bank_size: int | None = None, rotations: int = 1) -> None:
+def check_numbers(
+    num_workers: int | None, bank_size: int | None = None, rotations: int = 1, batch_size: int | None = None
+) -> None:
     """Check numbers that several functions take.
 
     Raises:
@@ -57,8 +72,28 @@ def check_numbers(num_workers: int | None, bank_size: int | None = None, rotatio
         ...
         ValueError: num_workers must be a whole number from 1 on, got 0
     """
-    for name, value in (("num_workers", num_workers), ("bank_size", bank_size), ("rotations", rotations)):
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name} must be a whole number from 1 on, got {value!r}")
+    for name, value in (
+        ("num_workers", num_workers),
+        ("bank_size", bank_size),
+        ("rotations", rotations),
+        ("batch_size", batch_size),
+    ):
+        if value is not None:
+            check_whole_number(name, value)
     if rotations > MAX_ROTATIONS:
         raise ValueError(f"rotations={rotations} is too many; 8 are enough for parts at any angle")
+
+
+def check_whole_number(name: str, value: object, least: int = 1) -> None:
+    """Check a number that a function takes.
+
+        >>> check_whole_number("seed", "x", least=0)
+        Traceback (most recent call last):
+        ...
+        ValueError: seed must be a whole number from 0 on, got 'x'
+
+    Raises:
+        ValueError: if it is no whole number from ``least`` on; ``name`` is the parameter's
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be a whole number from {least} on, got {value!r}")

@@ -55,6 +55,21 @@ def _is_readable(store: RunStore) -> bool:
     return True
 
 
+def scored_ids(dataset: fo.Dataset, run: Run) -> set[str]:
+    """Return the ids of the samples of a dataset that a run has scored.
+
+    Raises:
+        ValueError: if the dataset has none of them any more
+    """
+    ids = run.store.scores.ids() & set(dataset.values("id"))
+    if not ids:
+        raise ValueError(
+            f"Dataset '{dataset.name}' has none of the samples any more that run '{run.key}' scored; score others with "
+            "score_new(), or remove the run with delete_run()"
+        )
+    return ids
+
+
 def log_stages(key: str) -> Callable[[str], None]:
     """Return a function that logs what a run is doing."""
     return lambda text: logger.info("%s: %s ...", key, text)

@@ -23,7 +23,7 @@ from ..engine.job import Job, JobContext, JobImage, JobSpec
 from ..registry.colours import owns_color_scheme
 from ..registry.keys import check_key
 from ..registry.run import Run
-from ..registry.samples import check_collection, check_numbers
+from ..registry.samples import check_collection, check_numbers, check_whole_number
 from ..review.marks import MARKS, marked_images
 from ..scoring import METHODS
 from ..scoring.mutual import FEWEST
@@ -99,11 +99,12 @@ class RunRequest:
         """
         dataset = check_collection(samples, "samples")
         if reference is not None:
-            check_collection(reference, "reference")
+            check_collection(reference, "reference", is_written=False)
         check_key(dataset, key, overwrite)
         if method not in METHODS:
             raise ValueError(f"method={method!r} is not known; use one of {list(METHODS)}")
-        check_numbers(num_workers=num_workers, bank_size=bank_size, rotations=rotations)
+        check_numbers(num_workers, bank_size, rotations, batch_size)
+        check_whole_number("seed", seed, least=0)
         check_executor(executor)
         segments = DEFAULT_SEGMENTS.get(method) if segments is None else segments
         images = job_images(samples, segments)
@@ -237,7 +238,7 @@ def _check_threshold(threshold: str | float | None, samples: Samples, normals: l
 def _as_json(options: Mapping[str, Any] | None) -> dict[str, Any]:
     try:
         plain: dict[str, Any] = json.loads(json.dumps(dict(options or {})))
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"embedder_kwargs must be numbers, texts and lists of these: {error}") from None
     return plain
 

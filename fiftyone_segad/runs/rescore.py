@@ -27,7 +27,7 @@ from ..storage.bank_file import BANK_SETTING
 from ..utils.text import pluralize
 from ..utils.threads import usable_cores
 from .features import load_embedder, named_segments
-from .lifecycle import commit, find_or_create_store, log_stages, progress_bar
+from .lifecycle import commit, find_or_create_store, log_stages, progress_bar, scored_ids
 from .request import job_images
 from .thresholds import calibrate_run
 
@@ -123,8 +123,14 @@ def rescore(
         logger.info("Run '%s' knows these marks already", key)
         return ReviewReport(run, mark_count, [], [], [])
     run_segments = named_segments(run, dataset, segments)
-    scored_ids = run.store.scores.ids() & set(dataset.values("id"))
-    images = job_images(dataset.select(list(scored_ids)), run_segments)
+    ids = scored_ids(dataset, run)
+    rule, gt_field = parse_threshold(run.thresholds.rule), run.gt_field or GT_FIELD
+    if rule.kind == "f1" and gt_field not in truth_fields(dataset):
+        raise ValueError(
+            f"The threshold of run '{key}' is 'f1' on '{gt_field}', which is no ground truth of the dataset any more; "
+            "choose another with set_threshold() first"
+        )
+    images = job_images(dataset.select(list(ids)), run_segments)
     settings = {**run.settings, MARKS: digest}
     with load_embedder(run) as model:
         store = find_or_create_store(dataset, key, settings, resume=True)
@@ -134,8 +140,7 @@ def rescore(
         job = Job(spec, JobContext(model, store, usable_cores(), on_stage=log_stages(key)))
         with progress_bar(job, steps(job), progress) as job, store.explain_write_errors():
             run_job(job)
-            rule = parse_threshold(run.thresholds.rule)
-            calibration = calibrate_run(dataset, store, run.method, rule, scored_ids)
+            calibration = calibrate_run(dataset, store, run.method, rule, ids, gt_field)
             truths = _truths(dataset, flagged_before)
             matched = found_regions(run.store, run.thresholds, truths, flagged_before)  # before its store goes
             run = commit(dataset, replace(run, settings=settings, warnings=[]), job, calibration)

@@ -84,7 +84,7 @@ def score_new(
         >>> elsewhere = segad.score_new(other_dataset, "line2", bank="bank.safetensors")  # doctest: +SKIP
     """
     dataset = check_collection(samples, "samples")
-    check_numbers(num_workers)
+    check_numbers(num_workers, batch_size=batch_size)
     if bank is None and (embedder is not None or embedder_kwargs is not None):
         raise ValueError("embedder and embedder_kwargs are those of a bank; a run has its own. Leave them out")
     bank_file = None if bank is None else BankFile.read(Path(bank).expanduser())

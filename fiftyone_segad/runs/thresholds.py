@@ -25,7 +25,7 @@ from ..segments.maps import anomaly_map
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
 from ..utils.threads import prefetch_map
-from .lifecycle import new_masks_name
+from .lifecycle import new_masks_name, scored_ids
 
 
 @holds_run_lock
@@ -59,11 +59,12 @@ def set_threshold(
     rule = parse_threshold(threshold)
     run = load_run(samples, key)
     dataset = samples._root_dataset
-    ids = set(dataset.values("id"))
+    ids = scored_ids(dataset, run)
     calibration = calibrate_run(dataset, run.store, run.method, rule, ids, gt_field)
     stale = _calibration_warnings(dataset, run, ids)
     warnings = [text for text in run.warnings if text not in (*stale, *calibration.warnings)] + calibration.warnings
     changed = replace(run, thresholds=calibration.thresholds, masks=new_masks_name(), warnings=warnings)
+    changed = replace(changed, gt_field=gt_field if rule.kind == "f1" else "")
     with fou.ProgressBar(total=run.scored, progress=progress, iters_str="images") as bar:
         records = run.store.scores_of(ids)
         old_masks = str(Path(run.folder) / run.masks)

@@ -39,8 +39,9 @@ class ThresholdRule:
     value: float = 0.0
 
     def __str__(self) -> str:
-        named = {"f1": "f1", "value": f"{self.value:g}"}
-        return named.get(self.kind, f"{self.kind}:{self.value:g}")
+        text = f"{self.value:g}" if float(f"{self.value:g}") == self.value else repr(self.value)  # parsed again exactly
+        named = {"f1": "f1", "value": text}
+        return named.get(self.kind, f"{self.kind}:{text}")
 
 
 def parse_threshold(threshold: str | float) -> ThresholdRule:

@@ -238,7 +238,7 @@ def parse_spec(spec: str) -> tuple[str, tuple[float, ...]]:
         >>> parse_spec("grid:7"), parse_spec("tiles:0.125:0.0625")
         (('grid', (7.0,)), ('tiles', (0.125, 0.0625)))
     """
-    kind, *texts = spec.split(":")
+    kind, *texts = str(spec).split(":")
     try:
         numbers = tuple(float(text) for text in texts)
     except ValueError:

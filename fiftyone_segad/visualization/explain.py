@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..embedders.base import Patches
 from ..registry.run import load_run
+from ..registry.samples import check_whole_number
 from ..runs.features import RunFeatures, nearest_segments
 from ..scoring.levels import LevelFeatures, LevelScorer
 from ..segments.boxes import PixelBox, Segments
@@ -79,6 +80,10 @@ def explain_sample(
         >>> for segment in segad.explain_sample(dataset, "segad", sample.id):  # doctest: +SKIP
         ...     print(segment.box, segment.score, [normal.filepath for normal in segment.neighbours])
     """
+    check_whole_number("max_segments", max_segments)
+    check_whole_number("max_neighbours", max_neighbours)
+    if not isinstance(sample_id, str):
+        raise ValueError(f"sample_id must be the id of a sample, e.g. sample.id, got {type(sample_id).__name__}")
     run = load_run(samples, key)
     record = next((record for record in run.store.scores if record.id == sample_id), None)
     if record is None:

@@ -102,6 +102,8 @@ def test_stages_that_are_not_needed_are_not_computed(embedder: EfficientNetEmbed
     ("options", "message"),
     [
         ({"input_size": 100}, "multiple of 32"),
+        ({"input_size": "256"}, "input_size='256' must be a whole number"),
+        ({"input_size": 256.0}, "input_size=256.0 must be a whole number"),
         ({"input_size": 32}, "at least 64"),
         ({"input_size": 0}, "at least 64"),
         ({"levels": ()}, "levels="),

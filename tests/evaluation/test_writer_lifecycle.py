@@ -142,9 +142,10 @@ def test_an_evaluation_alone_is_removed_without_a_trace(dataset: fo.Dataset) -> 
     before = snapshot(dataset)
     segad.evaluate_anomalies(dataset, eval_key="checked")
     assert snapshot(dataset) != before
-    removal.delete_evaluation(dataset, "checked")
+    segad.delete_evaluation(dataset, "checked")
     assert snapshot(dataset) == before
-    removal.delete_evaluation(dataset, "checked")  # passed over
+    with pytest.raises(ValueError, match="no evaluation 'checked' of this package; its evaluations are"):
+        segad.delete_evaluation(dataset, "checked")
 
 
 def test_other_evaluations_and_fields_stay(own_run: fo.Dataset) -> None:
@@ -184,7 +185,7 @@ def test_an_evaluation_outlives_the_replacement_of_its_run(own_run: fo.Dataset) 
 def test_a_clone_does_not_delete_the_files_of_its_source(dataset: fo.Dataset) -> None:
     segad.evaluate_anomalies(dataset, eval_key="checked")
     clone = dataset.clone()
-    removal.delete_evaluation(clone, "checked")
+    removal.remove_evaluation(clone, "checked")
     assert not clone.has_sample_field("checked_errors")
     clone.delete()
     assert all(Path(sample.checked_errors.mask_path).is_file() for sample in dataset)

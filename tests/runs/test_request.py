@@ -38,7 +38,14 @@ def dataset(dataset_of: Callable[..., fo.Dataset], pictures: list[Path]) -> fo.D
         ({"threshold": float("nan")}, "not a threshold"),
         ({"threshold": "fpr:2"}, r"share must be in \(0, 1\)"),
         ({"threshold": "f1"}, "not a Segmentation field"),
-        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1 on, got 0"),
+        ({"batch_size": "4"}, "batch_size must be a whole number from 1 on, got '4'"),
+        ({"seed": "x"}, "seed must be a whole number from 0 on, got 'x'"),
+        ({"rotations": True}, "rotations must be a whole number"),
+        ({"key": "k" * 300}, "key has 300 characters; use at most 100"),
+        ({"segments": 7}, "segments=7 is not known"),
+        ({"embedder": None}, "embedder=None is not known"),
+        ({"embedder_kwargs": "input_size=64"}, "embedder_kwargs must be"),
         ({"num_workers": 0}, "num_workers must be a whole number from 1"),
         ({"rotations": 0}, "rotations must be a whole number from 1"),
         ({"rotations": 360}, "rotations=360 is too many"),
@@ -69,6 +76,8 @@ def test_wrong_collections(dataset: fo.Dataset, tmp_path: Path) -> None:
         compute(dataset, reference=dataset.match_tags("absent"))
     with pytest.raises(ValueError, match="must be a FiftyOne dataset"):
         segad.compute_segment_anomalies([1, 2], method="within_image")
+    with pytest.raises(ValueError, match=r"reference: dataset '.*' has no samples"):
+        compute(dataset, reference=fo.Dataset())
     one = dataset.limit(1)
     with pytest.raises(ValueError, match="only normal image is also the only image"):
         segad.compute_segment_anomalies(one, reference=one)
@@ -118,3 +127,20 @@ def test_names_that_a_run_writes_later_are_its_own(dataset: fo.Dataset) -> None:
         segad.evaluate_anomalies(dataset, eval_key="segad_review")
     assert dataset.values("mine_review") == ["fine"] * 6
     assert len(dataset.match_tags("ours_skipped")) == 1
+
+
+def test_frames_of_videos_cannot_hold_a_run(pictures: list[Path], tmp_path: Path) -> None:
+    video = fo.Dataset()
+    sample = fo.Sample(filepath=str(tmp_path / "film.mp4"))
+    for number, path in enumerate(pictures, start=1):
+        sample.frames[number] = fo.Frame(filepath=str(path))
+    video.add_sample(sample)
+    frames = video.to_frames()
+    with pytest.raises(ValueError, match=r"samples is a view of the frames of videos.*clone"):
+        segad.compute_segment_anomalies(frames.skip(4), reference=frames.limit(4))
+    dataset = frames.clone()
+    run = segad.compute_segment_anomalies(dataset.skip(4), reference=frames.limit(4), segments="tiles:0.4:0.2")
+    assert run.normals == 4
+    assert len(dataset.exists("segad_score")) == run.scored == 2
+    for made in (dataset, video):
+        made.delete()

@@ -30,3 +30,33 @@ def test_set_threshold(dataset: fo.Dataset) -> None:
     assert segad.load_run(dataset, "segad").thresholds == changed.thresholds != run.thresholds
     with pytest.raises(ValueError, match="not a threshold"):
         segad.set_threshold(dataset, "segad", float("nan"))
+
+
+def test_a_number_is_kept_exactly(dataset: fo.Dataset) -> None:
+    compute(dataset)
+    exact = 0.1234567890123
+    assert segad.set_threshold(dataset, "segad", exact).thresholds.image == exact
+    segad.mark_normal(dataset.skip(5), "segad")
+    assert segad.rescore(dataset, "segad").run.thresholds.image == exact
+
+
+def test_f1_of_another_field_outlasts_a_rescore(dataset: fo.Dataset) -> None:
+    compute(dataset)
+    defect = fo.Detections(detections=[fo.Detection(label="dent", bounding_box=[0.2, 0.2, 0.3, 0.3])])
+    dataset.set_values("dents", [fo.Detections()] * 5 + [defect])
+    segad.set_threshold(dataset, "segad", "f1", gt_field="dents")
+    segad.mark_normal(dataset.skip(4).limit(1), "segad")
+    assert segad.rescore(dataset, "segad").run.thresholds.rule == "f1"
+    dataset.delete_sample_field("dents")
+    segad.unmark(dataset, "segad")
+    with pytest.raises(ValueError, match=r"'f1' on 'dents', which is no ground truth.*set_threshold"):
+        segad.rescore(dataset, "segad")
+
+
+def test_error_of_a_run_without_any_of_its_samples(dataset: fo.Dataset) -> None:
+    compute(dataset)
+    dataset.delete_samples(dataset.skip(4))
+    segad.mark_normal(dataset.limit(1), "segad")
+    for change in (lambda: segad.set_threshold(dataset, "segad", 1.0), lambda: segad.rescore(dataset, "segad")):
+        with pytest.raises(ValueError, match="has none of the samples any more that run 'segad' scored"):
+            change()

@@ -105,6 +105,10 @@ def test_errors_say_what_to_do(
     dataset = scored(dataset_of(pictures))
     with pytest.raises(ValueError, match="no run 'other'"):
         segad.explain_sample(dataset, "other", last(dataset))
+    with pytest.raises(ValueError, match=r"sample_id must be the id of a sample, e\.g\. sample\.id, got Sample"):
+        segad.explain_sample(dataset, "segad", dataset.last())
+    with pytest.raises(ValueError, match="max_segments must be a whole number from 1 on, got '3'"):
+        segad.explain_sample(dataset, "segad", last(dataset), max_segments="3")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="'segad' has no score for sample 6"):
         segad.explain_sample(dataset, "segad", "6" * 24)
     file = Path(dataset.first().filepath)
