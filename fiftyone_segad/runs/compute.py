@@ -12,7 +12,7 @@ from ..registry.exclusive import holds_run_lock
 from ..registry.run import Run
 from ..segments.boxes import Proposer
 from .lifecycle import commit, find_or_create_store, progress_bar
-from .request import RunRequest
+from .request import RunRequest, image_states
 from .thresholds import calibrate_run
 
 
@@ -118,6 +118,8 @@ def compute_segment_anomalies(
     with request.load_embedder() as model, request.executor() as runner:
         settings = request.settings(model)
         store = find_or_create_store(dataset, key, settings, resume)
+        with store.explain_write_errors():
+            store.forget_changed(image_states(request.spec.images))
         job = request.job(model, store, runner)
         with progress_bar(job, steps(job), progress) as job, store.explain_write_errors():
             run_job(job)

@@ -253,6 +253,11 @@ def _digest(images: Sequence[JobImage]) -> str | None:
     return digest.hexdigest()
 
 
+def image_states(images: Sequence[JobImage]) -> dict[str, str]:
+    """Digest path, state of the file and boxes of each image, by its id."""
+    return {image.id: str(_digest([image])) for image in images}
+
+
 def _file_state(path: str) -> tuple[int, int]:
     """Return the size of a file and when it was changed; -1 for both if it is not there."""
     if is_url(path):

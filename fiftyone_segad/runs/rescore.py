@@ -28,7 +28,7 @@ from ..utils.text import pluralize
 from ..utils.threads import usable_cores
 from .features import load_embedder, named_segments
 from .lifecycle import commit, find_or_create_store, log_stages, progress_bar, scored_ids
-from .request import job_images
+from .request import image_states, job_images
 from .thresholds import calibrate_run
 
 logger = logging.getLogger(__name__)
@@ -136,6 +136,7 @@ def rescore(
         store = find_or_create_store(dataset, key, settings, resume=True)
         with store.explain_write_errors():
             store.link_from(run.store)
+            store.forget_changed(image_states(images))
         spec = _spec(run, images, run_segments, marks)
         job = Job(spec, JobContext(model, store, usable_cores(), on_stage=log_stages(key)))
         with progress_bar(job, steps(job), progress) as job, store.explain_write_errors():

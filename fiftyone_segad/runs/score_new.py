@@ -29,7 +29,7 @@ from ..utils.threads import usable_cores
 from ..utils.timing import StageTimer
 from .features import load_embedder, named_segments
 from .lifecycle import commit, find_or_create_store, log_stages, progress_bar
-from .request import job_images
+from .request import image_states, job_images
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +100,7 @@ def score_new(
             run = _unpack(dataset, run, bank_file, model)
         job = _job(run, model, images, segments, num_workers)
         with progress_bar(job, len(images), progress) as job, run.store.explain_write_errors():
+            run.store.forget_changed(image_states(images))
             score_against_run(job)
             if is_new:
                 check_any_scored(job)

@@ -1,6 +1,7 @@
 """Keep a run in a folder: settings, bank and scores, written in parts, each atomically.
 
     <folder>/settings.json       what was asked for; a run with the same settings can be resumed
+    <folder>/images.json         digests of the images of the run, to tell which ones have changed when it goes on
     <folder>/levels.safetensors  what was fitted to the levels: components and scales
     <folder>/bank/               features of the normal images, or of all images if none are known to be normal
     <folder>/held_out/           scores per level of images that were left out of the bank in turn
@@ -41,7 +42,7 @@ PART_SIZE = 32
 _FORMAT = 2
 """Version of the files. A folder of another version is not resumed; that of fiftyone_segad 0.1 was 1."""
 
-_LEVELS = "levels.safetensors"
+_LEVELS, _STATES = "levels.safetensors", "images.json"
 
 
 class Parts:
@@ -93,6 +94,30 @@ class Parts:
                 names += _names(read_texts(file))
         return names
 
+    def discard(
+        self,
+        names: set[str],
+        unpack: Callable[[list[str], _Arrays], Iterator[_Record]],
+        pack: Callable[[list[_Record]], _Arrays],
+    ) -> None:
+        """Remove the images of these names, by functions that turn a part into records and back.
+
+        Raises:
+            RunError: if a part is damaged, or its arrays do not fit each other
+        """
+        for file in self._files():
+            with as_run_error(file):
+                arrays, texts = map_arrays(file)
+                part = _names(texts)
+                if names.isdisjoint(part):
+                    continue
+                records = zip(part, unpack(part, arrays), strict=True)
+                rest = {name: record for name, record in records if name not in names}
+            if rest:
+                write_arrays(file, pack(list(rest.values())), {"names": json.dumps(list(rest))})
+            else:
+                file.unlink()
+
     def check(self) -> None:
         """Read everything.
 
@@ -134,6 +159,10 @@ class ScoreParts:
         """Read the ids of the images that are on disk."""
         return set(self._parts.names())
 
+    def discard(self, ids: set[str]) -> None:
+        """Remove the scores of some images."""
+        self._parts.discard(ids, unpack_scores, pack_scores)
+
     def check(self) -> None:
         """Read everything.
 
@@ -164,6 +193,10 @@ class FeatureParts:
     def paths(self) -> list[str]:
         """Read the paths of the images that are on disk, in order."""
         return self._parts.names()
+
+    def discard(self, paths: set[str]) -> None:
+        """Remove the features of some images."""
+        self._parts.discard(paths, unpack_features, pack_features)
 
     def __iter__(self) -> Iterator[ImageFeatures]:
         return self._parts.unpacked(unpack_features)
@@ -217,6 +250,19 @@ class RunStore:
         """Yield the scores of those images that have one of these ids."""
         return (record for record in self.scores if record.id in ids)
 
+    def forget_changed(self, states: dict[str, str]) -> None:
+        """Remove scores and features of images that are in another state than before, and keep the states.
+
+        Args:
+            states: a digest of each image, by its id
+        """
+        before = read_json(self.folder / _STATES) or {}
+        changed = {id for id, state in states.items() if before.get(id, state) != state}
+        if changed:
+            self.scores.discard(changed)
+            self.features.discard(changed)
+        write_json(self.folder / _STATES, {**before, **states})
+
     def held_out(self, level: int) -> ScoreParts:
         """Return the scores of images at one level, each without its own features in the bank."""
         return ScoreParts(self.folder / "held_out" / str(level))
@@ -226,7 +272,7 @@ class RunStore:
 
         Files are shared where the disk can do that; they are never changed once they are written.
         """
-        names = ("bank", "held_out", "features", _LEVELS)
+        names = ("bank", "held_out", "features", _LEVELS, _STATES)
         files = [file for name in names for file in (other.folder / name, *(other.folder / name).rglob("*"))]
         for file in files:
             target = self.folder / file.relative_to(other.folder)

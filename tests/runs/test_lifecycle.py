@@ -70,6 +70,29 @@ def test_an_interrupted_run_goes_on(dataset: fo.Dataset, colour_embedder: type[C
     assert run.scored == 2
 
 
+def test_an_image_that_changed_meanwhile_is_scored_again(dataset: fo.Dataset, pictures: list[Path]) -> None:
+    def stop(bar: Any) -> None:
+        if bar.iteration >= 10:  # all are scored, none is written
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compute(dataset, progress=stop)
+    Image.open(pictures[4]).rotate(90, expand=False).save(pictures[5])
+    compute(dataset)
+    resumed = dataset.values("segad_score")
+    segad.mark_normal(dataset.skip(4).limit(1), "segad")
+    Image.open(pictures[0]).save(pictures[5])
+    segad.rescore(dataset, "segad")
+    rescored = dataset.values("segad_score")
+    compute(dataset, overwrite=True, resume=False)
+    assert dataset.values("segad_score") == rescored
+    assert rescored[5] != resumed[5]
+    Image.open(pictures[4]).rotate(90, expand=False).save(pictures[5])
+    segad.delete_run(dataset, "segad")
+    compute(dataset, resume=False)
+    assert dataset.values("segad_score") == resumed
+
+
 def test_a_folder_that_cannot_be_written(
     dataset: fo.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour_embedder: type[ColourEmbedder]
 ) -> None:
