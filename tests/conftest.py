@@ -240,3 +240,23 @@ def save_pictures(folder: Path) -> list[Path]:
         paths.append(folder / f"{index}.png")
         Image.fromarray(picture).save(paths[-1])
     return paths
+
+
+@pytest.fixture
+def dataset_with_run(
+    dataset_of: Callable[..., Any],
+    pictures: list[Path],
+    colour_embedder: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
+    """Six pictures, of which the last has a spot, and a run that compares them with the first four."""
+    import fiftyone as fo
+
+    import fiftyone_segad as segad
+    from plugin_calls import plugin_module
+
+    monkeypatch.setitem(plugin_module("embedders.factory").EMBEDDERS, "efficientnet", colour_embedder)
+    defects = [fo.Classification(label="good")] * 5 + [fo.Classification(label="spot")]
+    dataset = dataset_of(pictures, defect=defects)
+    segad.compute_segment_anomalies(dataset, reference=dataset.limit(4), threshold="quantile:0.8")
+    return dataset

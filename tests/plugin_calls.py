@@ -36,3 +36,8 @@ def form(operator: str, dataset: fo.Dataset, /, selected: tuple[str, ...] = (), 
     request = {"dataset_name": dataset.name, "params": params, "view": [], "selected": list(selected)}
     inputs = foo.get_operator(uri).resolve_input(ExecutionContext(request, operator_uri=uri))
     return inputs.to_json()["type"]["properties"]
+
+
+def operator(name: str) -> Any:
+    """Return an operator of the plugin."""
+    return foo.get_operator(f"{PLUGIN}/{name}")

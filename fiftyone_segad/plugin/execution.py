@@ -1,7 +1,7 @@
 """Runs a long function from an operator: progress where it can be seen, cancel, and a result form.
 
-In the App an operator runs as a generator, which can report while it works: the function works in a thread
-and the generator passes on what it reports. Delegated, and called from Python, it is a plain call.
+In the App an operator runs as a generator: the function works in a thread, and the panel shows how far it is and
+cancels it, so that nothing covers the page. Delegated, and called from Python, it is a plain call.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..errors import RunCancelled, SegadError
+from .wording import in_app_words
 
 Progress = Callable[[Any], None]
 """A progress function as FiftyOne's functions take it: called with the progress bar."""
 
 Result = dict[str, Any]
+
+PANEL = "anomaly_triage"
+"""Name of the panel that shows what runs."""
 
 _STORE = "fiftyone_segad"
 _INTERVAL = 0.5
@@ -60,7 +64,7 @@ def execute(
 
 
 def show_fields(ctx: foo.ExecutionContext, dataset: fo.Dataset, view: Any, fields: list[str]) -> Iterator[Any]:
-    """Give the triggers by which the App shows new fields of a dataset in their colours.
+    """Give the triggers by which the App shows a view with new fields of a dataset in their colours.
 
     A reload alone leaves the colours as they were; opening the dataset anew would bring them, and close all panels.
     """
@@ -69,7 +73,11 @@ def show_fields(ctx: foo.ExecutionContext, dataset: fo.Dataset, view: Any, field
     if scheme is not None:
         yield ctx.trigger("set_color_scheme", {"color_by": scheme.color_by, "fields": scheme.fields or []})
     yield ctx.ops.set_view(view)
-    yield ctx.ops.set_active_fields(fields)
+    yield ctx.ops.set_active_fields([path for path in dict.fromkeys(fields) if _exists(dataset, path)])
+
+
+def _exists(dataset: fo.Dataset, path: str) -> bool:
+    return path == "tags" or dataset.get_field(path) is not None
 
 
 def dataset_id(ctx: foo.ExecutionContext) -> str:
@@ -85,16 +93,20 @@ class Activity:
         name: what it may be cancelled by
         share: how much of it is done, in [0, 1]
         label: the same in words
+        cancelling: whether it was asked to stop
     """
 
     name: str
     share: float
     label: str
+    cancelling: bool = False
 
 
 def activities(dataset_id: str) -> list[Activity]:
     """Return what is running on a dataset."""
-    return [Activity(name, **value) for name, value in _values(f"running:{dataset_id}:").items()]
+    cancelled = _values(f"cancel:{dataset_id}:")
+    running = _values(f"running:{dataset_id}:")
+    return [Activity(name, **value, cancelling=name in cancelled) for name, value in running.items()]
 
 
 def failures(dataset_id: str) -> dict[str, str]:
@@ -113,14 +125,18 @@ def running(dataset_id: str) -> list[str]:
 
 
 def cancel(dataset_id: str, name: str) -> None:
-    """Ask what runs under a name to stop; it keeps what it has finished."""
-    _store().set(f"cancel:{dataset_id}:{name}", True, ttl=_TTL)
+    """Ask what runs under a name to stop; it keeps what it has finished.
+
+    The request lasts until the run has ended: between two of its steps minutes may pass.
+    """
+    _store().set(f"cancel:{dataset_id}:{name}", True)
 
 
 class _RunMonitor:
     """Publishes how far a run is and that it is alive, and stops it when that was asked for."""
 
     def __init__(self, dataset_id: str, name: str) -> None:
+        self.name = name
         self._running = f"running:{dataset_id}:{name}"
         self._cancel = f"cancel:{dataset_id}:{name}"
         self._failed = f"failed:{dataset_id}:{name}"
@@ -143,7 +159,7 @@ class _RunMonitor:
             _store().delete(self._running)
         _store().delete(self._cancel)
         if error is not None:
-            _store().set(self._failed, str(error) or type(error).__name__, ttl=_KEEP_FAILURES)
+            _store().set(self._failed, in_app_words(str(error)) or type(error).__name__, ttl=_KEEP_FAILURES)
 
     def _keep_alive(self) -> None:
         """Publish the last status again, for as long as the process lives: some steps report nothing for minutes."""
@@ -187,22 +203,25 @@ def _execute_as_generator(
     def run() -> None:
         try:
             with monitor:
-                reports.put(work(lambda bar: monitor.report(bar, lambda *report: reports.put(report))))
+                result = work(lambda bar: monitor.report(bar, lambda *report: reports.put(report)))
+            reports.put(result)
         except Exception as error:  # passed on to the generator, which shows or raises it
             reports.put(error)
 
     threading.Thread(target=run, name=f"segad-{ctx.operator_uri}", daemon=True).start()
     try:
-        yield ctx.ops.set_progress(label="Starting", progress=0)
+        yield ctx.ops.open_panel(PANEL, layout="horizontal")
         while isinstance(report := reports.get(), tuple):
-            yield ctx.ops.set_progress(label=report[1], progress=report[0])
+            # Only what is sent to it tells whether the page is still there. ``set_progress`` would cover it with a
+            # dialog that opens again whenever it is closed
+            yield ctx.trigger("console_log", {"message": f"{monitor.name}: {report[1]}"})
     finally:
         monitor.stopped.set()  # the page was closed or reloaded: nobody would see the result
     if isinstance(report, dict):
         yield from show(report)
         yield ctx.ops.show_output(output_form(report).to_json(), report)
         return
-    yield ctx.ops.show_output(_error_form().to_json(), {"error": str(report)})
+    yield ctx.ops.show_output(_error_form().to_json(), {"error": in_app_words(str(report))})
     if not isinstance(report, (SegadError, ValueError, OSError)):
         raise report
 

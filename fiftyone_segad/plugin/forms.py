@@ -17,6 +17,9 @@ from ..registry.keys import list_runs, written_fields
 from ..registry.run import Run, load_run
 from ..segments.boxes import DEFAULT_GRID
 from ..utils.text import pluralize
+from .current_run import current_run
+from .target import target_samples
+from .wording import in_app_words
 
 DEFECT_LABELS = {
     "any": "any: all scales",
@@ -32,16 +35,27 @@ def invalid(prop: types.Property, check: Callable[[], Any]) -> bool:
     try:
         check()
     except (ValueError, MissingDependencyError) as error:
-        prop.invalid = True
-        prop.error_message = str(error)
+        refuse(prop, str(error))
         return True
     return False
 
 
+def refuse(prop: types.Property, message: str) -> None:
+    """Mark a field as wrong, with the reason."""
+    prop.invalid = True
+    prop.error_message = in_app_words(message)
+
+
 def stop(inputs: types.Object, name: str, label: str, description: str = "") -> None:
     """Add a warning that keeps the form from being executed."""
-    prop = inputs.view(name, types.Warning(label=label, description=description))
+    warning = types.Warning(label=in_app_words(label), description=in_app_words(description))
+    prop = inputs.view(name, warning)
     prop.invalid = True
+
+
+def add_picture(form: types.Object, name: str, label: str, url: str) -> None:
+    """Add a picture to a form, that of an operator or of its result."""
+    form.view(name, types.ImageView(alt=label), label=label, default=url)
 
 
 def has_dataset(ctx: foo.ExecutionContext, inputs: types.Object) -> bool:
@@ -60,12 +74,18 @@ def has_images(ctx: foo.ExecutionContext, inputs: types.Object, doing: str = "re
         doing: what is done with them
         speed: how fast, as of ``speed_of``
     """
-    count = len(ctx.target_view())
+    count = len(target_samples(ctx))
+    if stop_if_empty(inputs, count):
+        return False
+    inputs.view("count", types.Notice(label=f"{pluralize(count, 'image')} will be {doing}{speed}"))
+    return True
+
+
+def stop_if_empty(inputs: types.Object, count: int) -> bool:
+    """Keep a form from being executed on no images at all; returns whether it did."""
     if count == 0:
-        stop(inputs, "empty", "There are no samples in the view", "Clear its filters")
-    else:
-        inputs.view("count", types.Notice(label=f"{pluralize(count, 'image')} will be {doing}{speed}"))
-    return count > 0
+        stop(inputs, "empty", "There are no samples in the view", "Clear its filters, or add images to the dataset")
+    return count == 0
 
 
 def choose(
@@ -185,8 +205,9 @@ def choose_run(ctx: foo.ExecutionContext, inputs: types.Object, default: bool = 
     if not runs:
         stop(inputs, "no_runs", "There are no runs yet", "Run 'Compute segment anomalies' first")
         return None
-    choose(inputs, "key", runs, "Run", "Key of the run", runs[-1] if default else None)
-    key = ctx.params.get("key") or (runs[-1] if default else None)
+    usual = current_run(ctx.dataset) if default else None
+    choose(inputs, "key", runs, "Run", "Key of the run", usual)
+    key = ctx.params.get("key") or usual
     return key if key in runs else None
 
 
@@ -201,16 +222,15 @@ def load_chosen_run(ctx: foo.ExecutionContext, inputs: types.Object) -> Run | No
 
 
 def run_key(ctx: foo.ExecutionContext) -> str:
-    """Return the key that was given, or else that of the last run.
+    """Return the key that was given, or else that of the current run.
 
     Raises:
         ValueError: if there is no run at all
     """
-    key = text(ctx.params, "key")
-    runs = list_runs(ctx.dataset)
-    if key is None and not runs:
+    key = text(ctx.params, "key") or current_run(ctx.dataset)
+    if key is None:
         raise ValueError(f"Dataset '{ctx.dataset.name}' has no runs; compute segment anomalies first")
-    return key if key is not None else runs[-1]
+    return key
 
 
 def choose_truth(ctx: foo.ExecutionContext, inputs: types.Object) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import fiftyone as fo
+import fiftyone.core.media as fom
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 from fiftyone import ViewField as F
+from fiftyone.core.collections import SampleCollection as Samples
 
 from ..data.truth import GOOD
 from ..utils.text import pluralize
 from . import forms
+from .target import flat_dataset
 
 SOURCES = {
     "split": "A split: the normal images of its training part",
@@ -33,7 +36,7 @@ _MOST_VALUES = 200
 
 def add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
     """Add the choice of normal images to a form, with what the dataset offers."""
-    offers = _offers(ctx.dataset)
+    offers = _offers(flat_dataset(ctx))
     if not offers:
         forms.stop(
             inputs,
@@ -61,7 +64,7 @@ def add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
     # The App sends the value of the source before this one as well
     params = {**ctx.params, "normals": source, "normals_value": value if value in values else first}
     try:
-        label = pluralize(len(select(ctx.dataset, params)), "normal image")
+        label = pluralize(len(select(ctx, params)), "normal image")
     except ValueError:
         return
     inputs.view("normals_count", types.Notice(label=label))
@@ -70,22 +73,24 @@ def add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
 def count(ctx: foo.ExecutionContext) -> int:
     """Return how many normal images the parameters name; 0 if they name none."""
     try:
-        return len(select(ctx.dataset, ctx.params))
+        return len(select(ctx))
     except ValueError:
         return 0
 
 
-def select(dataset: fo.Dataset, params: dict[str, Any]) -> fo.DatasetView:
-    """Return the normal images that parameters name.
+def select(ctx: foo.ExecutionContext, params: dict[str, Any] | None = None) -> Samples:
+    """Return the normal images that parameters name; of a grouped dataset, those of the slices that are looked at.
 
     Args:
-        dataset: the dataset
+        ctx: the context
         params: ``normals`` (one of ``SOURCES``; by default what the dataset offers first), ``normals_value``,
-            and ``normals_field`` for a field value
+            and ``normals_field`` for a field value; by default those of the context
 
     Raises:
         ValueError: if they name nothing, or nothing that exists
     """
+    params = ctx.params if params is None else params
+    dataset = flat_dataset(ctx)
     offers = _offers(dataset)
     source = forms.one_of(params, "normals", SOURCES, next(iter(offers), None))
     if source not in offers:
@@ -96,7 +101,8 @@ def select(dataset: fo.Dataset, params: dict[str, Any]) -> fo.DatasetView:
         values = offers[source][field]
     value = forms.one_of(params, "normals_value", values, _first_value(values))
     if source == "saved view":
-        return dataset.load_saved_view(value)
+        saved = ctx.dataset.load_saved_view(value)
+        return saved if saved.media_type != fom.GROUP else dataset.select(saved.select_group_slices().values("id"))
     if source == "tag":
         return dataset.match_tags(value)
     if source == "split":
@@ -105,17 +111,17 @@ def select(dataset: fo.Dataset, params: dict[str, Any]) -> fo.DatasetView:
     return dataset.match(F(field) == value)
 
 
-def _offers(dataset: fo.Dataset) -> dict[str, Any]:
+def _offers(dataset: Samples) -> dict[str, Any]:
     offers: dict[str, Any] = {
         "split": _ordered(dataset.distinct("split"), "train") if _is_text(dataset, "split") else [],
         "tag": _ordered(dataset.distinct("tags"), GOOD),
-        "saved view": dataset.list_saved_views(),
+        "saved view": dataset._root_dataset.list_saved_views(),
         "field value": _field_values(dataset),
     }
     return {source: values for source, values in offers.items() if values}
 
 
-def _field_values(dataset: fo.Dataset) -> dict[str, list[str]]:
+def _field_values(dataset: Samples) -> dict[str, list[str]]:
     paths = []
     for name, field in dataset.get_field_schema().items():
         if getattr(field, "document_type", None) is fo.Classification:
@@ -139,9 +145,9 @@ def _first_value(values: list[str]) -> str | None:
     return values[0] if values else None
 
 
-def _is_text(dataset: fo.Dataset, name: str) -> bool:
+def _is_text(dataset: Samples, name: str) -> bool:
     return isinstance(dataset.get_field(name), fo.StringField)
 
 
-def _has_defect(dataset: fo.Dataset) -> bool:
+def _has_defect(dataset: Samples) -> bool:
     return getattr(dataset.get_field("defect"), "document_type", None) is fo.Classification

@@ -64,7 +64,7 @@ def review_log(dataset: fo.Dataset) -> foo.ExecutionStore:
 
 
 def list_runs(dataset: Samples) -> list[str]:
-    """Return the keys of this package's runs on a dataset.
+    """Return the keys of this package's runs on a dataset, the newest last.
 
     Examples:
         >>> list_runs(dataset)  # doctest: +SKIP
@@ -74,18 +74,16 @@ def list_runs(dataset: Samples) -> list[str]:
 
 
 def list_evaluations(dataset: Samples) -> list[str]:
-    """Return the keys of this package's evaluations on a dataset."""
+    """Return the keys of this package's evaluations on a dataset, the newest last."""
     return _keys_with(dataset, "evaluated")
 
 
 def _keys_with(dataset: Samples, attribute: str) -> list[str]:
     """Return the keys of this package's runs whose stored values have an attribute."""
     root = dataset._root_dataset
-    configs = {key: root.get_run_info(key).config for key in root.list_runs()}
+    infos = sorted(map(root.get_run_info, root.list_runs()), key=lambda info: info.timestamp)
     return [
-        key
-        for key, config in configs.items()
-        if getattr(config, "plugin", None) == PLUGIN and hasattr(config, attribute)
+        info.key for info in infos if getattr(info.config, "plugin", None) == PLUGIN and hasattr(info.config, attribute)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,9 @@ MAX_CURVE_POINTS = 200
 UNKNOWN = "unknown"
 """Truth of images that nothing is known of."""
 
+REFERENCE = "reference"
+"""Truth of normal images that the run compares with: it has seen them, so they are no test of it."""
+
 MAX_IMAGES = 60
 """Images at most of a choice that has no natural end, such as the highest scores."""
 
@@ -40,7 +44,8 @@ class ScoreTable:
     Attributes:
         ids: sample ids ``[n]``
         scores: float64 array ``[n]``
-        truth: ``normal``, ``anomalous`` or ``unknown``, array ``[n]``
+        truth: ``normal``, ``anomalous``, ``unknown`` or ``reference``, array ``[n]``; rates and curves are of the
+            first two
         defects: kind of defect or None, ``[n]``
 
     Examples:
@@ -62,8 +67,17 @@ class ScoreTable:
 
     @property
     def labelled(self) -> bool:
-        """Whether the truth of an image is known."""
-        return bool((self.truth != UNKNOWN).any())
+        """Whether the truth of an image is known that is none of the reference."""
+        return bool(self._tested.any())
+
+    @property
+    def references(self) -> int:
+        """Number of images of the reference."""
+        return int((self.truth == REFERENCE).sum())
+
+    @property
+    def _tested(self) -> NDArray[np.bool_]:
+        return np.isin(self.truth, (NORMAL, ANOMALOUS))
 
     @property
     def range(self) -> tuple[float, float]:
@@ -76,8 +90,8 @@ class ScoreTable:
 
     def confusion(self, threshold: float) -> Confusion:
         """Count the images whose truth is known, by outcome at a threshold."""
-        labelled = self.truth != UNKNOWN
-        return confusion(self.scores[labelled] > threshold, self.truth[labelled] == ANOMALOUS)
+        tested = self._tested
+        return confusion(self.scores[tested] > threshold, self.truth[tested] == ANOMALOUS)
 
     def histogram(self) -> tuple[NDArray[np.float64], dict[str, NDArray[np.int64]]]:
         """Count the images by score and truth.
@@ -89,7 +103,7 @@ class ScoreTable:
         edges = np.linspace(low, high if high > low else low + 1, HISTOGRAM_BINS + 1)
         return edges, {
             truth: np.histogram(self.scores[self.truth == truth], edges)[0]
-            for truth in (NORMAL, ANOMALOUS, UNKNOWN)
+            for truth in (NORMAL, ANOMALOUS, UNKNOWN, REFERENCE)
             if (self.truth == truth).any()
         }
 
@@ -127,8 +141,8 @@ class ScoreTable:
         Returns:
             at most ``MAX_CURVE_POINTS`` of them; None if the truth of normal or of defective images is unknown
         """
-        labelled = self.truth != UNKNOWN
-        counts = count_scores(self.scores[labelled], self.truth[labelled] == ANOMALOUS)
+        tested = self._tested
+        counts = count_scores(self.scores[tested], self.truth[tested] == ANOMALOUS)
         return operating_points(counts, MAX_CURVE_POINTS)
 
     def by_defect(self, threshold: float) -> list[dict[str, Any]]:
@@ -196,6 +210,7 @@ def read_score_table(samples: Samples, run: Run) -> ScoreTable:
     """Read scores and truth of the samples that a run scored.
 
     The truth is that of the run's latest evaluation, else the field ``defect`` (``good`` is normal), else unknown.
+    Images of the reference are told apart, unless that evaluation has counted them.
 
     Args:
         samples: the samples
@@ -210,8 +225,21 @@ def read_score_table(samples: Samples, run: Run) -> ScoreTable:
     ids, scores, *labels = scored.values(paths)
     defects: list[str | None] = labels.pop(0) if has_defects else [None] * len(ids)
     evaluated: list[str | None] = labels[0] if labels else [None] * len(ids)
-    truth = [label or _truth_by_defect(defect) for label, defect in zip(evaluated, defects, strict=True)]
+    references = reference_ids(samples, run)
+    truth = [
+        label or (REFERENCE if id in references else _truth_by_defect(defect))
+        for id, label, defect in zip(ids, evaluated, defects, strict=True)
+    ]
     return ScoreTable(np.array(ids, str), np.array(scores, np.float64), np.array(truth, str), defects)
+
+
+def reference_ids(samples: Samples, run: Run) -> set[str]:
+    """Return the ids of the samples whose files are among the normal images that a run compares with."""
+    if run.method != "reference":
+        return set()
+    paths = {*run.store.bank.paths(), *run.store.normals.ids()}
+    pairs = zip(*samples.values(["id", "filepath"]), strict=True)
+    return {id for id, path in pairs if path in paths or os.path.realpath(path) in paths}
 
 
 def second_opinions(

@@ -9,7 +9,9 @@ ANOMALOUS = "#e06a10"
 UNKNOWN = "#9aa0a6"
 THRESHOLD = "#e69f00"
 
-BY_TRUTH = {"normal": NORMAL, "anomalous": ANOMALOUS, "unknown": UNKNOWN}
+REFERENCE = "#a9c8ee"
+
+BY_TRUTH = {"normal": NORMAL, "anomalous": ANOMALOUS, "unknown": UNKNOWN, "reference": REFERENCE}
 """Colours of images by their ground truth."""
 
 CATEGORIES = ("#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#a08a00", "#8c6bb1")

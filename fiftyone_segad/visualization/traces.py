@@ -52,7 +52,7 @@ def score_bars(edges: NDArray[np.float64], counts: Mapping[str, NDArray[np.int64
 
     Args:
         edges: edges of the bars ``[n + 1]``
-        counts: numbers ``[n]`` by ``normal``, ``anomalous`` or ``unknown``
+        counts: numbers ``[n]`` by ``normal``, ``anomalous``, ``unknown`` or ``reference``
 
     >>> score_bars(np.array([0.0, 1.0, 3.0]), {"normal": np.array([5, 2])})[0]["x"]
     [0.5, 2.0]

@@ -4,96 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.operators as foo
 import numpy as np
 import pytest
 from fiftyone.brain.internal.core.visualization import PCAVisualization
-from fiftyone.operators.executor import ExecutionContext, Executor
 
 import fiftyone_segad as segad
-from conftest import PLUGIN
+from panel_page import Page
 from plugin_calls import plugin_module
-
-URI = f"{PLUGIN}/anomaly_triage"
 
 
 @pytest.fixture
-def dataset(
-    dataset_of: Callable[..., fo.Dataset],
-    pictures: list[Path],
-    colour_embedder: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> fo.Dataset:
-    monkeypatch.setitem(plugin_module("embedders.factory").EMBEDDERS, "efficientnet", colour_embedder)
-    defects = [fo.Classification(label="good")] * 5 + [fo.Classification(label="spot")]
-    made = dataset_of(pictures, defect=defects)
-    segad.compute_segment_anomalies(made, reference=made.limit(4), threshold="quantile:0.8")
-    return made
-
-
-class Page:
-    """A page of the App as far as the panel knows of it: its state, what it was sent, and what it shows."""
-
-    def __init__(self, dataset: fo.Dataset) -> None:
-        self.dataset = dataset
-        self.state: dict[str, Any] = {}
-        self.data: dict[str, Any] = {}
-        self.drawn: dict[str, Any] = {}
-        self.requests: list[tuple[str, dict[str, Any]]] = []
-        self.send("on_load")
-
-    def ask(self, method: str, **params: Any) -> list[tuple[str, dict[str, Any]]]:
-        """What the panel answers to an event."""
-        request = {
-            "dataset_name": self.dataset.name,
-            "view": params.pop("view", []),
-            "selected": params.pop("selected", []),
-            # As it would come from the browser
-            "params": {
-                "__method__": method,
-                "panel_id": "1",
-                "panel_state": json.loads(json.dumps(self.state)),
-                **params,
-            },
-        }
-        context = ExecutionContext(request, operator_uri=URI, executor=Executor())
-        foo.get_operator(URI).execute(context)
-        answer = context.executor.to_json()["requests"]
-        return [(each["operator_uri"].split("/")[-1], each["params"]) for each in answer]
-
-    def take(self, answer: list[tuple[str, dict[str, Any]]]) -> None:
-        """Does what an answer says, as the App does."""
-        for name, params in answer:
-            if name == "patch_panel_state":
-                self.state.update(params["state"])
-            elif name == "patch_panel_data":
-                self.data.update(params["data"])
-            elif name == "show_panel_output":
-                self.drawn = params["output"]["type"]["properties"]
-        self.requests = answer
-
-    def send(self, method: str, **params: Any) -> None:
-        self.take(self.ask(method, **params))
-
-    def names(self) -> list[str]:
-        return [name for name, _ in self.requests]
-
-    @property
-    def slider(self) -> str:
-        (name,) = (name for name in self.drawn if name.startswith("slider_"))
-        return name
-
-    def button(self, row: str, name: str) -> str:
-        return self.drawn[row]["type"]["properties"][name]["view"]["label"]
-
-    def move(self, value: float) -> None:
-        """What the App does first: it sets the state."""
-        self.state[self.slider] = value
+def dataset(dataset_with_run: fo.Dataset) -> fo.Dataset:
+    return dataset_with_run
 
 
 def test_a_page_opens_on_the_run(dataset: fo.Dataset) -> None:

@@ -10,6 +10,9 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from .. import execution, forms
+from ..current_run import set_current_run
+from ..target import target_samples
+from ..wording import in_app_words
 
 _GROUP = "Anomalies: "
 """Begins the labels of all operators, so that they stand together in the App's list."""
@@ -45,13 +48,13 @@ class Line:
     Attributes:
         name: name of the value in the result
         label: text beside it; ``{key}`` stands for the value ``key`` of the result
-        kind: how it is shown
+        kind: how it is shown; pictures are URLs by their labels
         when: name of a value; the line is left out where that is empty or zero
     """
 
     name: str
     label: str
-    kind: Literal["int", "text", "markdown"] = "int"
+    kind: Literal["int", "text", "markdown", "pictures"] = "int"
     when: str | None = None
 
     def add(self, form: types.Object, result: dict[str, Any]) -> None:
@@ -61,6 +64,9 @@ class Line:
         label = self.label.format(**result) if result else self.label
         if self.kind == "int":
             form.int(self.name, label=label)
+        elif self.kind == "pictures":
+            for i, (name, url) in enumerate(result.get(self.name, {}).items()):
+                forms.add_picture(form, f"{self.name}{i}", name, url)
         else:
             form.str(self.name, label=label, view=types.MarkdownView() if self.kind == "markdown" else None)
 
@@ -94,7 +100,9 @@ NOTES = Line("messages", "Please note", "markdown", when="messages")
 
 def notes(warnings: Sequence[str], skipped: Sequence[dict[str, str]] = ()) -> str:
     """Return warnings, and the first of the images that were skipped with their reasons, as Markdown."""
-    return "\n\n".join([*warnings, *(f"{entry['filepath']}: {entry['reason']}" for entry in skipped[:_LISTED])])
+    return in_app_words(
+        "\n\n".join([*warnings, *(f"{entry['filepath']}: {entry['reason']}" for entry in skipped[:_LISTED])])
+    )
 
 
 class Operator(foo.Operator):
@@ -123,7 +131,14 @@ class Operator(foo.Operator):
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         inputs = types.Object()
         if not self.needs_dataset or forms.has_dataset(ctx, inputs):
-            self.add_inputs(ctx, inputs)
+            try:
+                self.add_inputs(ctx, inputs)
+            except Exception:  # a run may be putting its fields in place
+                if ctx.dataset is None:
+                    raise
+                ctx.dataset.reload()
+                inputs = types.Object()
+                self.add_inputs(ctx, inputs)
         return types.Property(inputs, view=types.View(label=self.title))
 
     def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
@@ -167,7 +182,7 @@ class LongOperator(Operator):
 
     def images(self, ctx: foo.ExecutionContext) -> int:
         """Return how many images it works on."""
-        return len(ctx.target_view())
+        return len(target_samples(ctx))
 
     def resolve_execution_options(self, ctx: foo.ExecutionContext) -> foo.ExecutionOptions:
         long = self.delegate_from is not None and ctx.dataset is not None and self.images(ctx) >= self.delegate_from
@@ -181,6 +196,7 @@ class LongOperator(Operator):
         activity: str,
         work: Callable[[execution.Progress], dict[str, Any]],
         show: Callable[[dict[str, Any]], Iterator[Any]],
+        key: str | None = None,
     ) -> Any:
         """Run a long function in the way that suits where the operator was called from.
 
@@ -189,5 +205,14 @@ class LongOperator(Operator):
             activity: what the user may cancel it by
             work: the function; gets a progress function and returns a dict of plain values
             show: gives triggers for the App (reload, view) once it is done
+            key (None): key of the run that it is on, which becomes the current one
         """
-        return execution.execute(ctx, activity, work, self.output_form, show)
+        dataset = ctx.dataset
+
+        def work_on_run(progress: execution.Progress) -> dict[str, Any]:
+            result = work(progress)
+            if key is not None:
+                set_current_run(dataset, key)
+            return result
+
+        return execution.execute(ctx, activity, work_on_run, self.output_form, show)

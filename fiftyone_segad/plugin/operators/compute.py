@@ -21,6 +21,8 @@ from ...scoring import METHODS
 from ...scoring.thresholds import parse_threshold
 from ...segments.boxes import DEFAULT_GRID, parse_spec
 from .. import execution, forms, normals
+from ..current_run import shown_fields
+from ..target import target_samples
 from .base import NOTES, Line, LongOperator, long_config, notes
 
 METHOD_LABELS = {
@@ -82,8 +84,8 @@ class ComputeSegmentAnomalies(LongOperator):
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
         request = _Request.parse(_visible_params(ctx))
-        samples, dataset = ctx.target_view(), ctx.dataset
-        reference = normals.select(dataset, ctx.params) if request.method == "reference" else None
+        samples, dataset = target_samples(ctx), ctx.dataset
+        reference = normals.select(ctx) if request.method == "reference" else None
 
         def work(progress: execution.Progress) -> dict[str, Any]:
             run = compute_segment_anomalies(samples, reference=reference, progress=progress, **vars(request))
@@ -93,9 +95,10 @@ class ComputeSegmentAnomalies(LongOperator):
             run = load_run(dataset, request.key)
             names = ["score", "pred", "segments" if request.method == "within_image" else "map"]
             view = samples.exists(run.field("score")).sort_by(run.field("score"), reverse=True)
-            yield from execution.show_fields(ctx, dataset, view, [run.field(name) for name in names])
+            fields = shown_fields(dataset, request.key, ctx.active_fields, names)
+            yield from execution.show_fields(ctx, dataset, view, fields)
 
-        return self.run(ctx, request.key, work, show)
+        return self.run(ctx, request.key, work, show, request.key)
 
     def next_step(self, result: dict[str, Any]) -> str:
         return (
@@ -151,7 +154,7 @@ def _add_key(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
     if key in runs:
         inputs.bool("overwrite", default=False, label=f"Replace the run '{key}'")
     if key in runs and not ctx.params.get("overwrite"):
-        prop.invalid, prop.error_message = True, f"Run '{key}' exists; tick the box to replace it, or use another key"
+        forms.refuse(prop, f"Run '{key}' exists; tick the box to replace it, or use another key")
     else:
         forms.invalid(prop, lambda: check_key(ctx.dataset, key, overwrite=True))
 

@@ -7,15 +7,19 @@ from typing import Any
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
+from fiftyone.core.collections import SampleCollection as Samples
 
 from ...data.truth import GT_FIELD
 from ...evaluation.evaluate import evaluate_anomalies
 from ...evaluation.results import AnomalyResults
 from ...metrics.names import METRICS
-from ...registry.keys import check_eval_key
+from ...registry.keys import check_eval_key, evaluation_field, field_name
+from ...registry.run import load_run
+from ...review.triage import reference_ids
 from ...utils.text import pluralize
 from ...visualization.text import format_metric
 from .. import execution, forms
+from ..target import target_samples
 from .base import NOTES, Line, LongOperator, Table, long_config, notes
 
 _COLUMNS = {
@@ -44,7 +48,13 @@ class EvaluateAnomalies(LongOperator):
     )
 
     def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
-        if forms.choose_run(ctx, inputs) is None:
+        run = forms.load_chosen_run(ctx, inputs)
+        if run is None:
+            return
+        if reference_ids(target_samples(ctx), run):
+            about = "The run has seen these normal images; counted as test images they flatter it"
+            inputs.bool("include_reference", default=False, label="Count reference images", description=about)
+        if not _has_scored(ctx, inputs, run.key):
             return
         forms.choose_truth(ctx, inputs)
         prop = inputs.str("eval_key", label="Evaluation key", description="Keeps the result under this name")
@@ -52,14 +62,12 @@ class EvaluateAnomalies(LongOperator):
         if key is not None:
             inputs.bool("overwrite", default=False, label="Replace an evaluation of this name")
             forms.invalid(prop, lambda: check_eval_key(ctx.dataset, key, bool(ctx.params.get("overwrite"))))
-        count = pluralize(self.images(ctx), "sample")
-        inputs.view("count", types.Notice(label=f"{count}; those that the run did not score are left out"))
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
-        key = forms.text(ctx.params, "key", "segad") or "segad"
+        key = forms.run_key(ctx)
         gt_field = forms.text(ctx.params, "gt_field", GT_FIELD) or GT_FIELD
         eval_key, overwrite = forms.text(ctx.params, "eval_key"), bool(ctx.params.get("overwrite", False))
-        samples = ctx.target_view()
+        samples = _tested_samples(ctx, key)
 
         def work(progress: execution.Progress) -> dict[str, Any]:
             results = evaluate_anomalies(samples, key, gt_field, eval_key, overwrite=overwrite, progress=progress)
@@ -67,9 +75,10 @@ class EvaluateAnomalies(LongOperator):
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
             if eval_key is not None:
-                yield ctx.ops.reload_dataset()
+                fields = [evaluation_field(eval_key, name) for name in ("f1", "errors")]
+                yield from execution.show_fields(ctx, ctx.dataset, ctx.view, [*ctx.active_fields, *fields])
 
-        return self.run(ctx, f"evaluation of {key}", work, show)
+        return self.run(ctx, f"evaluation of {key}", work, show, key)
 
     def next_step(self, result: dict[str, Any]) -> str:
         if key := result.get("eval_key"):
@@ -78,6 +87,29 @@ class EvaluateAnomalies(LongOperator):
             "Next: look at misses and false alarms in the panel 'Anomaly triage'; an evaluation key would keep the "
             "result"
         )
+
+
+def _tested_samples(ctx: foo.ExecutionContext, key: str) -> Samples:
+    """Return the samples to evaluate: without the images of the run's reference, unless they were asked for."""
+    samples = target_samples(ctx)
+    if ctx.params.get("include_reference", False):
+        return samples
+    return samples.exclude(list(reference_ids(samples, load_run(ctx.dataset, key))))
+
+
+def _has_scored(ctx: foo.ExecutionContext, inputs: types.Object, key: str) -> bool:
+    """Return whether the run has scored some of the samples, after saying how many, or that there are none."""
+    samples = _tested_samples(ctx, key)
+    scored = samples.count(field_name(key, "score"))
+    if scored == 0:
+        label = f"There are no test images in the view that run '{key}' has scored"
+        forms.stop(
+            inputs, "empty", label, "Clear its filters, score them ('Score new images'), or count reference ones"
+        )
+    else:
+        label = f"{pluralize(scored, 'sample')} of {len(samples):,} will be evaluated: those that the run has scored"
+        inputs.view("count", types.Notice(label=label))
+    return scored > 0
 
 
 def _result(results: AnomalyResults) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import fiftyone.operators.types as types
 from ...curation.export import NORMAL_SPLITS, check_folder, export_curated
 from ...registry.keys import list_runs
 from ...review.marks import list_marks
-from ...utils.text import pluralize
 from .. import execution, forms
+from ..target import target_samples
 from .base import NOTES, Line, LongOperator, long_config, notes
 
 FORMATS = {
@@ -56,8 +56,7 @@ class ExportCurated(LongOperator):
         about = "Where those without a split go"
         forms.choose(inputs, "normal_split", NORMAL_SPLITS, "Normal images", about, NORMAL_SPLITS[0])
         inputs.bool("symlink", default=False, label="Link to the images instead of copying them")
-        count = pluralize(self.images(ctx), "sample")
-        inputs.view("count", types.Notice(label=f"{count} will be exported. Their files stay as they are"))
+        forms.has_images(ctx, inputs, "exported; their files stay as they are")
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
         params = ctx.params
@@ -73,7 +72,7 @@ class ExportCurated(LongOperator):
             "symlink": bool(params.get("symlink", False)),
             "overwrite": overwrite,
         }
-        samples, target = ctx.target_view(), _folder(folder, overwrite)
+        samples, target = target_samples(ctx), _folder(folder, overwrite)
 
         def work(progress: execution.Progress) -> dict[str, Any]:
             done = export_curated(samples, target, progress=progress, **options)

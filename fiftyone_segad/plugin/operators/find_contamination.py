@@ -55,7 +55,7 @@ class FindContamination(LongOperator):
             "align": bool(ctx.params.get("align", False)),
             "tag": forms.text(ctx.params, "tag"),
         }
-        reference = normals.select(ctx.dataset, ctx.params)
+        reference = normals.select(ctx)
         views = []
 
         def work(progress: execution.Progress) -> dict[str, Any]:
@@ -70,9 +70,8 @@ class FindContamination(LongOperator):
             }
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
-            yield ctx.ops.reload_dataset()
-            yield ctx.ops.set_view(views[0])
-            yield ctx.ops.set_active_fields([key, f"{key}_reason", f"{key}_segment"])
+            fields = [f"{key}{name}" for name in CONTAMINATION_FIELDS]
+            yield from execution.show_fields(ctx, ctx.dataset, views[0], [*ctx.active_fields, *fields])
 
         return self.run(ctx, "find_contamination", work, show)
 

@@ -13,6 +13,7 @@ from ...curation.groups import THRESHOLD
 from ...embedders.factory import check_installed
 from ...errors import MissingDependencyError
 from .. import execution, forms
+from ..target import target_samples
 from .base import NOTES, Line, LongOperator, long_config, notes
 
 KEY = "duplicates"
@@ -54,7 +55,7 @@ class FindDuplicates(LongOperator):
         kind = forms.text(ctx.params, "kind", "near") or "near"
         threshold = ctx.params.get("threshold") if kind == "near" else None
         key, tag = forms.text(ctx.params, "key", KEY), forms.text(ctx.params, "tag")
-        samples = ctx.target_view()
+        samples = target_samples(ctx)
 
         def work(progress: execution.Progress) -> dict[str, Any]:
             duplicates = find_duplicates(samples, kind, threshold=threshold, key=key, tag=tag, progress=progress)
@@ -68,10 +69,11 @@ class FindDuplicates(LongOperator):
             }
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
-            yield ctx.ops.reload_dataset()
+            group, view = f"{key}_group", ctx.view
             if result["groups"]:
-                field = f"{key}_group"
-                yield ctx.ops.set_view(ctx.dataset.exists(field).sort_by(field).group_by(field))
+                view = ctx.dataset.exists(group).sort_by(group).group_by(group)
+            fields = [f"{key}{name}" for name in DUPLICATE_FIELDS]
+            yield from execution.show_fields(ctx, ctx.dataset, view, [*ctx.active_fields, *fields])
 
         return self.run(ctx, "find_duplicates", work, show)
 

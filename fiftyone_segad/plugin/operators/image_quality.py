@@ -10,6 +10,7 @@ import fiftyone.operators.types as types
 
 from ...curation.quality import QUALITY_FIELDS, QUALITY_KEY, image_quality
 from .. import execution, forms
+from ..target import target_samples
 from .base import NOTES, Line, LongOperator, long_config
 
 _LISTED = 10
@@ -41,7 +42,7 @@ class ImageQuality(LongOperator):
     def execute(self, ctx: foo.ExecutionContext) -> Any:
         key = forms.text(ctx.params, "key", QUALITY_KEY) or QUALITY_KEY
         tag = forms.text(ctx.params, "tag")
-        samples = ctx.target_view()
+        samples = target_samples(ctx)
         views = []
 
         def work(progress: execution.Progress) -> dict[str, Any]:
@@ -57,8 +58,8 @@ class ImageQuality(LongOperator):
             }
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
-            yield ctx.ops.reload_dataset()
-            yield ctx.ops.set_view(views[0])
+            fields = [f"{key}{name}" for name in QUALITY_FIELDS]
+            yield from execution.show_fields(ctx, ctx.dataset, views[0], [*ctx.active_fields, *fields])
 
         return self.run(ctx, "image_quality", work, show)
 

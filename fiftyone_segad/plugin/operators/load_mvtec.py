@@ -54,7 +54,7 @@ class LoadMvtec(Operator):
         prop = inputs.str("name", default=usual, label="Dataset name", description="Empty: FiftyOne makes one")
         name = forms.text(ctx.params, "name")
         if name is not None and fo.dataset_exists(name):
-            prop.invalid, prop.error_message = True, f"Dataset '{name}' exists; choose another name"
+            forms.refuse(prop, f"Dataset '{name}' exists; choose another name")
         about = "Else it goes when FiftyOne is closed; the images stay in any case"
         inputs.bool("persistent", default=True, label="Keep the dataset in the database", description=about)
 
@@ -117,7 +117,7 @@ def _add_folder(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
     try:
         names = _categories(path)
     except (FileNotFoundError, ValueError) as error:
-        prop.invalid, prop.error_message = True, str(error)
+        forms.refuse(prop, str(error))
         return
     label = f"{pluralize(len(names), 'category', 'categories')}: {', '.join(names[:_LISTED_CATEGORIES])}"
     inputs.view("found", types.Notice(label=label))

@@ -15,6 +15,7 @@ from ...review.marks import list_marks
 from ...runs.rescore import ReviewReport, rescore
 from ...utils.text import pluralize
 from .. import execution, forms
+from ..current_run import shown_fields
 from .base import Line, LongOperator, long_config
 
 _LISTED = 10
@@ -67,11 +68,11 @@ class Rescore(LongOperator):
             }
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
-            yield ctx.ops.reload_dataset()
-            if result["ids"]:
-                yield ctx.ops.set_view(dataset.select(result["ids"], ordered=True))
+            changed = dataset.select(result["ids"], ordered=True) if result["ids"] else ctx.view
+            fields = shown_fields(dataset, key, ctx.active_fields)
+            yield from execution.show_fields(ctx, dataset, changed, fields)
 
-        return self.run(ctx, f"rescoring of {key}", work, show)
+        return self.run(ctx, f"rescoring of {key}", work, show, key)
 
     def next_step(self, result: dict[str, Any]) -> str:
         images = "the images with lost defects, then those whose" if result.get("lost") else "the images whose"

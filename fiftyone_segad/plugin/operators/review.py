@@ -5,54 +5,73 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import fiftyone.core.patches as fop
+import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 from fiftyone.core.collections import SampleCollection as Samples
 
+from ...registry.keys import review_field
 from ...review.marks import list_marks, mark_anomalous, mark_normal, marks_on_defects, on_defects_text, unmark
 from ...review.undo import undo_review
-from ...utils.text import pluralize
-from .. import forms
-from .base import NOTES, Line, Operator, short_config
+from .. import execution, forms
+from ..current_run import set_current_run
+from ..selection import selection_of
+from .base import NOTES, Line, Operator, notes, short_config
+
+_OUTPUTS = (
+    Line("marks", "Marks of the run"),
+    Line("selection", "Of", "text", when="selection"),
+    Line("pictures", "", "pictures"),
+    NOTES,
+)
 
 
 class _Review(Operator):
-    """An action on what is selected."""
+    """An action that changes marks of a run."""
 
     def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         if forms.choose_run(ctx, inputs) is not None:
             self.add_target(ctx, inputs)
 
     def add_target(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
-        """Add what the action is on, or say that nothing is selected."""
-        try:
-            _, label = target_of(ctx)
-        except ValueError as error:
-            forms.stop(inputs, "nothing", str(error))
-            return
-        inputs.view("chosen", types.Notice(label=label))
-
-    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        key = forms.run_key(ctx)
-        changed = self.act(ctx, key)
-        marks = list_marks(ctx.dataset, key)
-        result = {"key": key, "changed": changed, "marks": len(marks), "messages": ""}
-        if wrong := marks_on_defects(ctx.dataset, marks):
-            result["messages"] = on_defects_text(wrong)
-        if not ctx.delegated:
-            ctx.ops.reload_dataset()
-        return result
-
-    def act(self, ctx: foo.ExecutionContext, key: str) -> int:
-        """Do it; returns how many marks have changed."""
-        raise NotImplementedError
+        """Add what the action is on."""
 
     def next_step(self, result: dict[str, Any]) -> str:
         return "Next: 'Anomalies: rescore' learns what is normal"
 
 
-class _Mark(_Review):
+class _SelectionReview(_Review):
+    """An action on what a person means: the open image, or what is selected."""
+
+    def add_target(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
+        try:
+            selection = selection_of(ctx)
+        except ValueError as error:
+            forms.stop(inputs, "nothing", str(error))
+            return
+        inputs.view("selection", types.Notice(label=selection.text))
+        for i, (name, url) in enumerate(selection.pictures().items()):
+            forms.add_picture(inputs, f"picture{i}", name, url)
+
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        key, selection = forms.run_key(ctx), selection_of(ctx)
+        changed = self.act(ctx, key, selection.samples)
+        result = {
+            "key": key,
+            "changed": changed,
+            "selection": selection.text,
+            "pictures": selection.pictures() if execution.in_app(ctx) else {},
+            **_state(ctx.dataset, key),
+        }
+        _show(ctx, key)
+        return result
+
+    def act(self, ctx: foo.ExecutionContext, key: str, samples: Samples) -> int:
+        """Change marks of samples or patches; returns how many have changed."""
+        raise NotImplementedError
+
+
+class _Mark(_SelectionReview):
     """Marks what is selected.
 
     Attributes:
@@ -60,16 +79,15 @@ class _Mark(_Review):
     """
 
     place = types.Places.SAMPLES_GRID_ACTIONS
-    outputs = (Line("changed", "Marked"), Line("marks", "Marks of the run"), NOTES)
+    outputs = (Line("changed", "Marked"), *_OUTPUTS)
     mark: Callable[..., Any]
 
     def add_target(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         super().add_target(ctx, inputs)
         inputs.str("why", label="Why", description="Optional; kept with the mark")
 
-    def act(self, ctx: foo.ExecutionContext, key: str) -> int:
+    def act(self, ctx: foo.ExecutionContext, key: str, samples: Samples) -> int:
         why = forms.text(ctx.params, "why", "") or ""
-        samples, _ = target_of(ctx)
         return len(type(self).mark(samples, key, why, _user(ctx)))
 
 
@@ -91,61 +109,49 @@ class MarkAnomalous(_Mark):
     mark = staticmethod(mark_anomalous)
 
 
-class Unmark(_Review):
+class Unmark(_SelectionReview):
     """Takes marks of what is selected back."""
 
     config = short_config(
         "unmark", "take marks back", "Remove the marks of the selected samples or patches", "backspace"
     )
-    outputs = (Line("changed", "Marks taken back"), Line("marks", "Marks of the run"), NOTES)
+    outputs = (Line("changed", "Marks taken back"), *_OUTPUTS)
 
-    def act(self, ctx: foo.ExecutionContext, key: str) -> int:
-        return len(unmark(target_of(ctx)[0], key))
+    def act(self, ctx: foo.ExecutionContext, key: str, samples: Samples) -> int:
+        return len(unmark(samples, key))
 
 
 class UndoReview(_Review):
     """Takes the last action back."""
 
     config = short_config("undo_review", "undo the last mark", "Take back the last action of a review", "undo")
-    outputs = (Line("changed", "Actions taken back"), Line("marks", "Marks of the run"), NOTES)
+    outputs = (Line("changed", "Actions taken back"), *_OUTPUTS)
 
-    def add_target(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
-        """Add nothing: it is on what was done last."""
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        key = forms.run_key(ctx)
+        changed = int(undo_review(ctx.dataset, key))
+        result = {"key": key, "changed": changed, **_state(ctx.dataset, key)}
+        _show(ctx, key)
+        return result
 
-    def act(self, ctx: foo.ExecutionContext, key: str) -> int:
-        return int(undo_review(ctx.dataset, key))
+
+def _state(dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    """Return how many marks a run has, and what should be known of them."""
+    marks = list_marks(dataset, key)
+    wrong = marks_on_defects(dataset, marks)
+    return {"marks": len(marks), "messages": notes([on_defects_text(wrong)]) if wrong else ""}
 
 
-def target_of(ctx: foo.ExecutionContext) -> tuple[Samples, str]:
-    """Return what a person means in the App: labels, patches or samples that are selected, or the open sample.
-
-    Returns:
-        the samples or patches, and what they are in words
-
-    Raises:
-        ValueError: if nothing is selected or open
-    """
-    labels = ctx.selected_labels or []
-    if labels:
-        fields = sorted({label["field"] for label in labels})
-        if len(fields) > 1:
-            raise ValueError(f"The selected labels are of several fields, {fields}; select those of one field")
-        ids = [label["label_id"] for label in labels]
-        count = pluralize(len(ids), "selected label")
-        return ctx.dataset.to_patches(fields[0]).select(ids), f"{count} of {fields[0]}"
-    view = ctx.view if ctx.view is not None else ctx.dataset
-    ids, words = list(ctx.selected or []), "selected"
-    if not ids and ctx.current_sample:
-        ids, words = [ctx.current_sample], "open"
-    if not ids:
-        raise ValueError("Select samples or patches in the grid, or labels of an open sample, first")
-    # Whatever the view has come to since: a sample stays what it is, one that a filter hides now as well
-    is_patches = isinstance(view, fop.PatchesView)
-    target = view.select(ids) if is_patches else ctx.dataset.select(ids)
-    if len(target) == 0:
-        raise ValueError("What is selected is not in the dataset or view any more; select it again")
-    kinds = ("patch", "patches") if is_patches else ("sample", "samples")
-    return target, pluralize(len(target), *(f"{words} {kind}" for kind in kinds))
+def _show(ctx: foo.ExecutionContext, key: str) -> None:
+    """Show the marks, and clear the selection: the next action is on what is selected for it."""
+    set_current_run(ctx.dataset, key)
+    if ctx.delegated:
+        return
+    ctx.ops.clear_selected_samples()
+    ctx.ops.clear_selected_labels()
+    ctx.ops.reload_dataset()
+    if ctx.dataset.has_sample_field(review_field(key)):
+        ctx.ops.set_active_fields([*dict.fromkeys([*ctx.active_fields, review_field(key)])])
 
 
 def _user(ctx: foo.ExecutionContext) -> str | None:

@@ -15,6 +15,8 @@ from ...registry.keys import check_key, field_name, list_runs
 from ...registry.run import load_run
 from ...runs.score_new import score_new
 from .. import execution, forms
+from ..current_run import shown_fields
+from ..target import target_samples
 from .base import NOTES, Line, LongOperator, long_config, notes
 
 SOURCES = {
@@ -47,8 +49,8 @@ class ScoreNew(LongOperator):
         labels = {name: SOURCES[name] for name in (SOURCES if runs else ["bank"])}
         forms.choose_one(inputs, "source", labels, source, "Compare with")
         key = forms.choose_run(ctx, inputs) if source == "run" else _add_bank(ctx, inputs, runs)
-        if key is not None:
-            ids = ctx.target_view().values("id")
+        ids = target_samples(ctx).values("id")
+        if key is not None and not forms.stop_if_empty(inputs, len(ids)):
             new = set(ids) - _scored(ctx.dataset, key)
             label = f"{len(new)} of {len(ids)} images have no score in '{key}' yet{_speed(ctx, key)}"
             inputs.view("count", types.Notice(label=label))
@@ -58,7 +60,7 @@ class ScoreNew(LongOperator):
         bank = forms.text(ctx.params, "bank") if source == "bank" else None
         if source == "bank" and bank is None:
             raise ValueError("bank is missing: name the bank's file")
-        samples, dataset = ctx.target_view(), ctx.dataset
+        samples, dataset = target_samples(ctx), ctx.dataset
 
         def work(progress: execution.Progress) -> dict[str, Any]:
             before = _scored(dataset, key)
@@ -80,10 +82,10 @@ class ScoreNew(LongOperator):
         def show(result: dict[str, Any]) -> Iterator[Any]:
             run = load_run(dataset, key)
             new = dataset.select(result["ids"]).sort_by(run.field("score"), reverse=True)
-            fields = [run.field(name) for name in ("score", "pred", "map")]
+            fields = shown_fields(dataset, key, ctx.active_fields)
             yield from execution.show_fields(ctx, dataset, new if result["ids"] else ctx.view, fields)
 
-        return self.run(ctx, f"new images of {key}", work, show)
+        return self.run(ctx, f"new images of {key}", work, show, key)
 
     def next_step(self, result: dict[str, Any]) -> str:
         if not result.get("new"):
@@ -101,7 +103,7 @@ def _add_bank(ctx: foo.ExecutionContext, inputs: types.Object, runs: list[str]) 
     )
     path = forms.text(ctx.params, "bank")
     if path is not None and not Path(path).expanduser().is_file():
-        file.invalid, file.error_message = True, f"There is no file '{path}'"
+        forms.refuse(file, f"There is no file '{path}'")
     prop = inputs.str("key", default="segad", label="Key", description="Names the run, new or made with this bank")
     key = forms.text(ctx.params, "key", "segad") or "segad"
     if key not in runs:
@@ -129,5 +131,6 @@ def _source(params: dict[str, Any], runs: list[str]) -> str:
 
 def _key(ctx: foo.ExecutionContext) -> str:
     runs = list_runs(ctx.dataset)
-    usual = runs[-1] if runs and _source(ctx.params, runs) == "run" else "segad"
-    return forms.text(ctx.params, "key", usual) or usual
+    if runs and _source(ctx.params, runs) == "run":
+        return forms.run_key(ctx)
+    return forms.text(ctx.params, "key", "segad") or "segad"

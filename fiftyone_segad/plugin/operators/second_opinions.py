@@ -10,6 +10,7 @@ import fiftyone.operators.types as types
 from ...registry.keys import list_runs
 from ...review.triage import MAX_IMAGES, disagreements, second_opinions
 from .. import forms
+from ..current_run import set_current_run
 from .base import Line, Operator, short_config
 
 _NONE = "none"
@@ -46,6 +47,7 @@ class SecondOpinions(Operator):
         second = None if other in (_NONE, key) else other  # the form may still hold the one that is looked at now
         view = second_opinions(ctx.dataset, key, second, forms.whole(ctx.params, "max_images", MAX_IMAGES, low=1))
         ids = view.values("id")
+        set_current_run(ctx.dataset, key)
         apart = [] if second is None else disagreements(ctx.dataset, key, second)
         if not ctx.delegated:
             ctx.ops.clear_sidebar_filters()

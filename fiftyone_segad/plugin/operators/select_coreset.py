@@ -52,7 +52,7 @@ class SelectCoreset(LongOperator):
     def execute(self, ctx: foo.ExecutionContext) -> Any:
         embedder = forms.embedder_name(ctx.params)
         tag = forms.text(ctx.params, "tag", None if "tag" in ctx.params else DEFAULT_TAG)
-        dataset, samples = ctx.dataset, normals.select(ctx.dataset, ctx.params)
+        dataset, samples = ctx.dataset, normals.select(ctx)
         k = _number(ctx.params, len(samples))
 
         def work(progress: execution.Progress) -> dict[str, Any]:
@@ -60,8 +60,8 @@ class SelectCoreset(LongOperator):
             return {"chosen": len(view), "of": len(samples), "tag": tag or "", "ids": view.values("id")}
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
-            yield ctx.ops.reload_dataset()
-            yield ctx.ops.set_view(dataset.select(result["ids"], ordered=True))
+            view = dataset.select(result["ids"], ordered=True)
+            yield from execution.show_fields(ctx, dataset, view, [*ctx.active_fields, "tags"])
 
         return self.run(ctx, "coreset", work, show)
 

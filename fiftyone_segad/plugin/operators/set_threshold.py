@@ -18,6 +18,7 @@ from ...runs.thresholds import set_threshold
 from ...scoring.thresholds import choose_thresholds, parse_threshold
 from ...utils.text import pluralize
 from .. import execution, forms
+from ..current_run import shown_fields
 from .base import Line, LongOperator, long_config
 
 _HELP = (
@@ -76,10 +77,10 @@ class SetThreshold(LongOperator):
             }
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
-            yield ctx.ops.reload_dataset()
-            yield ctx.ops.set_view(view)
+            fields = shown_fields(dataset, key, ctx.active_fields)
+            yield from execution.show_fields(ctx, dataset, view, fields)
 
-        return self.run(ctx, f"threshold of {key}", work, show)
+        return self.run(ctx, f"threshold of {key}", work, show, key)
 
     def next_step(self, result: dict[str, Any]) -> str:
         return f"Run '{result.get('key')}' now follows '{result.get('rule')}'. Next: look at what is flagged"
@@ -99,7 +100,7 @@ def _add_rule(ctx: foo.ExecutionContext, inputs: types.Object, run: Run) -> None
         else:
             label, notes = _preview(ctx.dataset, run, rule)
     except ValueError as error:
-        prop.invalid, prop.error_message = True, str(error)
+        forms.refuse(prop, str(error))
         return
     inputs.view("preview", types.Notice(label=label))
     for number, note in enumerate(notes):

@@ -188,7 +188,7 @@ def _add_upload(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
             pixels = decode_upload(content)
             inputs.view("size", types.Notice(label=f"{pixels.shape[1]} x {pixels.shape[0]} px"))
     except (ImageError, ValueError) as error:
-        picture.invalid, picture.error_message = True, str(error)
+        forms.refuse(picture, str(error))
 
 
 def _content(params: dict[str, Any]) -> str | None:

@@ -48,7 +48,7 @@ class VisualizeSegments(LongOperator):
         def show(result: dict[str, Any]) -> Iterator[Any]:
             yield ctx.ops.reload_dataset()
 
-        return self.run(ctx, f"plot of {key}", work, show)
+        return self.run(ctx, f"plot of {key}", work, show, key)
 
     def next_step(self, result: dict[str, Any]) -> str:
         return "Next: look at it in the panel 'Anomaly triage'"

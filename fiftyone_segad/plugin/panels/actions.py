@@ -9,7 +9,10 @@ import fiftyone as fo
 import fiftyone.operators as foo
 
 from ...errors import SegadError
+from ...registry.keys import field_name, list_runs
 from .. import execution
+from ..current_run import names_other_run, set_current_run, shown_fields
+from ..wording import in_app_words
 from . import crops, page_state
 from .run_view import run_view_of, slider_name
 
@@ -30,15 +33,22 @@ class TriageActions:
     def cancel(self, ctx: foo.ExecutionContext) -> None:
         """Stop what runs; it keeps what it has finished."""
         execution.cancel(execution.dataset_id(ctx), str(ctx.params.get("name")))
-        ctx.ops.notify("It stops within seconds", variant="info")
 
     def dismiss(self, ctx: foo.ExecutionContext) -> None:
         """Forget an error."""
         execution.dismiss_failure(execution.dataset_id(ctx), str(ctx.params.get("name")))
 
     def choose_run(self, ctx: foo.ExecutionContext) -> None:
-        """Show another run: the App has set the state."""
-        ctx.panel.state.why = None
+        """Choose another run for all that is shown: the App has set the state."""
+        key, state = ctx.panel.state.run, ctx.panel.state
+        if key not in list_runs(ctx.dataset):
+            return
+        state.why = None
+        set_current_run(ctx.dataset, key)
+        ctx.ops.set_active_fields(shown_fields(ctx.dataset, key, ctx.active_fields))
+        if names_other_run(ctx.dataset, key, ctx.view):
+            score = field_name(key, "score")
+            _set_view(ctx, ctx.dataset.exists(score).sort_by(score, reverse=True))
 
     def choose_tab(self, ctx: foo.ExecutionContext) -> None:
         """Show scores, curves or segments: the App has set the state."""
@@ -141,7 +151,7 @@ class TriageActions:
         try:
             ctx.panel.state.why, pictures = crops.explained(ctx.dataset, view.run.key, sample_id)
         except (SegadError, ValueError) as error:
-            ctx.ops.notify(str(error), variant="error")
+            ctx.ops.notify(in_app_words(str(error)), variant="error")
         else:
             ctx.panel.data.set(pictures)
 

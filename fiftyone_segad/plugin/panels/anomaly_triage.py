@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import fiftyone.operators as foo
@@ -10,24 +11,30 @@ import fiftyone.operators.types as types
 from ...registry.keys import list_evaluations, list_runs
 from ...visualization.segment_plot import has_plot
 from .. import execution
+from ..current_run import panel_store
+from ..execution import PANEL
 from . import crops, page_state, sections
 from .actions import TriageActions, sample_of
 from .run_view import FIRST_TAB, TABS, RunView, forget_tables, load_shown_run, run_view_of, slider_name
 
-_NAME = "anomaly_triage"
+_MOST_FAILURES = 4
+"""Events in a row that may fail before the panel says so."""
+
+logger = logging.getLogger(__name__)
 
 
 class AnomalyTriage(foo.Panel):
     """Histogram, threshold, counts and views of a run, and why a sample is anomalous.
 
-    State: ``run``, ``tab`` and the slider's value are the App's own, which each event therefore brings up to date;
-    ``why`` explains a sample; ``active`` is what runs; ``drawn`` is what was drawn last.
+    State: ``tab`` and the slider's value are the App's own, which each event therefore brings up to date; ``run`` is
+    the current run; ``why`` explains a sample; ``active`` is what runs; ``drawn`` is what was drawn last; ``failures``
+    counts the events in a row that failed.
     """
 
     @property
     def config(self) -> foo.PanelConfig:
         return foo.PanelConfig(
-            name=_NAME,
+            name=PANEL,
             label="Anomaly triage",
             icon="troubleshoot",
             help_markdown="Move the threshold, look at what it flags, and ask why a sample is anomalous.",
@@ -35,31 +42,45 @@ class AnomalyTriage(foo.Panel):
         )
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
+        method = ctx.params.get("__method__")
+        if method is None or method == "on_startup":
+            return super().execute(ctx)
+        state = ctx.panel.state
+        try:
+            self._handle(ctx, method)
+        except Exception as error:  # a run may be putting its fields in place; the next poll finds them there
+            logger.warning("The panel could not be read: %s", error, exc_info=error)
+            state.failures = (state.failures or 0) + 1
+            if method == self.on_load.__name__ or state.failures >= _MOST_FAILURES:
+                ctx.ops.show_panel_output(self._waiting(error if state.failures >= _MOST_FAILURES else None))
+        else:
+            if state.failures:
+                state.failures = 0
+        return None
+
+    def _handle(self, ctx: foo.ExecutionContext, method: str) -> None:
         """Handle an event, and draw only if what is shown has changed.
 
         Most events change the grid, or nothing (a poll, a change of the view). Drawn all the same, their answers would
         now and then arrive after that of a later event, and show again what was shown before it.
         """
-        method = ctx.params.get("__method__")
-        if method is None or method == "on_startup":
-            return super().execute(ctx)
         state = ctx.panel.state
-        page_state.arrived(state, ["run", "tab", *(name for name in ctx.panel_state if name.startswith("slider_"))])
+        page_state.arrived(state, ["tab", *(name for name in ctx.panel_state if name.startswith("slider_"))])
         actions = TriageActions(self.uri)
         getattr(actions if hasattr(actions, method) else self, method)(ctx)
         page_state.renew(state, ctx.panel_state)
         view = run_view_of(ctx)
         drawing = _fingerprint(ctx, view)
-        if drawing != state.drawn or method == self.on_load.__name__:
+        if drawing != state.drawn or state.failures or method == self.on_load.__name__:
+            output = self._drawing(ctx, view)
             state.drawn = drawing
-            ctx.ops.show_panel_output(self._drawing(ctx, view))
-        return None
+            ctx.ops.show_panel_output(output)
 
     def on_load(self, ctx: foo.ExecutionContext) -> None:
-        """Show the run that was shown last, or the newest."""
+        """Show the tab and the threshold that were looked at last."""
         state = ctx.panel.state
-        if ctx.dataset is not None and state.run is None:
-            for name, value in (_memory(ctx).get(_NAME) or {}).items():
+        if ctx.dataset is not None and state.tab is None:
+            for name, value in (panel_store(ctx.dataset).get(PANEL) or {}).items():
                 page_state.change(state, name, value)
         if state.tab not in TABS:
             page_state.change(state, "tab", FIRST_TAB)
@@ -87,9 +108,6 @@ class AnomalyTriage(foo.Panel):
         ctx.panel.state.active = now
         if set(before["running"]) - set(now["running"]):
             forget_tables()
-            runs = list_runs(ctx.dataset)
-            if runs:  # one that has ended is what one waits for; without a new one, the same is shown again
-                page_state.change(ctx.panel.state, "run", runs[-1])
 
     def render(self, ctx: foo.ExecutionContext) -> types.Property:
         """Draw the panel."""
@@ -107,7 +125,22 @@ class AnomalyTriage(foo.Panel):
                 panel.view("error", types.AlertView(severity="error", label=str(load_shown_run(ctx))))
             else:
                 sections.add_empty(panel)
-        return types.Property(panel, view=types.GridView(orientation="vertical", gap=2, px=2, py=1))
+        return _laid_out(panel)
+
+    def _waiting(self, error: Exception | None) -> types.Property:
+        """Draw what stands in for the panel until it can be read."""
+        panel = types.Object()
+        if error is None:
+            panel.md("Reading the dataset ...", name="waiting")
+        else:
+            label = f"The panel cannot be read: {error}"
+            panel.view("error", types.AlertView(severity="error", label=label))
+        sections.add_poll(panel, self.poll)
+        return _laid_out(panel)
+
+
+def _laid_out(panel: types.Object) -> types.Property:
+    return types.Property(panel, view=types.GridView(orientation="vertical", gap=2, px=2, py=1))
 
 
 def _add_run(panel: types.Object, ctx: foo.ExecutionContext, view: RunView, actions: TriageActions) -> None:
@@ -124,13 +157,13 @@ def _add_run(panel: types.Object, ctx: foo.ExecutionContext, view: RunView, acti
     sections.add_counts(panel, view, actions)
     sections.add_apply(panel, view, actions)
     sections.add_views(panel, ctx.dataset, view, actions)
-    sections.add_review(panel)
+    sections.add_review(panel, view)
     sections.add_defects(panel, view, actions)
     panel.btn("why_button", label="Why is it anomalous?", icon="psychology_alt", on_click=actions.explain)
     if ctx.panel.state.why:
         crops.add(panel, ctx.panel.state.why, actions.open_normal)
-    names = ("run", "tab", slider_name(view.run))
-    _memory(ctx).set(_NAME, {name: ctx.panel.state.get(name) for name in names})
+    names = ("tab", slider_name(view.run))
+    panel_store(ctx.dataset).set(PANEL, {name: ctx.panel.state.get(name) for name in names})
 
 
 def _fingerprint(ctx: foo.ExecutionContext, view: RunView | None) -> str:
@@ -152,11 +185,8 @@ def _activity(ctx: foo.ExecutionContext) -> dict[str, Any]:
     """Return what runs and what failed as plain values, which tell whether something has changed."""
     dataset_id = execution.dataset_id(ctx)
     return {
-        "running": {activity.name: activity.label for activity in execution.activities(dataset_id)},
+        "running": {
+            activity.name: [activity.label, activity.cancelling] for activity in execution.activities(dataset_id)
+        },
         "failed": execution.failures(dataset_id),
     }
-
-
-def _memory(ctx: foo.ExecutionContext) -> Any:
-    """Return the store that a reload of the page keeps; it goes with the dataset."""
-    return ctx.store("fiftyone_segad_panel")

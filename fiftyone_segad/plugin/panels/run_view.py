@@ -13,6 +13,8 @@ from ...errors import SegadError
 from ...registry.keys import list_evaluations, list_runs
 from ...registry.run import Run, load_run
 from ...review.triage import ScoreTable, read_score_table
+from ..current_run import current_run
+from ..wording import in_app_words
 from . import page_state
 
 TABS = {"scores": "Scores", "curves": "Curves", "segments": "Segments"}
@@ -65,14 +67,15 @@ class RunView:
 
 
 def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
-    """Return what the page shows; None where there is nothing to show. A run that is gone gives way to the newest."""
+    """Return what the page shows, which is the current run; None where there is nothing to show."""
     if ctx.dataset is None:
         return None
     state = ctx.panel.state
-    runs = list_runs(ctx.dataset)
-    if runs and state.run not in runs:
-        page_state.change(state, "run", runs[-1])
-    run = load_shown_run(ctx) if runs else None
+    key = current_run(ctx.dataset)
+    if key is not None and state.run != key:  # another page, or an operator, has chosen it
+        state.run = key
+        state.why = None
+    run = None if key is None else load_shown_run(ctx)
     if isinstance(run, str) or run is None:
         return None
     name = slider_name(run)
@@ -80,7 +83,7 @@ def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
         page_state.change(state, name, run.thresholds.image)
     return RunView(
         run=run,
-        runs=runs,
+        runs=list_runs(ctx.dataset),
         table=score_table(ctx.dataset, run),
         threshold=float(state.get(name)),
         tab=state.tab if state.tab in TABS else FIRST_TAB,
@@ -92,7 +95,7 @@ def load_shown_run(ctx: foo.ExecutionContext) -> Run | str:
     try:
         return load_run(ctx.dataset, ctx.panel.state.run)
     except (SegadError, ValueError) as error:
-        return str(error)
+        return in_app_words(str(error))
 
 
 def slider_name(run: Run) -> str:

@@ -30,6 +30,9 @@ _OUTCOMES = {
     "TN": ("good passed", "good passed"),
 }
 
+_PLOT_CONFIG = {"displayModeBar": False, "scrollZoom": False}
+"""Without it, who scrolls the panel would zoom the plots under the mouse."""
+
 _PLOT_HEIGHT = "260px"
 
 
@@ -37,18 +40,23 @@ def add_activities(panel: types.Object, ctx: foo.ExecutionContext, actions: Tria
     """Add what runs, with its progress and a way to stop it, and what failed, with its error."""
     dataset_id = execution.dataset_id(ctx)
     for i, activity in enumerate(execution.activities(dataset_id)):
-        label = f"Running '{activity.name}': {activity.label}"
+        label = f"{'Cancelling' if activity.cancelling else 'Running'} '{activity.name}': {activity.label}"
         panel.float(f"progress{i}", default=activity.share, view=types.ProgressView(label=label))
-        panel.btn(
-            f"cancel{i}",
-            label=f"Cancel {activity.name}",
-            icon="cancel",
-            on_click=actions.cancel,
-            params={"name": activity.name},
-        )
+        if activity.cancelling:
+            panel.md("Cancelling... It keeps what it has finished.", name=f"cancelling{i}")
+        else:
+            params = {"name": activity.name}
+            panel.btn(
+                f"cancel{i}", label=f"Cancel {activity.name}", icon="cancel", on_click=actions.cancel, params=params
+            )
     for i, (name, error) in enumerate(execution.failures(dataset_id).items()):
         panel.view(f"failed{i}", types.AlertView(severity="error", label=f"'{name}' did not end: {error}"))
         panel.btn(f"dismiss{i}", label="Dismiss", icon="close", on_click=actions.dismiss, params={"name": name})
+    add_poll(panel, poll)
+
+
+def add_poll(panel: types.Object, poll: Handler) -> None:
+    """Have the panel look for what has changed now and then."""
     panel.view("poll", types.TimerView(interval=_POLL, on_interval=poll))
 
 
@@ -152,7 +160,7 @@ def add_segments(panel: types.Object, points: Points | None, actions: TriageActi
     panel.plot(
         "plot",
         layout=figures.segments_layout(),
-        config={"displayModeBar": False},
+        config=_PLOT_CONFIG,
         on_click=actions.show_segments,
         on_selected=actions.show_segments,
         height="360px",
@@ -183,6 +191,8 @@ def add_counts(panel: types.Object, view: RunView, actions: TriageActions) -> No
         row.btn(name, label=label, on_click=actions.show, params={"choice": name})
     rates = [("precision", counts.precision), ("recall", counts.recall), ("false-alarm rate", counts.fpr)]
     text = ", ".join(f"{name} **{value:.3f}**" for name, value in rates if value is not None)
+    if view.table.references:
+        text += f". {pluralize(view.table.references, 'reference image does', 'reference images do')} not count"
     panel.md(text, name="rates")
 
 
@@ -193,7 +203,8 @@ def add_views(panel: types.Object, dataset: fo.Dataset, view: RunView, actions: 
     row.btn("uncertain", label="Uncertain", icon="help", on_click=actions.show, params={"choice": "uncertain"})
     if len(view.runs) > 1:
         second = f"{URI}second_opinions"
-        row.btn("second", label="Second opinion", icon="groups", on_click=second, prompt=True)
+        params = {"key": view.run.key}
+        row.btn("second", label="Second opinion", icon="groups", on_click=second, prompt=True, params=params)
     row = panel.h_stack("more_views", gap=1)
     row.btn("regions", label="Regions", icon="crop", on_click=actions.show_regions)
     if "defect.label" in dataset.get_field_schema(flat=True):
@@ -201,7 +212,7 @@ def add_views(panel: types.Object, dataset: fo.Dataset, view: RunView, actions: 
     row.btn("all", label="All", icon="apps", on_click=actions.show_all)
 
 
-def add_review(panel: types.Object) -> None:
+def add_review(panel: types.Object, view: RunView) -> None:
     """Add what one does with what is selected."""
     row = panel.h_stack("review", gap=1)
     for name, label, icon in (
@@ -210,7 +221,8 @@ def add_review(panel: types.Object) -> None:
         ("undo_review", "Undo", "undo"),
         ("rescore", "Rescore", "autorenew"),
     ):
-        row.btn(name, label=label, icon=icon, on_click=f"{URI}{name}", prompt=True)
+        params = {"key": view.run.key}
+        row.btn(name, label=label, icon=icon, on_click=f"{URI}{name}", prompt=True, params=params)
 
 
 def add_defects(panel: types.Object, view: RunView, actions: TriageActions) -> None:
@@ -257,4 +269,4 @@ def _add_plot(
     on_click: Handler | None = None,
     height: str = _PLOT_HEIGHT,
 ) -> None:
-    panel.plot(name, layout=layout, config={"displayModeBar": False}, on_click=on_click, height=height)
+    panel.plot(name, layout=layout, config=_PLOT_CONFIG, on_click=on_click, height=height)

@@ -1,0 +1,65 @@
+"""The run that the panel, the grid, its overlays and the forms are on: one per dataset, for all pages."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+from bson import ObjectId
+
+from ..registry.keys import FIELD_NAMES, field_name, list_runs
+
+STORE = "fiftyone_segad_panel"
+"""What the pages of a dataset have in common; it goes with the dataset."""
+
+_KEY = "current_run"
+
+SHOWN_FIELDS = ("score", "pred", "map")
+"""Fields of a run that the grid shows."""
+
+
+def current_run(dataset: fo.Dataset) -> str | None:
+    """Return the key of the run that was chosen last; the newest, if none was or a newer one has come since."""
+    runs = list_runs(dataset)
+    if not runs:
+        return None
+    chosen: dict[str, str] = panel_store(dataset).get(_KEY) or {}
+    return chosen["run"] if chosen.get("newest") == runs[-1] and chosen["run"] in runs else runs[-1]
+
+
+def set_current_run(dataset: fo.Dataset, key: str) -> None:
+    """Choose a run; one that is gone is passed over."""
+    runs = list_runs(dataset)
+    if key in runs:
+        panel_store(dataset).set(_KEY, {"run": key, "newest": runs[-1]})
+
+
+def panel_store(dataset: fo.Dataset) -> Any:
+    """Return the store of what the pages of a dataset have in common."""
+    return foo.ExecutionStore.create(STORE, ObjectId(dataset._doc.id))
+
+
+def shown_fields(
+    dataset: fo.Dataset, key: str, active: Sequence[str], names: Sequence[str] = SHOWN_FIELDS
+) -> list[str]:
+    """Return the fields that the grid shows once it is on a run.
+
+    Args:
+        dataset: the dataset
+        key: key of the run
+        active: the fields that the grid shows now; those that belong to no run stay
+        names: which fields of the run
+    """
+    of_runs = {field_name(run, name) for run in list_runs(dataset) for name in FIELD_NAMES}
+    return [*(path for path in active if path not in of_runs), *(field_name(key, name) for name in names)]
+
+
+def names_other_run(dataset: fo.Dataset, key: str, view: fo.DatasetView | None) -> bool:
+    """Return whether a view filters or sorts by, or shows patches of, a field of another run."""
+    others = [field_name(run, name) for run in list_runs(dataset) if run != key for name in FIELD_NAMES]
+    stages = json.dumps(view._serialize(), default=str) if view is not None else ""
+    return any(re.search(rf"\b{path}\b", stages) for path in others)

@@ -1,0 +1,52 @@
+"""Messages of the package in the words of the App: forms have boxes and buttons where Python has arguments."""
+
+from __future__ import annotations
+
+import re
+
+_TITLES = {
+    "compute_segment_anomalies": "Compute segment anomalies",
+    "delete_run": "Delete a run",
+    "find_duplicates": "Find duplicates",
+    "rescore": "Rescore",
+    "undo_review": "Undo the last mark",
+    "unmark": "Take marks back",
+}
+"""Title of the operator that does what a function does."""
+
+_FIELDS = {
+    "bank": "the bank file",
+    "eval_key": "evaluation key",
+    "key": "key",
+    "reference": "normal images",
+    "segments": "segments",
+    "threshold": "similarity",
+}
+"""What forms call arguments."""
+
+_PHRASES = [
+    (r"pass overwrite=True to replace (it|an export)", r"tick the box to replace \1"),
+    (r"(run|compute it) again with overwrite=True", r"\1 again and replace it"),
+    (r"pass reference=\.\.\., e\.g\. dataset.*'train'\)", r"choose what is normal"),
+    (r"pass one slice of it, e\.g\. dataset\.select_group_slices\('\.\.\.'\)", r"choose one of its slices"),
+    (r"name it: dataset\.mask_targets.*dataset\.save\(\)", r"name it in the mask targets of the dataset"),
+    (r"pass it as segments=\.\.\.", r"use the run from Python"),
+    (r"; pass embedder='[^']*' if you trust it", r"; score from Python if you trust it"),
+    (r"pass key=\.\.\. to (\w+)\(\), or use view\(\)", r"run '\1' with a key"),
+    (r"\b(\w+)=(\d+) may", r"\2 \1 may"),
+]
+
+
+def in_app_words(message: str) -> str:
+    """Return a message with what to do in the App instead of in Python.
+
+    >>> in_app_words("Evaluation 'e' exists; pass overwrite=True to replace it, or another eval_key=...")
+    "Evaluation 'e' exists; tick the box to replace it, or another evaluation key"
+    >>> in_app_words("The folder is gone; remove the run with delete_run() and compute it again")
+    "The folder is gone; remove the run with 'Delete a run' and compute it again"
+    """
+    for pattern, words in _PHRASES:
+        message = re.sub(pattern, words, message)
+    message = re.sub(r"\b(\w+)=\.\.\.", lambda match: _FIELDS.get(match[1], match[1]), message)
+    names = "|".join(_TITLES)
+    return re.sub(rf"(?:dataset\.)?\b({names})\([^)]*\)", lambda match: f"'{_TITLES[match[1]]}'", message)
