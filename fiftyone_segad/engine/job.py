@@ -63,7 +63,7 @@ class JobSpec:
         seed: seed of all that is chosen at random
         feature_bytes: features of the scored images that are kept, for ``rescore``
         advise_rotations: whether to try if rotations would help (``reference``)
-        bank_names: names by which the bank knows files that lie elsewhere now, by the files' paths
+        bank_names: names by which the bank knows files of other paths: links, copies, and what lies elsewhere now
     """
 
     images: Sequence[JobImage]

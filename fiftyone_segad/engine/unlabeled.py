@@ -28,7 +28,8 @@ _LevelRows = list[NDArray[np.float32]]
 
 def score_unlabeled(job: Job) -> None:
     """Score each image of a pool against the others, and the rest against the pool."""
-    images = list({image.path: image for image in job.spec.images}.values())
+    by_path = {image.path: image for image in job.spec.images}
+    images = [image for path, image in by_path.items() if job.spec.bank_path(image) == path]
     pool = choose(images, POOL, job.spec.seed)
     levels = fit_levels(job, pool)
     embed_bank(job, levels, pool, {image.path for image in pool})
@@ -44,9 +45,10 @@ def score_unlabeled(job: Job) -> None:
     missing = [image for image in job.spec.images if image.id not in done]
     with flushing(job.store.scores):
         for image in missing:
-            if image.path in held_out:
-                job.store.scores.add(image_scores(image.id, levels.fuse(held_out[image.path]), job.timer))
-        rest = [image for image in missing if image.path not in held_out]
+            path = job.spec.bank_path(image)
+            if path in held_out:
+                job.store.scores.add(image_scores(image.id, levels.fuse(held_out[path]), job.timer))
+        rest = [image for image in missing if job.spec.bank_path(image) not in held_out]
         job.advance(len(job.spec.images) - len(rest))
         score_images(job, levels, rest, score_levels)
 
@@ -78,7 +80,8 @@ def _score_by_pool(job: Job, rows: list[_LevelRows]) -> ScoreLevels:
         )
     with job.timer("index"):
         indexes = [NeighborIndex(level, job.spec.seed) for level in rows]
-    return _PoolScore(indexes, {path: i for i, path in enumerate(paths)}, job.timer)
+    owners = {path: i for i, path in enumerate(paths)}
+    return _PoolScore(indexes, owners, dict(job.spec.bank_names), job.timer)
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,14 @@ class _PoolScore:
 
     indexes: list[NeighborIndex]
     owners: dict[str, int]
+    bank_names: dict[str, str]
     timer: StageTimer
 
     def __call__(self, rows: LevelFeatures, segments: Sequence[Segments], path: str) -> list[LevelScores]:
         coarse = [coarsen(*level) for level in zip(segments, rows, strict=True)]
         with self.timer("search"):
             return [
-                (cells, mutual_scores(index, means, self.owners.get(path)))
+                (cells, mutual_scores(index, means, self.owners.get(self.bank_names.get(path, path))))
                 for (cells, means), index in zip(coarse, self.indexes, strict=True)
             ]
 

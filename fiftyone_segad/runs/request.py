@@ -30,7 +30,9 @@ from ..scoring.mutual import FEWEST
 from ..scoring.thresholds import DEFAULT_FPR, DEFAULT_QUANTILE, ThresholdRule, parse_threshold
 from ..segments.boxes import Proposer, get_proposer
 from ..storage.store import RunStore
+from ..utils.copies import find_copies
 from ..utils.object_storage import is_url, object_state
+from ..utils.text import pluralize
 from ..utils.threads import usable_cores
 from .features import segments_name
 from .lifecycle import log_stages
@@ -109,13 +111,16 @@ class RunRequest:
         segments = DEFAULT_SEGMENTS.get(method) if segments is None else segments
         images = job_images(samples, segments)
         normals = [] if reference is None else reference_images(reference, segments)
-        _check_reference(method, images, normals)
+        # Images of a pool are compared with each other, the others with the normal ones
+        paths = [image.path for image in images]
+        copies = find_copies(paths, paths if method == "unlabeled" else [normal.path for normal in normals])
+        _check_reference(method, images, normals, copies)
         rule = _check_threshold(threshold, samples, normals)
         name = resolve_name(embedder, method)
         if embedder == "auto":
             logger.info("embedder='auto' stands for '%s' here", name)
         marks, digest = marked_images(dataset, key) if method == "reference" else ([], None)
-        spec = JobSpec(images, normals, method, segments, rotations, bank_size, marks, seed)
+        spec = JobSpec(images, normals, method, segments, rotations, bank_size, marks, seed, bank_names=copies)
         kwargs, workers = _as_json(embedder_kwargs), num_workers or usable_cores()
         return cls(dataset, key, spec, digest, rule, name, batch_size, defects, kwargs, executor, workers)
 
@@ -199,16 +204,19 @@ def job_images(samples: Samples, segments: str | Proposer | None) -> list[JobIma
 
 
 def reference_images(samples: Samples, segments: str | Proposer | None) -> list[JobImage]:
-    """Return the images of samples to compare with, each file once and under its path.
+    """Return the images of samples to compare with, each file once and under its path; byte copies count as one.
 
     Raises:
         ValueError: as ``job_images``
     """
     by_path = {image.path: image for image in job_images(samples, segments)}
-    return [JobImage(path, path, image.boxes) for path, image in by_path.items()]
+    copies = find_copies(by_path, by_path)
+    if copies:
+        logger.info("%d of the normal images are copies of others and count once", len(copies))
+    return [JobImage(path, path, image.boxes) for path, image in by_path.items() if path not in copies]
 
 
-def _check_reference(method: str, images: list[JobImage], normals: list[JobImage]) -> None:
+def _check_reference(method: str, images: list[JobImage], normals: list[JobImage], copies: Mapping[str, str]) -> None:
     if method == "reference" and not normals:
         raise ValueError(
             "method='reference' needs normal images: pass reference=..., e.g. dataset.match_tags('good') or "
@@ -216,11 +224,12 @@ def _check_reference(method: str, images: list[JobImage], normals: list[JobImage
         )
     if method == "unlabeled" and normals:
         raise ValueError("method='unlabeled' takes no reference=...; with normal images use method='reference'")
-    if method == "unlabeled" and len({image.path for image in images}) <= FEWEST:
+    if method == "unlabeled" and len({image.path for image in images} - copies.keys()) <= FEWEST:
         raise ValueError(
             f"method='unlabeled' compares images with each other and needs at least {FEWEST + 1}, got {len(images)}"
         )
-    if method == "reference" and len(normals) == 1 and {image.path for image in images} == {normals[0].path}:
+    paths = {copies.get(image.path, image.path) for image in images}
+    if method == "reference" and len(normals) == 1 and paths == {normals[0].path}:
         raise ValueError("The only normal image is also the only image to score; add normals to reference=...")
 
 
@@ -270,14 +279,26 @@ def _file_state(path: str) -> tuple[int, int]:
 
 
 def _warnings(spec: JobSpec) -> list[str]:
-    if spec.normals and spec.paths <= {normal.path for normal in spec.normals}:
-        return [
+    warnings = [_copies_warning(spec)] if spec.bank_names and spec.method != "within_image" else []
+    if spec.normals and {spec.bank_path(image) for image in spec.images} <= {normal.path for normal in spec.normals}:
+        warnings.append(
             "Every scored image is also a normal image; each was compared with the others only, so that the scores "
             "tell which normals are odd, not how well defects are found"
-        ]
-    if len(spec.normals) == 1:
-        return [
+        )
+    elif len(spec.normals) == 1:
+        warnings.append(
             "A single normal image does not show how normal images vary: scores say little of what is usual, and the "
             "threshold is no false-alarm share. Add normal images"
-        ]
-    return []
+        )
+    return warnings
+
+
+def _copies_warning(spec: JobSpec) -> str:
+    path, original = next(iter(spec.bank_names.items()))
+    are = pluralize(len(spec.bank_names), "scored image is", "scored images are")
+    if spec.method == "unlabeled":
+        return f"{are} the same file as, or a copy of, another one, and counted once; the first: {path} and {original}"
+    return (
+        f"{are} the same file as a normal image, or a copy of one, and compared with the others only; take out of the "
+        f"normal images what is not normal. The first: {path} and {original}"
+    )

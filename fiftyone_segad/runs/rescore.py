@@ -24,6 +24,7 @@ from ..review.triage import read_score_table
 from ..scoring.thresholds import parse_threshold
 from ..segments.boxes import Proposer
 from ..storage.bank_file import BANK_SETTING
+from ..utils.copies import find_copies
 from ..utils.text import pluralize
 from ..utils.threads import usable_cores
 from .features import load_embedder, named_segments
@@ -151,9 +152,10 @@ def rescore(
 
 
 def _spec(run: Run, images: list[JobImage], segments: str | Proposer | None, marks: MarkedImages) -> JobSpec:
+    bank = run.store.bank.paths()
     return JobSpec(
         images,
-        [JobImage(path, path) for path in run.store.bank.paths()],
+        [JobImage(path, path) for path in bank],
         run.method,
         segments,
         run.settings["rotations"],
@@ -161,6 +163,7 @@ def _spec(run: Run, images: list[JobImage], segments: str | Proposer | None, mar
         marks,
         run.settings["seed"],
         advise_rotations=False,
+        bank_names=find_copies((image.path for image in images), bank),
     )
 
 

@@ -25,6 +25,7 @@ from ..registry.samples import check_collection, check_numbers
 from ..segments.boxes import Proposer
 from ..storage.bank_file import BANK_SETTING, BankFile
 from ..storage.bank_images import bank_copies
+from ..utils.copies import find_copies
 from ..utils.threads import usable_cores
 from ..utils.timing import StageTimer
 from .features import load_embedder, named_segments
@@ -177,6 +178,7 @@ def _without_score(dataset: fo.Dataset, run: Run, images: list[JobImage]) -> lis
 
 def _job(run: Run, model: Embedder, images: list[JobImage], segments: Proposer | None, num_workers: int | None) -> Job:
     """Return a job for further images of a run."""
+    paths = [image.path for image in images]
     spec = JobSpec(
         images,
         [],
@@ -184,7 +186,7 @@ def _job(run: Run, model: Embedder, images: list[JobImage], segments: Proposer |
         segments or run.settings["segments"],
         bank_size=run.settings["bank_size"],
         seed=run.settings["seed"],
-        bank_names=bank_copies(run.store, (image.path for image in images)),
+        bank_names=find_copies(paths, run.store.bank.paths()) | bank_copies(run.store, paths),
     )
     workers, timer = num_workers or usable_cores(), StageTimer(dict(run.seconds))
     return Job(spec, JobContext(model, run.store, workers, on_stage=log_stages(run.key), timer=timer))
