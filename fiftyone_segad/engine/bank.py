@@ -111,7 +111,7 @@ def bank_coreset(
 
     def choose(blocks: Iterable[_Block]) -> list[NDArray[np.int64]]:
         with closing(executor.map(task, blocks, ordered=True)) as results:
-            return [chosen for _, chosen in results]
+            return [indices for _, indices in results]
 
     images = _thin_out(images, CANDIDATES * size, choose)
     candidates = np.concatenate(images)  # [c, d]
@@ -166,4 +166,4 @@ def _groups(counts: Sequence[int]) -> Iterator[slice]:
 def _take(images: ImageRows, is_chosen: NDArray[np.bool_]) -> list[NDArray[np.floating]]:
     """Take the chosen rows of each image, where ``is_chosen [n]`` runs over the rows of all images."""
     ends = np.cumsum([len(rows) for rows in images])
-    return [rows[chosen] for rows, chosen in zip(images, np.split(is_chosen, ends[:-1]), strict=True)]
+    return [rows[mask] for rows, mask in zip(images, np.split(is_chosen, ends[:-1]), strict=True)]

@@ -58,13 +58,23 @@ def find_outlier_segments(image: str | Path, segments: str = "grid:7", embedder:
         ImageError: if the picture cannot be read
         ValueError: if the grid does not fit it, or a parameter is wrong
         MissingDependencyError: if the embedder is not installed
+
+    Examples:
+        >>> from tempfile import mkdtemp
+        >>> file = Path(mkdtemp()) / "dot.png"
+        >>> dot = Image.new("RGB", (140, 140), "grey")
+        >>> dot.paste("red", (60, 60, 80, 80))  # in the middle one of 7 x 7 segments
+        >>> dot.save(file)
+        >>> result = find_outlier_segments(file, embedder="efficientnet")
+        >>> int(result.scores.argmax())
+        24
     """
     propose = get_proposer(segments)
     pixels = read_image(str(image))
     cut = propose((pixels.shape[1], pixels.shape[0]))
     with get_embedder(embedder, method="within_image") as model:
-        features = model.embed(pixels, cut)
+        features = model.embed(pixels, cut)  # [n, d]
     outliers = find_outliers(features)
-    nearest, similarities = nearest_segments(features)
-    chosen = outliers.indices
-    return ImageOutliers(pixels, cut, segment_scores(features), outliers, nearest[chosen], similarities[chosen])
+    nearest, similarities = nearest_segments(features)  # [n, 2] each
+    numbers = outliers.indices  # [k]
+    return ImageOutliers(pixels, cut, segment_scores(features), outliers, nearest[numbers], similarities[numbers])

@@ -1,4 +1,4 @@
-"""The bank's coreset in two levels, beside a choice among all rows at once."""
+"""The bank's coreset in two stages, beside a choice among all rows at once; and how large a bank may be."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def images_of(counts: list[int], seed: int = 4) -> list[NDArray[np.float64]]:
     return [random.standard_t(4, size=(count, 3)) for count in counts]
 
 
-def chosen(images: list[NDArray[np.float64]], size: int, seed: int = 0) -> list[NDArray[np.floating]]:
+def coreset_of(images: list[NDArray[np.float64]], size: int, seed: int = 0) -> list[NDArray[np.floating]]:
     return bank_coreset(images, size, seed, LocalExecutor(1), StageTimer())
 
 
-def radius(rows: NDArray[np.floating], kept: NDArray[np.floating]) -> float:
-    return float(np.linalg.norm(rows[:, None] - kept, axis=2).min(axis=1).max())
+def radius(rows: NDArray[np.floating], subset: NDArray[np.floating]) -> float:
+    return float(np.linalg.norm(rows[:, None] - subset, axis=2).min(axis=1).max())
 
 
 def test_as_before_where_the_candidates_are_all_rows() -> None:
     images = images_of([50, 0, 70, 30])
     rows = np.concatenate(images)
     expected = rows[greedy_coreset(rows, 75, seed=3)]
-    found = chosen(images, 75, seed=3)
-    np.testing.assert_array_equal(np.concatenate(found), expected)
-    for image, own in zip(images, found, strict=True):
-        assert {tuple(row) for row in own} <= {tuple(row) for row in image}
-    assert len(found[1]) == 0
+    thinned = coreset_of(images, 75, seed=3)
+    np.testing.assert_array_equal(np.concatenate(thinned), expected)
+    for image, rows_left in zip(images, thinned, strict=True):
+        assert {tuple(row) for row in rows_left} <= {tuple(row) for row in image}
+    assert len(thinned[1]) == 0
 
 
 @pytest.mark.parametrize("group", [1, 150, 10_000])
@@ -49,11 +49,11 @@ def test_covers_better_than_by_chance(monkeypatch: pytest.MonkeyPatch, group: in
     monkeypatch.setattr(module, "GROUP_ROWS", group)
     images = images_of([100, 1, 250, 149, 100, 200])
     rows = np.concatenate(images)
-    found = chosen(images, 80)
-    assert sum(map(len, found)) == 80 and [each.shape[1] for each in found] == [3] * 6
+    thinned = coreset_of(images, 80)
+    assert sum(map(len, thinned)) == 80 and [rows_left.shape[1] for rows_left in thinned] == [3] * 6
     random = np.random.default_rng(1)
     by_chance = min(radius(rows, rows[random.choice(800, 80, replace=False)]) for _ in range(20))
-    assert radius(rows, np.concatenate(found)) < 0.8 * by_chance
+    assert radius(rows, np.concatenate(thinned)) < 0.8 * by_chance
 
 
 def test_no_machine_gets_more_than_a_group_or_the_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,11 +69,11 @@ def test_no_machine_gets_more_than_a_group_or_the_candidates(monkeypatch: pytest
             return super().map(task, given, ordered)
 
     images = images_of([90] * 20)
-    found = bank_coreset(images, 100, 0, Noting(1), StageTimer())
+    thinned = bank_coreset(images, 100, 0, Noting(1), StageTimer())
     assert max(rows for rows, _ in seen) <= 200 + 90
     groups = [share for rows, share in seen if rows > 50]
     assert sum(groups) == 4 * 100 and sum(size for _, size in seen) == 5 * 100
-    for one, other in zip(found, chosen(images, 100), strict=True):
+    for one, other in zip(thinned, coreset_of(images, 100), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

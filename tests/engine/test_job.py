@@ -95,9 +95,9 @@ def brute_force(path: str, others: list[str]) -> NDArray[np.float64]:
 
 
 def by_id(parts: Any) -> dict[str, ImageScores]:
-    found = list(parts)
-    assert len({record.id for record in found}) == len(found), "an image was scored twice"
-    return {record.id: record for record in found}
+    records = list(parts)
+    assert len({record.id for record in records}) == len(records), "an image was scored twice"
+    return {record.id: record for record in records}
 
 
 def assert_same_scores(one: dict[str, ImageScores], other: dict[str, ImageScores]) -> None:
@@ -112,14 +112,14 @@ def assert_same_scores(one: dict[str, ImageScores], other: dict[str, ImageScores
 def test_scores_are_distances_to_the_normals(paths: list[str], make_job: Callable[..., Job]) -> None:
     job = make_job(named(paths[6:]), paths[:6])
     run_job(job)
-    found = by_id(job.store.scores)
-    assert list(found) == [image.id for image in job.spec.images] and job.report.skipped == []
+    scored = by_id(job.store.scores)
+    assert list(scored) == [image.id for image in job.spec.images] and job.report.skipped == []
     for image in job.spec.images:
         expected = brute_force(image.path, paths[:6])
-        np.testing.assert_allclose(found[image.id].scores, expected, atol=1e-5)
+        np.testing.assert_allclose(scored[image.id].scores, expected, atol=1e-5)
         # Segments of 11 x 9 px without overlap: the map holds their scores, the highest is the image's
-        assert found[image.id].image_score == pytest.approx(expected.max(), abs=1e-5)
-        assert not found[image.id].outliers.any()
+        assert scored[image.id].image_score == pytest.approx(expected.max(), abs=1e-5)
+        assert not scored[image.id].outliers.any()
 
 
 def test_an_image_is_never_compared_with_itself(paths: list[str], make_job: Callable[..., Job]) -> None:
@@ -127,12 +127,12 @@ def test_an_image_is_never_compared_with_itself(paths: list[str], make_job: Call
     images = [*named(paths[2:8]), JobImage("again", paths[3])]
     job = make_job(images, paths[:6])
     run_job(job)
-    found, normals = by_id(job.store.scores), by_id(job.store.normals)
-    assert set(found) == {image.id for image in images} and set(normals) == set(paths[:6])
+    scored, normals = by_id(job.store.scores), by_id(job.store.normals)
+    assert set(scored) == {image.id for image in images} and set(normals) == set(paths[:6])
     for id, path in [(image.id, image.path) for image in images] + [(path, path) for path in paths[:6]]:
         expected = brute_force(path, [other for other in paths[:6] if other != path])
         assert expected.min() > 1e-2  # itself would be at 0
-        record = found[id] if id in found else normals[id]
+        record = scored[id] if id in scored else normals[id]
         np.testing.assert_allclose(record.scores, expected, atol=1e-5)
     assert len(job.context.embedder.seen) == 8  # each file once
 
@@ -213,9 +213,9 @@ def test_images_that_cannot_be_used_are_skipped(paths: list[str], make_job: Call
     reasons = [entry["reason"] for entry in job.report.skipped]
     assert "is empty (0 bytes)" in reasons[0] and "No such image file" in reasons[1]
     assert "3 x 3 grid does not fit" in reasons[2] and "not finite" in reasons[3] and "no segments" in reasons[4]
-    found = by_id(job.store.scores)
-    assert set(found) == {"id-6", "id-10", "id-11"}
-    np.testing.assert_allclose(found["id-6"].scores, brute_force(paths[6], [paths[0], *paths[2:6]]), atol=1e-5)
+    scored = by_id(job.store.scores)
+    assert set(scored) == {"id-6", "id-10", "id-11"}
+    np.testing.assert_allclose(scored["id-6"].scores, brute_force(paths[6], [paths[0], *paths[2:6]]), atol=1e-5)
     assert set(by_id(job.store.normals)) == {paths[0], *paths[2:6]}
 
 
@@ -272,10 +272,10 @@ def test_more_images_than_a_part_holds(
     images = [JobImage(f"{path}-{copy}", path) for copy in range(12) for path in paths[8:]]  # 48: a part and a half
     job = make_job(images, paths[:8])
     report = run_job(job)
-    found = by_id(job.store.scores)
-    assert list(found) == [image.id for image in images]
+    scored = by_id(job.store.scores)
+    assert list(scored) == [image.id for image in images]
     for path in paths[8:]:
-        np.testing.assert_allclose(found[f"{path}-11"].scores, brute_force(path, paths[:8]), atol=1e-5)
+        np.testing.assert_allclose(scored[f"{path}-11"].scores, brute_force(path, paths[:8]), atol=1e-5)
     assert job.store.bank.paths() == paths[:8] and len(list((job.store.folder / "bank").iterdir())) == 3
     for path in paths[:8]:
         expected = brute_force(path, [other for other in paths[:8] if other != path])

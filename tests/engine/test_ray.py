@@ -95,9 +95,9 @@ def make_job(tmp_path: Path, paths: list[str], embedder: Embedder) -> Callable[.
 
 
 def by_id(records: Any) -> dict[str, ImageScores]:
-    found = list(records)
-    assert len({record.id for record in found}) == len(found), "an image was scored twice"
-    return {record.id: record for record in found}
+    stored = list(records)
+    assert len({record.id for record in stored}) == len(stored), "an image was scored twice"
+    return {record.id: record for record in stored}
 
 
 def assert_same(one: Job, other: Job) -> None:
@@ -152,8 +152,7 @@ def test_stopped_and_resumed_by_the_other(make_job: Callable[..., Job], on_ray: 
     stopped = make_job("parts", on_ray, on_progress=advance)
     with pytest.raises(Stopped):
         run_job(stopped)
-    kept = stopped.store.scores.ids()
-    assert len(kept) == 10
+    assert len(stopped.store.scores.ids()) == 10
     assert _no_actors_left()
     resumed = make_job("parts", None)
     run_job(resumed)

@@ -102,8 +102,8 @@ def test_segments_from_a_field_and_a_function(dataset: fo.Dataset) -> None:
     )
     dataset.set_values("parts", [boxes.copy() for _ in range(6)])
     compute(dataset, key="by_field", segments="parts")
-    shown = dataset.last().by_field_segments.detections
-    assert [s.bounding_box for s in shown] == [d.bounding_box for d in boxes.detections]
+    detections = dataset.last().by_field_segments.detections
+    assert [s.bounding_box for s in detections] == [d.bounding_box for d in boxes.detections]
 
     def halves(size: tuple[int, int]) -> list[list[int]]:
         return [[0, 0, size[0] // 2, size[1]], [size[0] // 2, 0, size[0], size[1]]]

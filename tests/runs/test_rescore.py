@@ -102,7 +102,7 @@ def test_equal_with_many_marks(dataset: fo.Dataset, monkeypatch: pytest.MonkeyPa
     segad.rescore(dataset)
     fine, middle, coarse = (2 * side**2 for side in (16, 8, 4))  # segments of two images at strides 8, 16 and 32
     limit = bank_size or fine
-    assert [each.size for each in built] == [min(fine, limit), min(middle, limit), min(coarse, limit)]
+    assert [index.size for index in built] == [min(fine, limit), min(middle, limit), min(coarse, limit)]
     learnt = state(dataset)
     built.clear()
     compute(dataset, **options)
@@ -185,8 +185,8 @@ def test_a_defect_is_lost_in_an_image_that_stays_flagged(dataset: fo.Dataset, ta
     regions = dataset.select(odd.id).to_patches("segad_regions")
     assert len(regions) == 2
     lower = regions.match(F("segad_regions.bounding_box")[1] > 0.4).first()
-    chosen = {"red": regions.exclude(lower.id), "blue": regions.select(lower.id), "neither": dataset.limit(1)}[taught]
-    segad.mark_normal(chosen, "segad")
+    marked = {"red": regions.exclude(lower.id), "blue": regions.select(lower.id), "neither": dataset.limit(1)}[taught]
+    segad.mark_normal(marked, "segad")
     report = segad.rescore(dataset)
     assert dataset.select(odd.id).values("segad_pred.label") == ["anomalous"]
     assert report.cleared == []

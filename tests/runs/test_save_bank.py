@@ -99,11 +99,11 @@ def test_what_a_run_with_a_bank_can_explain(
     file = segad.save_bank(dataset, "segad", tmp_path / "bank")
     segad.score_new(dataset, "new", bank=file)
     last = dataset.last().id
-    own, found = (segad.explain_sample(dataset, key, last) for key in ("segad", "new"))
-    assert [(each.box, each.score, each.level) for each in found] == [
-        (each.box, each.score, each.level) for each in own
+    expected, explained = (segad.explain_sample(dataset, key, last) for key in ("segad", "new"))
+    assert [(segment.box, segment.score, segment.level) for segment in explained] == [
+        (segment.box, segment.score, segment.level) for segment in expected
     ]
-    for segment, other in zip(found, own, strict=True):
+    for segment, other in zip(explained, expected, strict=True):
         assert [near.filepath for near in segment.neighbours] == [Path(n.filepath).name for n in other.neighbours]
         assert [near.distance for near in segment.neighbours] == [near.distance for near in other.neighbours]
         assert all(near.box is None for near in segment.neighbours)

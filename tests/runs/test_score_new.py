@@ -43,7 +43,7 @@ def scores(run: segad.Run) -> dict[str, tuple[float, np.ndarray]]:
 
 def fields(dataset: fo.Dataset, key: str) -> dict[str, dict[str, Any]]:
     """The fields of a run by sample, without what differs from one writing to another."""
-    found: dict[str, dict[str, Any]] = {}
+    by_sample: dict[str, dict[str, Any]] = {}
     for sample in dataset:
         values: dict[str, Any] = {}
         for name in FIELD_NAMES:
@@ -58,8 +58,8 @@ def fields(dataset: fo.Dataset, key: str) -> dict[str, dict[str, Any]]:
             elif isinstance(value, fo.Classification):
                 value = (value.label, value.confidence, value.p_value)
             values[name] = value
-        found[sample.id] = values
-    return found
+        by_sample[sample.id] = values
+    return by_sample
 
 
 OPTIONS: list[dict[str, Any]] = [
@@ -81,11 +81,11 @@ def test_new_images_get_what_the_run_would_have_given_them(dataset: fo.Dataset, 
     later = segad.score_new(dataset, "part")
     assert (later.scored, later.thresholds, later.map_range) == (12, part.thresholds, part.map_range)
     assert segad.load_run(dataset, "part") == later
-    expected, found = scores(whole), scores(later)
-    assert set(found) == set(expected) == set(dataset.values("id"))
+    expected, scored = scores(whole), scores(later)
+    assert set(scored) == set(expected) == set(dataset.values("id"))
     for id, (image_score, values) in expected.items():
-        assert found[id][0] == image_score
-        np.testing.assert_array_equal(found[id][1], values)
+        assert scored[id][0] == image_score
+        np.testing.assert_array_equal(scored[id][1], values)
     after = fields(dataset, "part")
     early_ids = set(early.values("id"))
     assert {id: after[id] for id in early_ids} == {id: before[id] for id in early_ids}, "what was there stays"
@@ -105,10 +105,10 @@ def test_all_fields_are_as_those_of_a_run_with_these_thresholds(dataset: fo.Data
     part, whole = segad.load_run(dataset, "part"), segad.load_run(dataset, "whole")
     assert part.thresholds == whole.thresholds
     last = dataset.last().id
-    found, expected = fields(dataset, "part")[last], fields(dataset, "whole")[last]
-    assert found["pred"][0] == "anomalous"
+    actual, expected = fields(dataset, "part")[last], fields(dataset, "whole")[last]
+    assert actual["pred"][0] == "anomalous"
     for name in ("score", "pred", "mask", "segments", "regions"):
-        assert found[name] == expected[name], name
+        assert actual[name] == expected[name], name
 
 
 def test_unlabeled_against_the_images_of_the_run(dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,15 +122,15 @@ def test_unlabeled_against_the_images_of_the_run(dataset: fo.Dataset, monkeypatc
     bank = run.store.bank.paths()
     later = segad.score_new(dataset, "blind")
     assert later.scored == 12 and later.store.bank.paths() == bank
-    found = scores(later)
-    assert all(found[id][0] == first[id][0] for id in first)
+    scored = scores(later)
+    assert all(scored[id][0] == first[id][0] for id in first)
     new = dataset[8:].values("blind_score")
     assert min(new[2:]) > max(new[:2] + dataset[:8].values("blind_score")), "the two with a square"
     # The same as a run whose pool leaves them out
     monkeypatch.setattr(unlabeled, "POOL", 8)
     monkeypatch.setattr(unlabeled, "choose", lambda images, count, seed: images[:count])
     whole = scores(compute(dataset, "whole", **options))
-    assert {id: found[id][0] for id in whole} == {id: whole[id][0] for id in whole}
+    assert {id: scored[id][0] for id in whole} == {id: whole[id][0] for id in whole}
 
 
 def test_nothing_new_changes_nothing(dataset: fo.Dataset, colour_embedder: type[ColourEmbedder]) -> None:

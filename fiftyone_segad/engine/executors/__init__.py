@@ -1,4 +1,4 @@
-"""Executors: where the work on the images of a run is done."""
+"""Have the work on the images of a run done: by this machine, or by a cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EXECUTORS = ("local", "ray")
 
 
 def ray_installed() -> bool:
-    """Whether the executor ``ray`` can be used; imports nothing."""
+    """Tell whether the executor ``ray`` can be used; imports nothing."""
     return importlib.util.find_spec("ray") is not None and importlib.util.find_spec("pyarrow") is not None
 
 

@@ -1,4 +1,4 @@
-"""What is done with each item of a run, and what has it done. Knows nothing of FiftyOne."""
+"""Define tasks, which are done with each item of a run, and executors, which have them done."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from ...utils.timing import StageTimer
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Results = Generator[tuple[Item, Result], None, None]
-"""Items, each with what a task made of it."""
+"""Yields items, each with the result of a task."""
 
 
 class Task(ABC, Generic[Item, Result]):
-    """What is done with each item, e.g. an image. It may be sent to other machines with all that it holds.
+    """Work on items, e.g. images, one by one. It may be sent to other machines with all that it holds.
 
     Attributes:
         timer: counts the seconds that it takes
-        room: what the items that are read and not yet worked on may weigh together
+        budget: cost of all items together that are read and not yet worked on
     """
 
     timer: StageTimer
     budget: int = 0
 
     def cost(self, item: Item) -> int:
-        """What an item takes of ``budget``; what it weighs more than all of it, it takes alone."""
+        """Return the cost of an item against ``budget``; one that costs more than the whole budget is read alone."""
         return 0
 
     def read(self, item: Item) -> Any:
@@ -46,7 +46,7 @@ class Task(ABC, Generic[Item, Result]):
 
         Args:
             item: the item
-            done: what the call gave, which by default is the result
+            done: outcome of the call, which by default is the result
         """
         result: Result = done
         return result
@@ -57,9 +57,9 @@ class Executor(ABC):
 
     @abstractmethod
     def map(self, task: Task[Item, Result], items: Iterable[Item], ordered: bool = False) -> Results[Item, Result]:
-        """Yield each item with what the task made of it.
+        """Yield each item with the task's result.
 
-        What was begun is given up when the generator is closed. Errors of the task are passed on.
+        Work that was begun is given up when the generator is closed. Errors of the task are passed on.
 
         Args:
             task: the task
@@ -68,4 +68,4 @@ class Executor(ABC):
         """
 
     def close(self) -> None:  # noqa: B027 - most executors hold nothing
-        """Releases what the executor holds. It may not be used afterwards."""
+        """Release what the executor holds. It may not be used afterwards."""

@@ -1,4 +1,4 @@
-"""The executor of a single machine: items in their order, read ahead by threads and finished by another one."""
+"""Work on a single machine: items in their order, read ahead by threads and finished by another one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LocalExecutor(Executor):
         self._workers = workers
 
     def map(self, task: Task[Item, Result], items: Iterable[Item], ordered: bool = False) -> Results[Item, Result]:
-        """As in the base class, always in order, and with what came before an error."""
+        """Yield results as in the base class, always in order; those from before an error come before it is raised."""
         contents = prefetch_map(task.read, items, self._workers, task.cost, task.budget)
         last: tuple[Item, Future[Result]] | None = None
         failed: Exception | None = None

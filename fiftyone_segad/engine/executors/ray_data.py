@@ -1,4 +1,4 @@
-"""The executor of a cluster: Ray Data has the work done by a pool of actors. Imported only where it is asked for.
+"""Work on a cluster: Ray Data has a pool of actors do it. Imported only where it is asked for.
 
 Each actor gets the task once, through Ray's object store, with the bank in it, and does its items as a single machine
 does them. What a node that dies has not delivered is done again by another one.
@@ -63,7 +63,7 @@ class RayExecutor(Executor):
                 ) from error
 
     def map(self, task: Task[Item, Result], items: Iterable[Item], ordered: bool = False) -> Results[Item, Result]:
-        """As in the base class."""
+        """Yield results as in the base class."""
         remaining = iter(items)
         while wave := list(islice(remaining, WAVE)):
             alone = len(wave) == 1  # not worth a pool
@@ -77,7 +77,7 @@ class RayExecutor(Executor):
         context.execution_options.preserve_order = ordered
         with DataContext.current(context):
             rows = ray.data.from_items(
-                [{"number": i, "item": _Held(item)} for i, item in enumerate(items)], override_num_blocks=blocks
+                [{"number": i, "item": _Wrapped(item)} for i, item in enumerate(items)], override_num_blocks=blocks
             ).map_batches(
                 _Actor,
                 batch_size=None,
@@ -87,10 +87,10 @@ class RayExecutor(Executor):
             )
         with closing(iter(rows.iter_batches(batch_size=None, batch_format="numpy"))) as done:
             for batch in done:
-                for number, held in zip(batch["number"], batch["result"], strict=True):
-                    if isinstance(held.value, Exception):
-                        raise held.value
-                    result, seconds = held.value
+                for number, wrapped in zip(batch["number"], batch["result"], strict=True):
+                    if isinstance(wrapped.value, Exception):
+                        raise wrapped.value
+                    result, seconds = wrapped.value
                     task.timer.add(seconds)
                     yield items[number], result
 
@@ -99,7 +99,7 @@ class RayExecutor(Executor):
             ray.shutdown()
 
 
-class _Held:
+class _Wrapped:
     """Keeps Ray Data from making columns of numbers of what it passes on."""
 
     def __init__(self, value: Any) -> None:
@@ -123,18 +123,20 @@ class _Actor:
         results = np.empty(len(batch["item"]), object)
         try:
             timer = self._task.timer
-            for i, (_, result) in enumerate(self._executor.map(self._task, [held.value for held in batch["item"]])):
-                results[i] = _Held((result, timer.take()))
+            for i, (_, result) in enumerate(
+                self._executor.map(self._task, [wrapped.value for wrapped in batch["item"]])
+            ):
+                results[i] = _Wrapped((result, timer.take()))
         except Exception as error:  # sent as a result: Ray keeps the text of an error only
-            results[:] = [_Held(error)] * len(results)
+            results[:] = [_Wrapped(error)] * len(results)
         return {"number": batch["number"], "result": results}
 
 
 def _pool() -> tuple[int, int]:
-    """How many actors the cluster has room for, and the cores of each."""
+    """Return how many actors fit on the cluster, and the cores of each."""
     nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
     nodes = [cores for cores in nodes if cores > 0]
     if not nodes:
         raise SegadError("executor='ray': no node of the cluster has a CPU for the work; start it with --num-cpus")
     cores = min(*nodes, ACTOR_CORES)
-    return sum(each // cores for each in nodes), cores
+    return sum(node_cores // cores for node_cores in nodes), cores
