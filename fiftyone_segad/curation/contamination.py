@@ -28,7 +28,8 @@ from ..scoring.mutual import FEWEST
 from ..segments.boxes import Size
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
-from ..utils.images import pixel_digest, read_ahead
+from ..utils.grey_scale import GreyScale
+from ..utils.images import find_scale, pixel_digest, read_ahead
 from ..utils.threads import usable_cores
 from .quality import ODD, Exposure, measure, modified_z, odd_sizes
 from .registration import Curation, ShowProgress, check_curation, write_curation
@@ -250,14 +251,15 @@ def _examine(
         SegadError: if too few can be used
     """
     examined = _Examined()
+    scale = find_scale([image.path for image in images])
     with tempfile.TemporaryDirectory(prefix="segad-") as scratch:
         store = RunStore.create(Path(scratch) / "run", {})
         context = JobContext(model, store, workers, on_stage=lambda text: logger.info("%s ...", text))
-        total = len(images) + steps(Job(_spec(images, method, seed), context))
+        total = len(images) + steps(Job(_spec(images, method, seed, scale), context))
         with fou.ProgressBar(total=total, progress=progress, iters_str="images") as bar:
             context = replace(context, on_progress=bar.update)
-            readable = _measure(images, context, examined)
-            report = run_job(Job(_spec(readable, method, seed), context))
+            readable = _measure(images, context, examined, scale)
+            report = run_job(Job(_spec(readable, method, seed, scale), context))
         examined.records = {record.id: record for record in store.scores}
     reasons = {entry["filepath"]: entry["reason"] for entry in report.skipped}
     unscored = [image for image in readable if image.id not in examined.records]
@@ -270,7 +272,7 @@ def _examine(
     return examined
 
 
-def _measure(images: list[JobImage], context: JobContext, examined: _Examined) -> list[JobImage]:
+def _measure(images: list[JobImage], context: JobContext, examined: _Examined, scale: GreyScale) -> list[JobImage]:
     """Measure images; return those that can be read.
 
     Images of the same pixels come back with the same path, by which a job knows that they are one: they would excuse
@@ -279,7 +281,7 @@ def _measure(images: list[JobImage], context: JobContext, examined: _Examined) -
     aligned = isinstance(context.embedder, AlignedEmbedder)
     path_of_pixels: dict[str, str] = {}
     readable = []
-    pixels_of = read_ahead([image.path for image in images], context.workers)
+    pixels_of = read_ahead([image.path for image in images], context.workers, scale)
     for image, pixels in zip(images, pixels_of, strict=True):
         try:
             if isinstance(pixels, ImageError):
@@ -293,9 +295,10 @@ def _measure(images: list[JobImage], context: JobContext, examined: _Examined) -
     return readable
 
 
-def _spec(images: list[JobImage], method: str, seed: int) -> JobSpec:
+def _spec(images: list[JobImage], method: str, seed: int, scale: GreyScale) -> JobSpec:
     paths = dict.fromkeys(image.path for image in images) if method == "reference" else ()
-    return JobSpec(images, [JobImage(path, path) for path in paths], method, None, seed=seed, advise_rotations=False)
+    normals = [JobImage(path, path) for path in paths]
+    return JobSpec(images, normals, method, None, seed=seed, advise_rotations=False, scale=scale)
 
 
 def _most_anomalous_segment(record: ImageScores, place: NDArray[np.float64], size: Size) -> fo.Detections:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError
 from ..registry.keys import PLUGIN, check_name
-from ..utils.images import read_ahead
+from ..utils.images import find_scale, read_ahead
 from ..utils.threads import usable_cores
 
 ShowProgress = bool | Callable[[Any], None] | None
@@ -52,7 +52,8 @@ def read_samples(
     """
     ids, paths = samples.values(["id", "filepath"])
     with fou.ProgressBar(total=len(ids), progress=progress, iters_str="images") as bar:
-        for id, path, pixels in zip(ids, paths, read_ahead(paths, num_workers or usable_cores()), strict=True):
+        pixels_of = read_ahead(paths, num_workers or usable_cores(), find_scale(paths))
+        for id, path, pixels in zip(ids, paths, pixels_of, strict=True):
             yield id, path, pixels
             bar.update()
 

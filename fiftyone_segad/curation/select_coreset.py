@@ -23,6 +23,7 @@ from ..registry.samples import check_collection, check_numbers, check_whole_numb
 from ..scoring.coreset import greedy_coreset, greedy_image_coreset
 from ..scoring.levels import LevelFeatures, LevelScorer
 from ..storage.store import RunStore
+from ..utils.images import find_scale
 from ..utils.threads import usable_cores
 from .registration import ShowProgress
 
@@ -138,7 +139,10 @@ def _read_features(
         store = RunStore.create(Path(scratch) / "run", {})
         with fou.ProgressBar(total=len(images), progress=progress, iters_str="images") as bar:
             context = JobContext(model, store, workers, on_progress=bar.update)
-            job = Job(JobSpec(images, [], "reference", None, seed=seed), context)
+            job = Job(
+                JobSpec(images, [], "reference", None, seed=seed, scale=find_scale([image.path for image in images])),
+                context,
+            )
             task = _FeaturesTask(job.reader, fit_levels(job, images), len(images), seed)
             features = dict(job.map(task, images, ordered=True))
     return features, {entry["filepath"]: entry["reason"] for entry in job.report.skipped}

@@ -18,6 +18,7 @@ from ..errors import ImageError
 from ..scoring.levels import LevelScorer
 from ..segments.boxes import Proposer, RelativeBox, Segments, Size, from_relative, get_proposer
 from ..storage.store import RunStore
+from ..utils.grey_scale import FULL_RANGE, GreyScale
 from ..utils.images import PIXELS_AHEAD, count_pixels, read_image_or_error, rotate
 from ..utils.timing import StageTimer
 from .executors import Executor, LocalExecutor, Task
@@ -64,6 +65,7 @@ class JobSpec:
         feature_bytes: features of the scored images that are kept, for ``rescore``
         advise_rotations: whether to try if rotations would help (``reference``)
         bank_names: names by which the bank knows files of other paths: links, copies, and what lies elsewhere now
+        scale: grey values of more than 8 bits that are black and white in all images
     """
 
     images: Sequence[JobImage]
@@ -77,6 +79,7 @@ class JobSpec:
     feature_bytes: int = FEATURE_BYTES
     advise_rotations: bool = True
     bank_names: Mapping[str, str] = field(default_factory=dict)
+    scale: GreyScale = FULL_RANGE
 
     @property
     def ids(self) -> set[str]:
@@ -169,11 +172,13 @@ class Reader:
         embedder: the embedder
         segments: as those of a ``JobSpec``
         timer: counts the seconds
+        scale: that of a ``JobSpec``
     """
 
     embedder: Embedder
     segments: str | Proposer | None
     timer: StageTimer
+    scale: GreyScale = FULL_RANGE
 
     def patches(self, image: JobImage, pixels: NDArray[np.uint8]) -> list[Patches]:
         """Compute the features of an image's pixels ``[height, width, 3]``, one entry per level.
@@ -221,7 +226,7 @@ class ImageTask(Task[JobImage, Result | Skipped]):
 
     def read(self, item: JobImage) -> NDArray[np.uint8] | ImageError:
         """Decode the image."""
-        return read_image_or_error(item.path)
+        return read_image_or_error(item.path, self.reader.scale)
 
     def __call__(self, item: JobImage, content: NDArray[np.uint8] | ImageError) -> Embedded | Skipped:
         """Embed the image."""
@@ -271,7 +276,7 @@ class Job:
     @property
     def reader(self) -> Reader:
         """Turns the job's images into features."""
-        return Reader(self.context.embedder, self.spec.segments, self.timer)
+        return Reader(self.context.embedder, self.spec.segments, self.timer, self.spec.scale)
 
     @property
     def executor(self) -> Executor:

@@ -13,7 +13,7 @@ from ..embedders.factory import get_embedder
 from ..scoring.fastdup_rule import Outliers, find_outliers, nearest_segments, segment_scores
 from ..segments.boxes import Segments, get_proposer
 from ..utils.drawing import outline_boxes
-from ..utils.images import read_image
+from ..utils.images import find_scale, read_image
 
 _RED = "#ff0000"
 
@@ -49,6 +49,8 @@ class ImageOutliers:
 def find_outlier_segments(image: str | Path, segments: str = "grid:7", embedder: str = "auto") -> ImageOutliers:
     """Find the segments of one picture that fastdup calls outliers among its segments.
 
+    Grey values of more than 8 bits are scaled by those of the picture itself.
+
     Args:
         image: image file
         segments ("grid:7"): ``"grid:N"`` as in the original method, or ``"tiles:SIZE:STRIDE"``
@@ -70,7 +72,7 @@ def find_outlier_segments(image: str | Path, segments: str = "grid:7", embedder:
         24
     """
     propose = get_proposer(segments)
-    pixels = read_image(str(image))
+    pixels = read_image(str(image), find_scale([str(image)]))
     cut = propose((pixels.shape[1], pixels.shape[0]))
     with get_embedder(embedder, method="within_image") as model:
         features = model.embed(pixels, cut)  # [n, d]

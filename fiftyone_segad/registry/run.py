@@ -18,6 +18,7 @@ from fiftyone.core.odm.database import get_db_conn
 from ..errors import RunBusyError, RunError
 from ..scoring.thresholds import Thresholds, threshold_text
 from ..storage.store import RunStore, delete_files
+from ..utils.grey_scale import FULL_RANGE, GreyScale
 from ..utils.text import pluralize
 from ..utils.values import all_finite, make_dataclass
 from .folders import check_links, runs_folder, stores
@@ -28,6 +29,9 @@ from .uncommitted import remove_uncommitted, uncommitted
 
 RECORD_FORMAT = 2
 """Version of what is stored of a run; that of fiftyone_segad 0.1 was 1, which is not read."""
+
+GREY_SCALE = "grey_scale"
+"""Setting of a run: the lowest and the highest grey value of its scale; None for the full range."""
 
 _SETTINGS = ("method", "embedder", "segments", "defects", "embedder_kwargs", "bank_size", "seed")
 _MASKS = re.compile(r"masks-[0-9a-f]{8}\Z")
@@ -75,6 +79,12 @@ class Run:
     gt_field: str = ""
     pending: list[str] = field(default_factory=list)
     obsolete: list[str] = field(default_factory=list)
+
+    @property
+    def grey_scale(self) -> GreyScale:
+        """The scale of grey values by which every image of the run is read."""
+        saved = self.settings.get(GREY_SCALE)
+        return FULL_RANGE if saved is None else GreyScale(*saved)
 
     @property
     def store(self) -> RunStore:
@@ -171,6 +181,10 @@ def parse_run(saved: Any, key: str) -> Run:
     absent = [name for name in _SETTINGS if name not in run.settings]
     if absent:
         raise ValueError(f"its settings lack {absent}")
+    try:
+        _ = run.grey_scale
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"its scale of grey values is {run.settings[GREY_SCALE]!r}: {error}") from error
     for entry in run.skipped:
         if not {"id", "filepath", "reason"} <= entry.keys():
             raise ValueError(f"what it skipped is {entry!r}")

@@ -20,6 +20,7 @@ from ..registry.folders import check_links, runs_folder, stores
 from ..registry.retry import retry_on_reconnect
 from ..registry.run import Run, current_folder, save_run
 from ..storage.store import RunStore
+from ..utils.grey_scale import FULL_RANGE
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +109,7 @@ def commit(dataset: fo.Dataset, run: Run, job: Job, calibration: Calibration) ->
     extends = folder == replaced_folder
     tried, report = job.spec.ids, job.report
     scored = job.store.scores.ids() & (set(dataset.values("id")) if extends else tried)
+    scale_notes = [] if job.spec.scale == FULL_RANGE else [str(job.spec.scale)]
     run = replace(
         run,
         thresholds=calibration.thresholds,
@@ -116,7 +118,7 @@ def commit(dataset: fo.Dataset, run: Run, job: Job, calibration: Calibration) ->
         masks=run.masks if extends else new_masks_name(),
         scored=len(scored),
         skipped=[entry for entry in run.skipped if entry["id"] not in tried] + report.skipped,
-        warnings=run.warnings + report.warnings + calibration.warnings,
+        warnings=list(dict.fromkeys(run.warnings + scale_notes + report.warnings + calibration.warnings)),
     )
     records = job.store.scores_of(tried)
     with job.timer("write"):

@@ -22,7 +22,7 @@ from ..engine.executors import Executor, check_executor, get_executor
 from ..engine.job import Job, JobContext, JobImage, JobSpec
 from ..registry.colours import owns_color_scheme
 from ..registry.keys import check_key
-from ..registry.run import Run
+from ..registry.run import GREY_SCALE, Run
 from ..registry.samples import check_collection, check_numbers, check_whole_number
 from ..review.marks import MARKS, marked_images
 from ..scoring import METHODS
@@ -31,6 +31,8 @@ from ..scoring.thresholds import DEFAULT_FPR, DEFAULT_QUANTILE, ThresholdRule, p
 from ..segments.boxes import Proposer, get_proposer
 from ..storage.store import RunStore
 from ..utils.copies import find_copies
+from ..utils.grey_scale import FULL_RANGE
+from ..utils.images import find_scale
 from ..utils.object_storage import is_url, object_state
 from ..utils.text import pluralize
 from ..utils.threads import usable_cores
@@ -120,7 +122,8 @@ class RunRequest:
         if embedder == "auto":
             logger.info("embedder='auto' stands for '%s' here", name)
         marks, digest = marked_images(dataset, key) if method == "reference" else ([], None)
-        spec = JobSpec(images, normals, method, segments, rotations, bank_size, marks, seed, bank_names=copies)
+        scale = find_scale([image.path for image in normals], [image.path for image in images])
+        spec = JobSpec(images, normals, method, segments, rotations, bank_size, marks, seed, bank_names=copies, scale=scale)
         kwargs, workers = _as_json(embedder_kwargs), num_workers or usable_cores()
         return cls(dataset, key, spec, digest, rule, name, batch_size, defects, kwargs, executor, workers)
 
@@ -156,6 +159,7 @@ class RunRequest:
             "defects": self.defects,
             "embedder_kwargs": self.embedder_kwargs,
             MARKS: self.marks,
+            GREY_SCALE: None if spec.scale == FULL_RANGE else [spec.scale.low, spec.scale.high],
         }
 
     def job(self, model: Embedder, store: RunStore, executor: Executor) -> Job:

@@ -164,6 +164,7 @@ def _spec(run: Run, images: list[JobImage], segments: str | Proposer | None, mar
         run.settings["seed"],
         advise_rotations=False,
         bank_names=find_copies((image.path for image in images), bank),
+        scale=run.grey_scale,
     )
 
 

@@ -187,6 +187,7 @@ def _job(run: Run, model: Embedder, images: list[JobImage], segments: Proposer |
         bank_size=run.settings["bank_size"],
         seed=run.settings["seed"],
         bank_names=find_copies(paths, run.store.bank.paths()) | bank_copies(run.store, paths),
+        scale=run.grey_scale,
     )
     workers, timer = num_workers or usable_cores(), StageTimer(dict(run.seconds))
     return Job(spec, JobContext(model, run.store, workers, on_stage=log_stages(run.key), timer=timer))

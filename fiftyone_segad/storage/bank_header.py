@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..scoring.thresholds import Thresholds
+from ..utils.grey_scale import GreyScale
 from ..utils.values import all_finite, make_dataclass
 from .bank_images import FileState
 
@@ -22,6 +23,7 @@ class BankSettings:
     embedder_kwargs: dict[str, Any]
     bank_size: int | None
     seed: int
+    grey_scale: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ def parse_header(text: str) -> BankHeader:
         header = make_dataclass(BankHeader, json.loads(text))
     except RecursionError as error:
         raise ValueError("its header is nested too deeply") from error
-    make_dataclass(BankSettings, header.settings, ignore_unknown=True)
+    settings = make_dataclass(BankSettings, header.settings, ignore_unknown=True)
+    if settings.grey_scale is not None:
+        GreyScale(*settings.grey_scale)
     numbers = [header.thresholds.image, header.thresholds.pixel, *header.map_range]
     names = [image.name for image in header.images]
     paths = [name for name in (*names, *header.marked) if Path(name).name != name]

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import ImageError
+from .grey_scale import FULL_RANGE, VALUES, GreyScale
 from .object_storage import fetch, is_url
 from .threads import prefetch_map
 
@@ -44,6 +45,8 @@ MAX_UPLOAD_BYTES = 32 * 2**20
 
 PIXELS_AHEAD = 2**27
 """Pixels of images that are decoded ahead of their use, together: 384 MiB, besides what decoding takes itself."""
+
+SCALE_IMAGES = 64  # that a scale of grey values is chosen by, at most
 
 _PIXELS_AT_ONCE = 2**20  # that are converted to RGB
 
@@ -88,14 +91,15 @@ def read_header(path: str) -> Header:
         return Header((height, width) if swapped else (width, height), channels, has_second_frame(image))
 
 
-def read_image(source: str | io.BytesIO) -> NDArray[np.uint8]:
+def read_image(source: str | io.BytesIO, scale: GreyScale = FULL_RANGE) -> NDArray[np.uint8]:
     """Decode an image as the App shows it.
 
-    EXIF orientation is applied, 16-bit values keep their high byte, transparent pixels are laid over
-    black, and grey, palette and CMYK images become RGB. Of several frames the first is taken.
+    EXIF orientation is applied, transparent pixels are laid over black, and grey, palette and CMYK images become RGB.
+    Of several frames the first is taken. 16-bit colours keep their high byte.
 
     Args:
         source: a path, the URL of an object in storage, or the content of a file
+        scale: the grey values of more than 8 bits that become black and white; by default the high byte is kept
 
     Returns:
         a uint8 array of shape ``[height, width, 3]``
@@ -114,7 +118,7 @@ def read_image(source: str | io.BytesIO) -> NDArray[np.uint8]:
         try:
             check_scans(image, name)
             ImageOps.exif_transpose(image, in_place=True)
-            return _to_rgb(image, name)
+            return _to_rgb(image, name, scale)
         except ImageError:
             raise
         except Exception as error:  # decoders raise many types for damaged data
@@ -145,15 +149,15 @@ def _decode_upload(content: str) -> NDArray[np.uint8]:
         data = base64.b64decode(rest if comma else head, validate=True)
     except (binascii.Error, ValueError):
         raise ImageError("What arrived is not base64; upload the file again") from None
-    pixels = read_image(io.BytesIO(data))
+    pixels = read_image(io.BytesIO(data), find_scale([io.BytesIO(data)]))
     pixels.flags.writeable = False
     return pixels
 
 
-def read_image_or_error(path: str) -> NDArray[np.uint8] | ImageError:
+def read_image_or_error(path: str, scale: GreyScale = FULL_RANGE) -> NDArray[np.uint8] | ImageError:
     """Decode an image as ``read_image`` does, or return the error that says why it cannot be used."""
     try:
-        return read_image(path)
+        return read_image(path, scale)
     except ImageError as error:
         return error
 
@@ -182,15 +186,51 @@ def count_pixels(path: str) -> int:
         return 0
 
 
-def read_ahead(paths: Sequence[str], workers: int) -> Iterator[NDArray[np.uint8] | ImageError]:
+def read_ahead(
+    paths: Sequence[str], workers: int, scale: GreyScale = FULL_RANGE
+) -> Iterator[NDArray[np.uint8] | ImageError]:
     """Decode images in threads, in order, at most two per worker and ``PIXELS_AHEAD`` ahead of the caller.
 
     Yields:
         the image, or the error that says why it cannot be used
     """
 
-    for _, image in prefetch_map(read_image_or_error, paths, workers, count_pixels, PIXELS_AHEAD):
+    def read(path: str) -> NDArray[np.uint8] | ImageError:
+        return read_image_or_error(path, scale)
+
+    for _, image in prefetch_map(read, paths, workers, count_pixels, PIXELS_AHEAD):
         yield image
+
+
+def find_scale(sources: Sequence[str | io.BytesIO], others: Sequence[str] = ()) -> GreyScale:
+    """Choose one scale for the grey values of images; the full range if none of them has more than 8 bits.
+
+    At most ``SCALE_IMAGES`` of them are looked at, evenly chosen; what cannot be read is passed over. Images of 8 bits
+    are not decoded.
+
+    Args:
+        sources: the images, as in ``read_image``
+        others: those that decide if none of the images has more than 8 bits
+    """
+    counts = np.zeros(VALUES, np.int64)
+    for _, image_counts in prefetch_map(_count_greys, sources[:: -(-len(sources) // SCALE_IMAGES) or 1]):
+        counts += image_counts
+    if counts.any():
+        return GreyScale.of_counts(counts)
+    return find_scale(others) if others else FULL_RANGE
+
+
+def _count_greys(source: str | io.BytesIO) -> NDArray[np.int64]:
+    """Count how often each grey value occurs in an image of more than 8 bits; 0 for all of another one."""
+    counts = np.zeros(VALUES, np.int64)
+    try:
+        with open_image(source) as image:
+            values = np.asarray(image).ravel() if image.mode in _SIXTEEN_BIT_MODES else np.zeros(0, int)
+        for start in range(0, values.size, _PIXELS_AT_ONCE):
+            counts += np.bincount(values[start : start + _PIXELS_AT_ONCE], minlength=VALUES)
+    except Exception:  # whoever reads it tells why
+        counts[:] = 0
+    return counts
 
 
 def rotate(pixels: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
@@ -309,7 +349,7 @@ def _count_scans(content: bytes | mmap.mmap) -> int:
     return scans
 
 
-def _to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
+def _to_rgb(image: Image.Image, name: str, scale: GreyScale) -> NDArray[np.uint8]:
     if image.mode == "F":
         raise ImageError(f"{name} holds floating-point pixels, which have no defined range; convert it to 8-bit")
     image.load()
@@ -318,16 +358,16 @@ def _to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
     step = max(1, _PIXELS_AT_ONCE // width)
     for top in range(0, height, step):  # so that there is one copy of the image and not three
         rows = image.crop((0, top, width, min(top + step, height)))
-        pixels[top : top + step] = _rows_to_rgb(rows, name)
+        pixels[top : top + step] = _rows_to_rgb(rows, name, scale)
     return pixels
 
 
-def _rows_to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
+def _rows_to_rgb(image: Image.Image, name: str, scale: GreyScale) -> NDArray[np.uint8]:
     if image.mode in _SIXTEEN_BIT_MODES:
         values = np.asarray(image)
-        if values.size and (values.min() < 0 or values.max() > 0xFFFF):
+        if values.size and (values.min() < 0 or values.max() >= VALUES):
             raise ImageError(f"{name} holds 32-bit pixels outside 0 to 65535; convert it to 8- or 16-bit")
-        image = Image.fromarray((values >> 8).astype(np.uint8))
+        image = Image.fromarray(scale.to_8_bits(values))
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)

@@ -89,7 +89,7 @@ def explain_sample(
     if record is None:
         raise ValueError(f"Run '{key}' has no score for sample {sample_id}")
     filepath = samples._root_dataset[sample_id].filepath
-    pixels = read_image(filepath)
+    pixels = read_image(filepath, run.grey_scale)
     with RunFeatures(run) as features:
         scorer, patches = features.levels, features.patches(record, pixels)
     rows = scorer.transform(patches)

@@ -19,6 +19,7 @@ from ..scoring.thresholds import p_values
 from ..segments.maps import anomaly_map
 from ..storage.records import ImageScores
 from ..utils.drawing import shrink_mask
+from ..utils.grey_scale import FULL_RANGE
 from .pictures import SamplePicture, short_name
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _facts(results: AnomalyResults, id: str, normal_scores: NDArray[np.float64])
 
 def _draw(mistake: Mistake, path: str, truth: Truth | None, record: ImageScores | None, run: Run | None) -> None:
     try:
-        picture = SamplePicture.open(path, SIDE)
+        picture = SamplePicture.open(path, SIDE, run.grey_scale if run is not None else FULL_RANGE)
     except ImageError as error:
         mistake.problems.append(str(error))
         return

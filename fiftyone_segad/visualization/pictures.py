@@ -18,6 +18,7 @@ from ..errors import ImageError
 from ..registry.run import Run, load_run
 from ..segments.boxes import PixelBox
 from ..utils.drawing import fit_size, outline_boxes, outline_mask, overlay_heat, shrink_mask, tint_mask
+from ..utils.grey_scale import FULL_RANGE, GreyScale
 from ..utils.images import read_image
 from ..utils.masks import read_mask_pixels
 from . import palette
@@ -53,13 +54,13 @@ class SamplePicture:
     problems: list[str] = field(default_factory=list)
 
     @classmethod
-    def open(cls, path: str, side: int) -> SamplePicture:
+    def open(cls, path: str, side: int, scale: GreyScale = FULL_RANGE) -> SamplePicture:
         """Read the image of a sample, no side of it longer than ``side`` pixels.
 
         Raises:
             ImageError: if it cannot be read
         """
-        image = Image.fromarray(read_image(path))
+        image = Image.fromarray(read_image(path, scale))
         small = image.resize(fit_size(image.size, side), Image.Resampling.LANCZOS)
         return cls(np.asarray(small), image.size)
 
@@ -149,23 +150,23 @@ def contact_sheet(
     return sheet
 
 
-def crop_segment(path: str, box: PixelBox | None) -> Image.Image:
+def crop_segment(path: str, box: PixelBox | None, scale: GreyScale = FULL_RANGE) -> Image.Image:
     """Draw a square around a segment of an image, with the segment outlined; all of the image if there is no box.
 
     Raises:
         ImageError: if the image cannot be read
     """
-    image = Image.fromarray(read_image(path))
+    image = Image.fromarray(read_image(path, scale))
     if box is None:
         image.thumbnail((_CROP_SIDE, _CROP_SIDE))
         return image
     x0, y0, x1, y1 = box
     half = max(x1 - x0, y1 - y0, _LEAST_SHARE * min(image.size)) * 0.8
     left, top = (x0 + x1) / 2 - half, (y0 + y1) / 2 - half
-    scale = _CROP_SIDE / (2 * half)
+    zoom = _CROP_SIDE / (2 * half)
     crop = image.crop((left, top, left + 2 * half, top + 2 * half))
     crop = crop.resize((_CROP_SIDE, _CROP_SIDE), Image.Resampling.BICUBIC)
-    frame = ((x0 - left) * scale, (y0 - top) * scale, (x1 - left) * scale, (y1 - top) * scale)
+    frame = ((x0 - left) * zoom, (y0 - top) * zoom, (x1 - left) * zoom, (y1 - top) * zoom)
     return outline_boxes(crop, [frame], palette.ANOMALOUS)
 
 
@@ -181,7 +182,7 @@ def short_name(path: str) -> str:
 def _draw_tiles(sample: fo.Sample, run: Run, truth: Truth | None) -> list[Image.Image | None]:
     """Draw what the fields of a sample hold; None for what cannot be read."""
     try:
-        picture = SamplePicture.open(sample.filepath, _TILE)
+        picture = SamplePicture.open(sample.filepath, _TILE, run.grey_scale)
     except ImageError:
         return [None] * len(_TITLES)
     try:

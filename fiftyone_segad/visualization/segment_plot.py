@@ -80,7 +80,7 @@ def visualize_segments(
     embeddings: dict[str, LevelFeatures] = {}
     bar = fou.ProgressBar(total=len(ids), progress=progress, iters_str="images")
     with bar, RunFeatures(run) as features:
-        for id, pixels in zip(ids, read_ahead(paths, usable_cores()), strict=True):
+        for id, pixels in zip(ids, read_ahead(paths, usable_cores(), run.grey_scale), strict=True):
             bar.update(1)
             if isinstance(pixels, ImageError) or not indices_of[id]:
                 continue

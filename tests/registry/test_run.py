@@ -70,6 +70,8 @@ def test_any_record(value: Any) -> None:
     [
         ({"thresholds": {"rule": "f1", "image": float("nan"), "pixel": None}}, "not finite"),
         ({"settings": {}}, "settings lack"),
+        ({"settings": RECORD["settings"] | {"grey_scale": [9, 3]}}, "scale of grey values is .9, 3."),
+        ({"settings": RECORD["settings"] | {"grey_scale": "high"}}, "scale of grey values is 'high'"),
         ({"skipped": [{"id": "1"}]}, "what it skipped"),
         ({"key": "other"}, "its key is 'other'"),
         ({"scored": "3"}, "scored"),

@@ -15,6 +15,7 @@ from PIL import Image, ImageFile
 
 from fiftyone_segad.errors import ImageError
 from fiftyone_segad.utils import images
+from fiftyone_segad.utils.grey_scale import GreyScale
 from fiftyone_segad.utils.images import count_pixels, read_ahead, read_header, read_image
 from fiftyone_segad.utils.masks import read_mask_pixels
 
@@ -101,7 +102,7 @@ def test_transparent_colour_of_rgb_is_black(tmp_path: Path) -> None:
     np.testing.assert_array_equal(decoded, [[[9, 8, 7], [0, 0, 0]]])
 
 
-def test_sixteen_bit_grey_keeps_the_high_byte(tmp_path: Path) -> None:
+def test_sixteen_bit_grey_keeps_the_high_byte_without_a_scale(tmp_path: Path) -> None:
     values = np.array([[0, 255, 256, 511], [0x1234, 0x80FF, 0xFF00, 0xFFFF]], np.uint16)
     decoded = read_image(save(tmp_path / "a.png", Image.fromarray(values)))
     np.testing.assert_array_equal(decoded, np.repeat((values >> 8)[..., None], 3, axis=2))
@@ -240,7 +241,7 @@ def test_read_ahead_keeps_order_and_puts_errors_in_place(tmp_path: Path) -> None
 def test_read_ahead_looks_ahead_by_two_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
 
-    def read(path: str) -> Array:
+    def read(path: str, scale: GreyScale) -> Array:
         started.append(path)
         return np.zeros((1, 1, 3), np.uint8)
 
@@ -276,7 +277,7 @@ def test_large_images_are_not_all_decoded_ahead(
         Image.new("RGB", (40, 25)).save(path)
     seen: list[str] = []
     monkeypatch.setattr(images, "PIXELS_AHEAD", budget)
-    monkeypatch.setattr(images, "read_image_or_error", lambda path: seen.append(path) or read_image(path))
+    monkeypatch.setattr(images, "read_image_or_error", lambda path, scale: seen.append(path) or read_image(path, scale))
     following = read_ahead(paths, workers=2)
     next(following)
     time.sleep(0.2)  # what the threads were given they have begun now

@@ -11,8 +11,10 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...errors import ImageError
+from ...registry.run import load_run
 from ...segments.boxes import PixelBox
 from ...utils.drawing import jpeg_url
+from ...utils.grey_scale import GreyScale
 from ...visualization.explain import ExplainedSegment, explain_sample
 from ...visualization.pictures import crop_segment
 
@@ -31,11 +33,11 @@ def explained(dataset: fo.Dataset, key: str, sample_id: str) -> tuple[dict[str, 
     Raises:
         ValueError, SegadError: as ``explain_sample``
     """
-    filepath = dataset[sample_id].filepath
+    filepath, scale = dataset[sample_id].filepath, load_run(dataset, key).grey_scale
     rows: list[list[dict[str, str]]] = []
     pictures: dict[str, str] = {}
     for segment in explain_sample(dataset, key, sample_id):
-        crops = _crops(filepath, segment)
+        crops = _crops(filepath, segment, scale)
         rows.append([{"label": label, "filepath": path} for label, path, _ in crops])
         for column, (_, _, picture) in enumerate(crops):
             pictures[f"{_row(len(rows) - 1)}.{_place(column)}"] = picture
@@ -60,14 +62,14 @@ def add(panel: types.Object, why: dict[str, Any], on_click: Callable[[foo.Execut
             row.view(_place(j), view)
 
 
-def _crops(filepath: str, segment: ExplainedSegment) -> list[tuple[str, str, str]]:
+def _crops(filepath: str, segment: ExplainedSegment, scale: GreyScale) -> list[tuple[str, str, str]]:
     """Return label, file and picture of a segment and of its neighbours, but for images that are gone."""
     places: list[tuple[str, str, PixelBox | None]] = [(f"score {segment.score:.2f}", filepath, segment.box)]
     places += [(f"distance {near.distance:.2f}", near.filepath, near.box) for near in segment.neighbours]
     crops = []
     for label, path, box in places:
         try:
-            crops.append((label, path, jpeg_url(crop_segment(path, box))))
+            crops.append((label, path, jpeg_url(crop_segment(path, box, scale))))
         except ImageError:
             continue
     return crops
