@@ -9,9 +9,9 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 import pytest
-from fiftyone import ViewField as F
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.stats import spearmanr
 
 import fiftyone_segad as segad
 from conftest import shared
@@ -85,7 +85,7 @@ def test_a_run_keeps_and_tells_its_scale(dataset_of: Callable[..., fo.Dataset], 
 def test_runs_on_8_bits_have_no_scale(dataset_of: Callable[..., fo.Dataset], tmp_path: Path) -> None:
     run = compute(dataset_of(save_grey(tmp_path / "plain")))
     assert run.settings["grey_scale"] is None and run.grey_scale == FULL_RANGE
-    assert not any("bits" in warning for warning in run.warnings)
+    assert not any("grey values" in warning for warning in run.warnings)
 
 
 @pytest.mark.parametrize("square", [250, 1000])
@@ -126,14 +126,15 @@ def test_later_images_are_read_by_the_scale_of_the_run(
     segad.mark_normal(dataset.skip(7), "segad")
     taught = segad.rescore(dataset, "segad").run
     assert taught.grey_scale == run.grey_scale and str(run.grey_scale) in taught.warnings
-    again = compute(dataset, overwrite=True)
-    assert scores(dataset, again) == scores(dataset, taught) != expected
+    learnt = scores(dataset, taught)
+    assert scores(dataset, compute(dataset, overwrite=True)) == learnt != expected
 
 
 def test_what_is_shown_of_a_run_is_read_by_its_scale(dataset_of: Callable[..., fo.Dataset], tmp_path: Path) -> None:
     explained, points, sheets = [], [], []
     for name, widen in (("plain", lambda pixels: pixels), ("deep", WIDENED["narrow"])):
-        dataset = dataset_of(save_grey(tmp_path / name, widen))
+        (tmp_path / name).mkdir()
+        dataset = dataset_of(save_grey(tmp_path / name / "part", widen))
         compute(dataset)
         segments = segad.explain_sample(dataset, "segad", dataset.last().id)
         explained.append([(s.box, s.score, [near.distance for near in s.neighbours]) for s in segments])
@@ -147,7 +148,8 @@ def test_what_is_shown_of_a_run_is_read_by_its_scale(dataset_of: Callable[..., f
 def test_curation_reads_deep_images_by_one_scale(dataset_of: Callable[..., fo.Dataset], tmp_path: Path) -> None:
     results = []
     for name, widen in (("plain", lambda pixels: pixels), ("deep", WIDENED["narrow"])):
-        dataset = dataset_of(save_grey(tmp_path / name, widen))
+        (tmp_path / name).mkdir()
+        dataset = dataset_of(save_grey(tmp_path / name / "part", widen))
         segad.image_quality(dataset)
         segad.find_contamination(dataset, "contamination")
         chosen = segad.select_coreset(dataset, 4)
@@ -158,21 +160,21 @@ def test_curation_reads_deep_images_by_one_scale(dataset_of: Callable[..., fo.Da
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("widen", [WIDENED["10 bits"], WIDENED["narrow"]], ids=["10 bits", "narrow"])
+@pytest.mark.parametrize("name", ["10 bits", "narrow"])
 def test_screws_of_more_bits_rank_as_those_of_8(
-    dataset_of: Callable[..., fo.Dataset], tmp_path: Path, widen: Widen
+    dataset_of: Callable[..., fo.Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    screws = segad.load_mvtec(shared("screw"))
-    normals = screws.match(F("split") == "train").limit(6)
-    test = screws.match((F("split") == "test") & (F("defect.label") == "good")).limit(5).values("filepath")
-    test += screws.match((F("split") == "test") & (F("defect.label") != "good")).limit(5).values("filepath")
-    screws.delete()
+    monkeypatch.undo()  # the embedder of the package itself
+    folder = shared("screw")
+    files = sorted((folder / "train" / "good").iterdir())[:6]
+    files += [file for kind in sorted((folder / "test").iterdir()) for file in sorted(kind.iterdir())[:2]]
     results = []
-    for name, store in (("plain", lambda pixels: pixels), ("deep", widen)):
-        paths = []
-        for i, path in enumerate([*normals.values("filepath"), *test]):
-            paths.append(tmp_path / f"{name}{i}.tif")
-            Image.fromarray(store(np.asarray(Image.open(path).convert("L")))).save(paths[-1])
+    for bits, widen in (("8 bits", lambda pixels: pixels), (name, WIDENED[name])):
+        (tmp_path / bits).mkdir()
+        paths = [tmp_path / bits / f"{i:02}.tif" for i in range(len(files))]
+        for file, path in zip(files, paths, strict=True):
+            Image.fromarray(widen(np.asarray(Image.open(file).convert("L")))).save(path)
         dataset = dataset_of(paths)
-        results.append(scores(dataset, compute(dataset, segments=None)))
-    assert [value for _, value in sorted(results[0].items())] == [value for _, value in sorted(results[1].items())]
+        run = compute(dataset, reference=dataset.limit(6), embedder="efficientnet", segments=None)
+        results.append([score for _, (score, _) in sorted(scores(dataset, run).items())])
+    assert spearmanr(*results).statistic >= 0.98

@@ -112,6 +112,8 @@ def test_texts_that_are_none_of_a_bank(bank: Path, texts: dict[str, str], reason
         (lambda header: header["settings"].pop("seed"), "seed"),
         (lambda header: header["settings"].update(bank_size="many"), "bank_size"),
         (lambda header: header["settings"].update(segments=7), "segments"),
+        (lambda header: header["settings"].update(grey_scale="high"), "grey_scale"),
+        (lambda header: header["settings"].update(grey_scale=[9, 3]), "from 9 to 3 is not within"),
         (lambda header: header["normals"].pop(), "shorter|longer"),
         (lambda header: header.update(embedder=3), "embedder"),
         (lambda header: header.update(other=3), "other"),
