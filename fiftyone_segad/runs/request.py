@@ -115,16 +115,17 @@ class RunRequest:
         normals = [] if reference is None else reference_images(reference, segments)
         # Images of a pool are compared with each other, the others with the normal ones
         paths = [image.path for image in images]
-        copies = find_copies(paths, paths if method == "unlabeled" else [normal.path for normal in normals])
+        normal_paths = [normal.path for normal in normals]
+        copies = find_copies(paths, paths if method == "unlabeled" else normal_paths)
         _check_reference(method, images, normals, copies)
         rule = _check_threshold(threshold, samples, normals)
         name = resolve_name(embedder, method)
         if embedder == "auto":
             logger.info("embedder='auto' stands for '%s' here", name)
         marks, digest = marked_images(dataset, key) if method == "reference" else ([], None)
-        scale = find_scale([image.path for image in normals], [image.path for image in images])
-        spec = JobSpec(images, normals, method, segments, rotations, bank_size, marks, seed, bank_names=copies, scale=scale)
         kwargs, workers = _as_json(embedder_kwargs), num_workers or usable_cores()
+        scale = find_scale(normal_paths, paths)
+        spec = JobSpec(images, normals, method, segments, rotations, bank_size, marks, seed, bank_names=copies, scale=scale)
         return cls(dataset, key, spec, digest, rule, name, batch_size, defects, kwargs, executor, workers)
 
     def load_embedder(self) -> Embedder:

@@ -6,15 +6,12 @@ its header states, and starts no program.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import io
 import mmap
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -39,9 +36,6 @@ BYTES_PER_PIXEL = 20
 MAX_SCANS = 100
 """Scans of a progressive JPEG, as in libtiff; ten are usual. Each costs a pass over all of the image, so that a small
 file of many could keep a core busy for hours."""
-
-MAX_UPLOAD_BYTES = 32 * 2**20
-"""Largest file that is taken from a browser."""
 
 PIXELS_AHEAD = 2**27
 """Pixels of images that are decoded ahead of their use, together: 384 MiB, besides what decoding takes itself."""
@@ -123,35 +117,6 @@ def read_image(source: str | io.BytesIO, scale: GreyScale = FULL_RANGE) -> NDArr
             raise
         except Exception as error:  # decoders raise many types for damaged data
             raise ImageError(f"Cannot decode {name}: {error}") from error
-
-
-def decode_upload(content: str) -> NDArray[np.uint8]:
-    """Decode what a browser uploads, as ``read_image`` does.
-
-    Args:
-        content: the file in base64, with or without the head of a data URL
-
-    Returns:
-        a uint8 array of shape ``[height, width, 3]``, which must not be changed
-
-    Raises:
-        ImageError: if it is no image, is damaged, or is too large; the message says which
-    """
-    if len(content) > 4 * (MAX_UPLOAD_BYTES + 1024) // 3:
-        raise ImageError(f"The file is larger than {MAX_UPLOAD_BYTES // 2**20} MB; make it smaller first")
-    return _decode_upload(content)
-
-
-@lru_cache(maxsize=1)  # a form is checked again whenever one of its fields changes
-def _decode_upload(content: str) -> NDArray[np.uint8]:
-    head, comma, rest = content.partition(",")
-    try:
-        data = base64.b64decode(rest if comma else head, validate=True)
-    except (binascii.Error, ValueError):
-        raise ImageError("What arrived is not base64; upload the file again") from None
-    pixels = read_image(io.BytesIO(data), find_scale([io.BytesIO(data)]))
-    pixels.flags.writeable = False
-    return pixels
 
 
 def read_image_or_error(path: str, scale: GreyScale = FULL_RANGE) -> NDArray[np.uint8] | ImageError:

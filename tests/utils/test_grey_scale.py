@@ -14,7 +14,8 @@ from PIL import Image
 
 from fiftyone_segad.engine.single_image import find_outlier_segments
 from fiftyone_segad.utils.grey_scale import FULL_RANGE, VALUES, GreyScale
-from fiftyone_segad.utils.images import SCALE_IMAGES, decode_upload, find_scale, read_ahead, read_image
+from fiftyone_segad.utils.images import SCALE_IMAGES, find_scale, read_ahead, read_image
+from fiftyone_segad.utils.uploads import decode_upload
 
 RAMP = np.tile(np.arange(1024), (64, 1))
 EIGHT_BITS = np.random.default_rng(0).integers(20, 230, (40, 50)).astype(np.uint8)

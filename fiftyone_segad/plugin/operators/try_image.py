@@ -14,7 +14,7 @@ from fiftyone.server.events import dispatch_event
 from ...embedders.factory import check_installed, resolve_name
 from ...errors import ImageError, MissingDependencyError
 from ...segments.boxes import DEFAULT_GRID
-from ...utils.images import MAX_UPLOAD_BYTES, decode_upload
+from ...utils.uploads import MAX_UPLOAD_BYTES, decode_upload
 from .. import forms
 from ..trial import DATASET, TriedImage, set_pending, take_pending, try_file, try_upload
 from .base import Line, Operator, Table, short_config

@@ -12,7 +12,7 @@ from PIL import Image
 
 from fiftyone_segad import ImageError
 from fiftyone_segad.utils import images
-from fiftyone_segad.utils.images import MAX_UPLOAD_BYTES, decode_upload
+from fiftyone_segad.utils.uploads import MAX_UPLOAD_BYTES, decode_upload
 
 
 def picture(width: int = 20, height: int = 10) -> Image.Image:
