@@ -125,7 +125,9 @@ class RunRequest:
         marks, digest = marked_images(dataset, key) if method == "reference" else ([], None)
         kwargs, workers = _as_json(embedder_kwargs), num_workers or usable_cores()
         scale = find_scale(normal_paths, paths)
-        spec = JobSpec(images, normals, method, segments, rotations, bank_size, marks, seed, bank_names=copies, scale=scale)
+        spec = JobSpec(
+            images, normals, method, segments, rotations, bank_size, marks, seed, bank_names=copies, scale=scale
+        )
         return cls(dataset, key, spec, digest, rule, name, batch_size, defects, kwargs, executor, workers)
 
     def load_embedder(self) -> Embedder:
