@@ -55,18 +55,18 @@ def test_reasons(changed: dict[str, dict[int, object]], peak: float, middle: flo
     middles = np.full(21, 0.1)
     peaks[4], middles[4] = peak, middle
     judged = judge(peaks, middles, exposures(21, **changed))
-    assert [each.reason for i, each in enumerate(judged) if i != 4] == [None] * 20
+    assert [suspicion.reason for i, suspicion in enumerate(judged) if i != 4] == [None] * 20
     if reason is None:
         assert judged[4].reason is None and judged[4].contamination < SUSPECT
     else:
         assert (judged[4].reason or "").startswith(reason)
-        assert judged[4].contamination == max(each.contamination for each in judged) >= SUSPECT
+        assert judged[4].contamination == max(suspicion.contamination for suspicion in judged) >= SUSPECT
 
 
 def test_contamination_is_the_modified_z_score_of_the_peak() -> None:
     judged = judge([1, 2, 3, 4, 100], [0] * 5, exposures(5))
     assert judged[4].contamination == pytest.approx(0.6745 * 97)
-    assert [each.reason for each in judged] == [None] * 4 + ["probable defect"]
+    assert [suspicion.reason for suspicion in judged] == [None] * 4 + ["probable defect"]
 
 
 @pytest.fixture

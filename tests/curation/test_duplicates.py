@@ -22,9 +22,9 @@ import json, os, sys
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 import fastdup
-found = fastdup.create(input_dir=sys.argv[1], work_dir=sys.argv[2])
-found.run(overwrite=True, print_summary=False, ccthreshold=float(sys.argv[3]))
-table = found.connected_components()[0]
+run = fastdup.create(input_dir=sys.argv[1], work_dir=sys.argv[2])
+run.run(overwrite=True, print_summary=False, ccthreshold=float(sys.argv[3]))
+table = run.connected_components()[0]
 groups = {}
 if len(table):
     for name, component in zip(table["filename"], table["component_id"]):
@@ -42,9 +42,9 @@ def fastdup_components(folder: Path, work: Path, threshold: float) -> set[frozen
     return {frozenset(group) for group in json.loads(done.stdout) if len(group) > 1}
 
 
-def names_of(dataset: fo.Dataset, found: segad.Duplicates) -> set[frozenset[str]]:
+def names_of(dataset: fo.Dataset, duplicates: segad.Duplicates) -> set[frozenset[str]]:
     names = dict(zip(dataset.values("id"), dataset.values("filepath"), strict=True))
-    return {frozenset(Path(names[id]).name for id in group) for group in found.groups}
+    return {frozenset(Path(names[id]).name for id in group) for group in duplicates.groups}
 
 
 @pytest.fixture(scope="module")
@@ -102,18 +102,20 @@ def copies(dataset_of: Callable[..., fo.Dataset], pictures: list[Path], tmp_path
 
 def test_exact_copies_and_leaks(copies: fo.Dataset) -> None:
     ids = copies.values("id")
-    found = segad.find_duplicates(copies, kind="exact")
-    assert found.groups == [[ids[1], ids[6]], [ids[3], ids[7]]]
-    assert found.kinds == ["exact", "exact"]
-    assert found.leaks == [[ids[1], ids[6]]], "the other pair is in train only"
-    assert found.surplus == [ids[6], ids[7]]
-    assert found.view().values("id") == [ids[1], ids[6], ids[3], ids[7]]
-    assert found.view(leaks=True).values("id") == [ids[1], ids[6]]
-    assert [entry["id"] for entry in found.skipped] == [ids[8]] and "damaged.png" in found.skipped[0]["reason"]
-    assert "2 groups of 4 images (2 exact)" in str(found) and "more than one split" in str(found)
+    duplicates = segad.find_duplicates(copies, kind="exact")
+    assert duplicates.groups == [[ids[1], ids[6]], [ids[3], ids[7]]]
+    assert duplicates.kinds == ["exact", "exact"]
+    assert duplicates.leaks == [[ids[1], ids[6]]], "the other pair is in train only"
+    assert duplicates.surplus == [ids[6], ids[7]]
+    assert duplicates.view().values("id") == [ids[1], ids[6], ids[3], ids[7]]
+    assert duplicates.view(leaks=True).values("id") == [ids[1], ids[6]]
+    assert [entry["id"] for entry in duplicates.skipped] == [ids[8]] and "damaged.png" in duplicates.skipped[0][
+        "reason"
+    ]
+    assert "2 groups of 4 images (2 exact)" in str(duplicates) and "more than one split" in str(duplicates)
     assert copies.list_runs() == [], "nothing is written without a key"
     with pytest.raises(ValueError, match="pass key="):
-        found.grouped_view()
+        duplicates.grouped_view()
 
 
 def test_splits_may_be_tags(copies: fo.Dataset) -> None:
@@ -128,13 +130,13 @@ def test_splits_may_be_tags(copies: fo.Dataset) -> None:
 
 def test_fields_and_their_removal(copies: fo.Dataset) -> None:
     before, tags = set(copies.get_field_schema()), copies.values("tags")
-    found = segad.find_duplicates(copies, kind="exact", key="dup", tag="surplus")
+    duplicates = segad.find_duplicates(copies, kind="exact", key="dup", tag="surplus")
     assert set(copies.get_field_schema()) - before == {"dup_group", "dup_kind", "dup_leak"}
     assert copies.values("dup_group") == [None, 0, None, 1, None, None, 0, 1, None]
     assert copies.values("dup_kind") == [None, "exact", None, "exact", None, None, "exact", "exact", None]
     assert copies.values("dup_leak") == [None, True, None, False, None, None, True, False, None]
-    assert copies.match_tags("surplus").values("id") == found.surplus
-    tiles = found.grouped_view()
+    assert copies.match_tags("surplus").values("id") == duplicates.surplus
+    tiles = duplicates.grouped_view()
     assert len(tiles) == 2 and tiles.media_type == "group"
     assert [len(tiles.get_dynamic_group(value)) for value in (0, 1)] == [2, 2]
     segad.delete_curation(copies, "dup")
@@ -145,9 +147,9 @@ def test_fields_and_their_removal(copies: fo.Dataset) -> None:
 
 def test_a_group_without_duplicates_is_none(dataset_of: Callable[..., fo.Dataset], pictures: list[Path]) -> None:
     dataset = dataset_of(pictures)
-    found = segad.find_duplicates(dataset, kind="exact", key="dup")
-    assert (found.groups, found.kinds, found.leaks, found.surplus) == ([], [], [], [])
-    assert len(found.view()) == len(found.grouped_view()) == 0
+    duplicates = segad.find_duplicates(dataset, kind="exact", key="dup")
+    assert (duplicates.groups, duplicates.kinds, duplicates.leaks, duplicates.surplus) == ([], [], [], [])
+    assert len(duplicates.view()) == len(duplicates.grouped_view()) == 0
 
 
 @pytest.mark.parametrize(

@@ -144,11 +144,11 @@ def test_other_formats(dataset: fo.Dataset, source: Path, tmp_path: Path, kind: 
     assert files(source) == before
     if kind == "COCODetectionDataset":  # reading it takes another package; this is its specification
         labels = json.loads((tmp_path / "out" / "labels.json").read_text())
-        names = {each["id"]: each["name"] for each in labels["categories"]}
+        names = {category["id"]: category["name"] for category in labels["categories"]}
         assert len(labels["images"]) == 9
-        defective = {each["image_id"] for each in labels["annotations"]}
+        defective = {annotation["image_id"] for annotation in labels["annotations"]}
         assert len(defective) == 4
-        assert {names[each["category_id"]] for each in labels["annotations"]} == {"dent", "hole (big)"}
+        assert {names[annotation["category_id"]] for annotation in labels["annotations"]} == {"dent", "hole (big)"}
         return
     again = fo.Dataset.from_dir(dataset_dir=str(tmp_path / "out"), dataset_type=getattr(fo.types, kind))
     assert len(again) == 9
@@ -156,7 +156,7 @@ def test_other_formats(dataset: fo.Dataset, source: Path, tmp_path: Path, kind: 
         assert again.count_values("ground_truth.label") == {"good": 5, "dent": 2, "hole (big)": 2}
         assert all(Path(path).is_symlink() and Path(path).exists() for path in again.values("filepath"))
     else:
-        masks = {np.asarray(Image.open(each.filepath)).tobytes(): each.ground_truth.get_mask() for each in again}
+        masks = {np.asarray(Image.open(sample.filepath)).tobytes(): sample.ground_truth.get_mask() for sample in again}
         for sample in bolts:
             pixels = np.asarray(Image.open(sample.filepath)).tobytes()
             expected = sample.defect_mask.get_mask() > 0

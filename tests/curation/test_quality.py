@@ -26,10 +26,10 @@ def test_figures_of_an_image_in_two_halves() -> None:
     """Left half 0, right half 200: mean 100, deviation 100, half of it dark."""
     values = np.zeros((20, 40))
     values[:, 20:] = 200
-    found = measure(grey(values))
-    assert (found.size, found.brightness, found.contrast, found.dark) == ((40, 20), 100, 100, 0.5)
+    exposure = measure(grey(values))
+    assert (exposure.size, exposure.brightness, exposure.contrast, exposure.dark) == ((40, 20), 100, 100, 0.5)
     # The Laplacian is 200 and -200 on the columns beside the edge, 0 elsewhere: its variance 2/40 * 200^2
-    assert found.blur == pytest.approx(2 / 40 * 200**2)
+    assert exposure.blur == pytest.approx(2 / 40 * 200**2)
 
 
 @pytest.mark.parametrize(("value", "share"), [(DARK - 1, 1.0), (DARK, 0.0)])

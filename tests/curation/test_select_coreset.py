@@ -39,8 +39,8 @@ def kinds(tmp_path: Path, dataset_of: Callable[..., fo.Dataset]) -> fo.Dataset:
 
 def test_it_chooses_one_of_each_kind(kinds: fo.Dataset) -> None:
     view = segad.select_coreset(kinds, 3, tag="chosen", **SMALL)
-    found = [Path(path).stem.split("_")[1] for path in view.values("filepath")]
-    assert found[0] == "fine" and sorted(found) == ["coarse", "dots", "fine"]
+    names = [Path(path).stem.split("_")[1] for path in view.values("filepath")]
+    assert names[0] == "fine" and sorted(names) == ["coarse", "dots", "fine"]
     assert set(kinds.match_tags("chosen").values("id")) == set(view.values("id"))
     again = segad.select_coreset(kinds, 6, **SMALL)
     assert again.values("id")[:3] == view.values("id"), "the same each time, and in order"
@@ -126,8 +126,8 @@ def test_on_screws_it_covers_better_than_chance() -> None:
         levels = seen[0]
         unit = distances(levels, chosen[:1]).mean(axis=1, keepdims=True)
 
-        def radius(several: list[int]) -> float:
-            return float((distances(levels, several) / unit).mean(axis=0).max())
+        def radius(images: list[int]) -> float:
+            return float((distances(levels, images) / unit).mean(axis=0).max())
 
         random = np.random.default_rng(0)
         others = [radius(random.choice(40, 8, replace=False).tolist()) for _ in range(20)]

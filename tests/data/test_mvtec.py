@@ -167,9 +167,9 @@ def test_mvtec_loco_with_several_masks_an_image(tmp_path: Path) -> None:
     truths = read_truth(dataset, "defect_mask")
     expected = np.zeros((30, 40), bool)
     expected[2:4, 1:3] = True
-    found = truths[samples["test/structural_anomalies/000.png"].id].read((40, 30))
-    assert found is not None
-    np.testing.assert_array_equal(found, expected)
+    mask = truths[samples["test/structural_anomalies/000.png"].id].read((40, 30))
+    assert mask is not None
+    np.testing.assert_array_equal(mask, expected)
     assert truths[samples["validation/good/000.png"].id].read((40, 30)) is None
     assert all(truth.known for truth in truths.values())
     assert sorted(tmp_path.rglob("*")) == before, "nothing is written into the user's folder"
