@@ -23,7 +23,7 @@ from ..engine.job import Job, JobContext, JobImage, JobSpec
 from ..engine.methods import run_job, steps
 from ..errors import ImageError
 from ..registry.keys import ANOMALOUS
-from ..registry.samples import check_collection, check_numbers, check_whole_number
+from ..registry.samples import all_slices, check_collection, check_numbers, check_whole_number
 from ..scoring.mutual import FEWEST
 from ..segments.boxes import Size
 from ..storage.records import ImageScores
@@ -151,7 +151,7 @@ def find_contamination(
     }
     write_curation(dataset, curation, kinds, values, list(values[f"{key}_reason"]))
     order = [*examined.errors, *sorted(scores, key=lambda id: -scores[id])]
-    return dataset.select(order, ordered=True)
+    return all_slices(dataset).select(order, ordered=True)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..embedders.fastdup import FastdupEmbedder
 from ..errors import ImageError, SegadError
-from ..registry.samples import check_collection, check_numbers
+from ..registry.samples import all_slices, check_collection, check_numbers
 from ..segments.boxes import SMALLEST_TILE, from_boxes
 from ..utils.images import pixel_digest
 from ..utils.text import pluralize
@@ -78,7 +78,7 @@ class Duplicates:
         Args:
             leaks (False): only those of groups that are in more than one split
         """
-        return self.dataset.select(
+        return all_slices(self.dataset).select(
             [id for group in (self.leaks if leaks else self.groups) for id in group], ordered=True
         )
 

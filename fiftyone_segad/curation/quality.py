@@ -15,7 +15,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ImageError
-from ..registry.samples import check_collection, check_numbers
+from ..registry.samples import all_slices, check_collection, check_numbers
 from ..segments.boxes import Size
 from .registration import Curation, ShowProgress, check_curation, read_samples, write_curation
 
@@ -97,7 +97,7 @@ def image_quality(
     kinds = {f"{key}{name}": kind for name, kind in QUALITY_FIELDS.items()}
     write_curation(dataset, curation, kinds, values, [*errors, *(id for id in odd if odd[id])])
     order = [*errors, *sorted(measured, key=lambda id: measured[id].blur)]
-    return dataset.select(order, ordered=True)
+    return all_slices(dataset).select(order, ordered=True)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError
 from ..registry.keys import PLUGIN, check_name
+from ..registry.samples import all_slices
 from ..utils.images import find_scale, read_ahead
 from ..utils.threads import usable_cores
 
@@ -74,7 +75,7 @@ def check_curation(dataset: fo.Dataset, curation: Curation) -> None:
     taken = [name for name in curation.fields if dataset.has_sample_field(name) and name not in ours]
     if taken:
         raise ValueError(f"Fields {taken} exist and belong to no curation; use another key=... so that they stay")
-    tag_exists = curation.tag is not None and curation.tag in dataset.distinct("tags")
+    tag_exists = curation.tag is not None and curation.tag in all_slices(dataset).distinct("tags")
     if tag_exists and (old is None or old.tag != curation.tag):
         raise ValueError(f"tag='{curation.tag}' is in use on dataset '{dataset.name}'; use another, so that it stays")
 
@@ -106,7 +107,7 @@ def write_curation(
         dataset.add_sample_field(name, fo.EmbeddedDocumentField if label else kind, description=description, **options)
         dataset.set_values(name, dict(values[name]), key_field="id")
     if curation.tag is not None:
-        dataset.select(list(tagged)).tag_samples(curation.tag)
+        all_slices(dataset).select(list(tagged)).tag_samples(curation.tag)
     dataset.reload()
 
 
@@ -151,7 +152,7 @@ def delete_curation(samples: Samples, key: str) -> None:
     curation = load_curation(root, key)
     root.delete_sample_fields([name for name in curation.fields if root.has_sample_field(name)])
     if curation.tag is not None:
-        root.match_tags(curation.tag).untag_samples(curation.tag)
+        all_slices(root).match_tags(curation.tag).untag_samples(curation.tag)
     root.delete_run(key)
 
 

@@ -19,7 +19,7 @@ from ..embedders.factory import get_embedder
 from ..engine.job import Embedded, ImageTask, Job, JobContext, JobImage, JobSpec, Reader
 from ..engine.passes import fit_levels
 from ..errors import SegadError
-from ..registry.samples import check_collection, check_numbers, check_whole_number
+from ..registry.samples import all_slices, check_collection, check_numbers, check_whole_number
 from ..scoring.coreset import greedy_coreset, greedy_image_coreset
 from ..scoring.levels import LevelFeatures, LevelScorer
 from ..storage.store import RunStore
@@ -102,7 +102,7 @@ def select_coreset(
     order, radii = greedy_image_coreset(list(zip(*features.values(), strict=True)), k)
     logger.info("%d images chosen; the farthest that is left is %.2f as far as the mean from the first", k, radii[-1])
     ids = list(features)
-    view: fo.DatasetView = dataset.select([ids[i] for i in order], ordered=True)
+    view: fo.DatasetView = all_slices(dataset).select([ids[i] for i in order], ordered=True)
     if tag is not None:
         view.tag_samples(tag)
     return view

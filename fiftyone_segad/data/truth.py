@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError
 from ..registry.keys import written_fields
+from ..registry.samples import all_slices
 from .classes import Classes, is_normal
 from .masks import Areas, Mask, Source
 from .objects import Boxes, Polygons
@@ -227,7 +228,7 @@ def _are_known(
     path = _label_path(schema, "defect")
     if path is None or all(are_known):
         return [True] * len(are_known)
-    dataset = samples._root_dataset
+    dataset = all_slices(samples._root_dataset)
     # A field of defect types that nobody uses says nothing: there, what has no mask is normal
     unused = dataset.count(path) == 0 and dataset.count(gt_field) > 0
     return [True] * len(are_known) if unused else are_known

@@ -27,6 +27,7 @@ from ..registry.keys import ANOMALOUS, EVALUATION_FIELDS, NORMAL, PLUGIN, evalua
 from ..registry.locks import run_lock
 from ..registry.removal import delete_evaluation_fields, remove_evaluation
 from ..registry.run import Run
+from ..registry.samples import all_slices
 from ..registry.uncommitted import remove_uncommitted, uncommitted
 from ..segments.boxes import Size
 from ..segments.regions import Region
@@ -152,7 +153,8 @@ class EvaluationWriter:
         """Commit the evaluation: register it and swap its pending fields in, replacing one of the same key."""
         self._flush()
         dataset, eval_key = self.dataset, self.eval_key
-        dataset.add_dynamic_sample_fields(fields=evaluation_field(eval_key, "regions", pending=True))
+        regions = evaluation_field(eval_key, "regions", pending=True)
+        dataset.add_dynamic_sample_fields(all_slices(dataset).get_dynamic_field_schema(fields=regions))
         metrics = results.metrics()
         remove_evaluation(dataset, eval_key, keep_pending=True)
         self._register(results, metrics)
@@ -202,7 +204,7 @@ class EvaluationWriter:
         fields = (self.run.field("pred"), evaluation_field(self.eval_key, "truth"))
         # A view may leave the fields out, or be made of those of the evaluation that was replaced
         if not sample_ids.issuperset(ids) or not all(samples.has_sample_field(name) for name in fields):
-            return self.dataset.select(ids)
+            return all_slices(self.dataset).select(ids)
         return samples if len(sample_ids) == len(ids) else samples.select(ids)
 
     def _register_with_fiftyone(self, samples: Samples, metrics: Metrics) -> None:

@@ -12,13 +12,13 @@ from fiftyone.core.collections import SampleCollection as Samples
 from PIL import Image
 
 from ..errors import ImageError
+from ..registry.samples import all_slices
 from ..segments.boxes import RelativeBox
 from ..utils.drawing import jpeg_url, outline_boxes
 from ..utils.images import read_image
 from ..utils.text import pluralize
 from ..visualization import palette
 from ..visualization.pictures import short_name
-from .target import all_samples
 
 _LISTED = 3
 """Files that are named, and shown."""
@@ -100,21 +100,21 @@ def _open_selection(ctx: foo.ExecutionContext, id: str) -> Selection:
         return _label_selection(ctx, labels)
     if patches is not None and owners:
         return Selection.of(patches, "open", ("patch", "patches"))
-    return Selection.of(all_samples(ctx.dataset).select([id]), "open", ("sample", "samples"))
+    return Selection.of(all_slices(ctx.dataset).select([id]), "open", ("sample", "samples"))
 
 
 def _ticked_selection(ctx: foo.ExecutionContext, ids: Collection[str]) -> Selection:
     if _shows_patches(ctx):
         return Selection.of(ctx.view.select(ids), "selected", ("patch", "patches"))
     # From the dataset: a sample stays what it is, also one that a filter of the view hides by now
-    return Selection.of(all_samples(ctx.dataset).select(ids), "selected", ("sample", "samples"))
+    return Selection.of(all_slices(ctx.dataset).select(ids), "selected", ("sample", "samples"))
 
 
 def _label_selection(ctx: foo.ExecutionContext, labels: Sequence[dict[str, Any]]) -> Selection:
     fields = sorted({label["field"] for label in labels})
     if len(fields) > 1:
         raise ValueError(f"The selected labels are of several fields, {fields}; select those of one field")
-    samples = all_samples(ctx.dataset).select({label["sample_id"] for label in labels})
+    samples = all_slices(ctx.dataset).select({label["sample_id"] for label in labels})
     patches = samples.to_patches(fields[0]).select([label["label_id"] for label in labels])
     return Selection.of(patches, "selected", (f"label of {fields[0]}", f"labels of {fields[0]}"))
 

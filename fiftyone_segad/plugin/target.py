@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import fiftyone as fo
 import fiftyone.core.media as fom
 import fiftyone.core.patches as fop
 import fiftyone.core.stages as fos
 import fiftyone.operators as foo
 from fiftyone.core.collections import SampleCollection as Samples
+
+from ..registry.samples import all_slices
 
 
 def target_samples(ctx: foo.ExecutionContext) -> Samples:
@@ -19,7 +20,7 @@ def target_samples(ctx: foo.ExecutionContext) -> Samples:
     """
     view = ctx.target_view()
     if isinstance(view, fop.PatchesView | fop.EvaluationPatchesView):
-        return ctx.dataset.select(view.distinct("sample_id"))
+        return all_slices(ctx.dataset).select(view.distinct("sample_id"))
     if view._is_dynamic_groups:
         view = view.flatten()
     return ctx.flatten_group_slices(view) if view.media_type == fom.GROUP else view
@@ -33,8 +34,3 @@ def flat_dataset(ctx: foo.ExecutionContext) -> Samples:
         if isinstance(stage, fos.SelectGroupSlices):
             return ctx.dataset.view().add_stage(stage)
     return ctx.flatten_group_slices(ctx.dataset.view())
-
-
-def all_samples(dataset: fo.Dataset) -> Samples:
-    """Return all samples of a dataset; of one that is grouped, the images of all its slices."""
-    return dataset.select_group_slices(media_type=fom.IMAGE) if dataset.media_type == fom.GROUP else dataset

@@ -30,6 +30,7 @@ from .colours import colour_run
 from .keys import ANOMALOUS, FIELD_NAMES, NORMAL, field_name
 from .retry import retry_on_reconnect
 from .run import Run, check_exists, commit_run, delete_fields, new_folders
+from .samples import all_slices
 
 TOP_SEGMENTS = 10
 """Segments shown of an image whose segments overlap: all of them would hide it."""
@@ -129,7 +130,9 @@ def _write(
                 retry_on_reconnect(dataset.set_values)(path, values, key_field="id")
             advance(len(batch))
     lists = [path for name, path in paths.items() if name in ("pred", "segments", "regions")]
-    retry_on_reconnect(dataset.add_dynamic_sample_fields)(fields=lists)
+    retry_on_reconnect(
+        lambda: dataset.add_dynamic_sample_fields(all_slices(dataset).get_dynamic_field_schema(fields=lists))
+    )()
 
 
 def flagged(samples: Samples, run: Run) -> fo.DatasetView:
@@ -139,7 +142,7 @@ def flagged(samples: Samples, run: Run) -> fo.DatasetView:
         >>> flagged(dataset, load_run(dataset, "segad")).count()  # doctest: +SKIP
         20
     """
-    view: fo.DatasetView = samples.match({f"{run.field('pred')}.label": ANOMALOUS})
+    view: fo.DatasetView = all_slices(samples).match({f"{run.field('pred')}.label": ANOMALOUS})
     return view
 
 

@@ -11,6 +11,8 @@ import fiftyone.operators as foo
 from bson import ObjectId
 from fiftyone.core.collections import SampleCollection as Samples
 
+from .samples import all_slices
+
 PLUGIN = "fiftyone_segad"
 """Marks the runs of this package among a dataset's runs."""
 
@@ -138,7 +140,7 @@ def check_key(dataset: fo.Dataset, key: str, overwrite: bool) -> None:
         raise ValueError(f"Fields {taken} exist and belong to no run '{key}'; use another key=... so that they stay")
     if dataset.has_brain_run(plot_key(key)):
         raise ValueError(f"Brain run '{plot_key(key)}' belongs to no run '{key}'; use another key=... so that it stays")
-    if len(dataset.match_tags(skipped_tag_of(key)).limit(1)):
+    if len(all_slices(dataset).match_tags(skipped_tag_of(key)).limit(1)):
         raise ValueError(f"Tag '{skipped_tag_of(key)}' belongs to no run '{key}'; use another key=... so that it stays")
 
 

@@ -24,6 +24,7 @@ from .keys import (
 )
 from .locks import run_lock
 from .run import delete_fields, delete_plot, delete_targets, recover, saved_values
+from .samples import all_slices
 
 
 def delete_run(dataset: Samples, key: str) -> None:
@@ -61,7 +62,7 @@ def _delete_run(root: fo.Dataset, key: str) -> None:
     if saved.get("owns_color_scheme") and root.app_config.color_scheme and not root.app_config.color_scheme.fields:
         root.app_config.color_scheme = None
         root.save()
-    root.match_tags(skipped_tag_of(key)).untag_samples(skipped_tag_of(key))
+    all_slices(root).match_tags(skipped_tag_of(key)).untag_samples(skipped_tag_of(key))
     root.delete_run(key)
     delete_folder(root, key, saved["folder"])
 

@@ -25,6 +25,7 @@ from .folders import check_links, runs_folder, stores
 from .keys import FIELD_NAMES, PLUGIN, field_name, list_runs, plot_key, skipped_tag_of
 from .locks import run_lock
 from .retry import retry_on_reconnect
+from .samples import all_slices
 from .uncommitted import remove_uncommitted, uncommitted
 
 RECORD_FORMAT = 2
@@ -310,8 +311,9 @@ def _must_stay(dataset: fo.Dataset, key: str, folder: Path) -> bool:
 
 def _tag_skipped(dataset: fo.Dataset, key: str, skipped: list[dict[str, str]]) -> None:
     tag = skipped_tag_of(key)
-    dataset.match_tags(tag).untag_samples(tag)
-    dataset.select([entry["id"] for entry in skipped if ObjectId.is_valid(entry["id"])]).tag_samples(tag)
+    samples = all_slices(dataset)
+    samples.match_tags(tag).untag_samples(tag)
+    samples.select([entry["id"] for entry in skipped if ObjectId.is_valid(entry["id"])]).tag_samples(tag)
 
 
 def delete_fields(dataset: fo.Dataset, key: str, pending_only: bool = False) -> None:

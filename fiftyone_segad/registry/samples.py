@@ -25,6 +25,16 @@ def root_dataset(samples: Any, name: str) -> fo.Dataset:
     return dataset
 
 
+def all_slices(samples: Any) -> Any:
+    """Flatten a grouped collection, which shows the samples of its active slice only; others are returned as they are.
+
+    What is done to a run is done to all its samples: whoever looks samples of a run up in its dataset, looks here.
+    """
+    if samples.media_type != fom.GROUP or samples._root_dataset.media_type != fom.GROUP:
+        return samples
+    return samples.select_group_slices(media_type=fom.IMAGE)
+
+
 def check_collection(samples: Any, name: str, is_written: bool = True) -> fo.Dataset:
     """Check that a collection has images that can be read, and return its dataset.
 

@@ -15,6 +15,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 
 from ..registry.colours import set_colours
 from ..registry.keys import ANOMALOUS, NORMAL, list_runs, review_field
+from ..registry.samples import all_slices
 from ..segments.boxes import RelativeBox, Size
 
 SAMPLE, REGION, SEGMENT = "sample", "region", "segment"
@@ -92,7 +93,7 @@ def declare_review_field(dataset: fo.Dataset, key: str) -> None:
 
 def read_detections(dataset: fo.Dataset, key: str, ids: Iterable[str]) -> dict[str, list[fo.Detection]]:
     """Read the marks of some samples as they are stored, by id, in no particular order."""
-    sample_ids, detections = dataset.select(list(ids)).values(["id", f"{review_field(key)}.detections"])
+    sample_ids, detections = all_slices(dataset).select(list(ids)).values(["id", f"{review_field(key)}.detections"])
     return {id: marks or [] for id, marks in zip(sample_ids, detections, strict=True)}
 
 
@@ -107,7 +108,7 @@ def read_marks(samples: Samples, key: str, label: str | None) -> list[Mark]:
     field = review_field(key)
     if not samples.has_sample_field(field):
         return []
-    ids, detections = samples.exists(f"{field}.detections").values(["id", f"{field}.detections"])
+    ids, detections = all_slices(samples).exists(f"{field}.detections").values(["id", f"{field}.detections"])
     marks = [mark_of(id, detection) for id, stored in zip(ids, detections, strict=True) for detection in stored or []]
     return sorted(
         (mark for mark in marks if label in (None, mark.label)), key=lambda mark: (mark.at, mark.sample_id, mark.box)

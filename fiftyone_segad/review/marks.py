@@ -18,7 +18,8 @@ from fiftyone.core.collections import SampleCollection as Samples
 from ..data.truth import GT_FIELD, read_truth, truth_fields
 from ..engine.job import JobImage
 from ..errors import SegadError
-from ..registry.keys import ANOMALOUS, NORMAL, review_field
+from ..registry.keys import ANOMALOUS, NORMAL, field_name, review_field
+from ..registry.samples import all_slices
 from ..segments.boxes import RelativeBox
 from ..utils.images import read_header
 from ..utils.text import pluralize
@@ -166,7 +167,7 @@ def marked_images(dataset: fo.Dataset, key: str) -> tuple[MarkedImages, str | No
     boxes: dict[str, list[RelativeBox]] = {}
     for mark in sorted(marks, key=lambda mark: (mark.sample_id, mark.box)):
         boxes.setdefault(mark.sample_id, []).append(mark.box)
-    ids, paths = dataset.select(list(boxes)).values(["id", "filepath"])
+    ids, paths = all_slices(dataset).select(list(boxes)).values(["id", "filepath"])
     images = [(JobImage(id, path), boxes[id]) for id, path in sorted(zip(ids, paths, strict=True))]
     digest = hashlib.sha256(repr([(image.path, marked) for image, marked in images]).encode())
     return images, digest.hexdigest()
@@ -184,7 +185,7 @@ def marks_on_defects(samples: Samples, marks: Iterable[Mark], gt_field: str = GT
     dataset = samples._root_dataset
     if not normal or gt_field not in truth_fields(dataset):
         return []
-    view = dataset.select(list({mark.sample_id for mark in normal}))
+    view = all_slices(dataset).select(list({mark.sample_id for mark in normal}))
     truths = read_truth(view, gt_field)
     wrong: set[str] = set()
     for id, path in zip(*view.values(["id", "filepath"]), strict=True):
@@ -206,7 +207,8 @@ def on_defects_text(wrong: list[Mark]) -> str:
 
 def _mark(samples: Samples, key: str, label: str, why: str, by: str | None) -> list[Mark]:
     dataset = reviewed_dataset(samples, key)
-    targets = _targets(samples, key)
+    flat = all_slices(samples)  # of groups, those samples are meant that the run scored
+    targets = _targets(samples if flat is samples else flat.exists(field_name(key, "score")), key)
     declare_review_field(dataset, key)
     action = uuid.uuid4().hex
     common = {
@@ -228,7 +230,7 @@ def _mark(samples: Samples, key: str, label: str, why: str, by: str | None) -> l
         detections[id] = [mark for mark in marks if mark not in old] + new
         added += [mark_of(id, mark) for mark in new]
     write_detections(dataset, key, detections)
-    dataset.add_dynamic_sample_fields(fields=review_field(key))
+    dataset.add_dynamic_sample_fields(all_slices(dataset).get_dynamic_field_schema(fields=review_field(key)))
     log_action(dataset, key, action, replaced, detections)
     return added
 
@@ -240,7 +242,7 @@ def _targets(samples: Samples, key: str) -> dict[str, list[_Target]]:
     if not isinstance(samples, fop.PatchesView):
         if isinstance(samples, fop.EvaluationPatchesView):
             raise ValueError("Patches of an evaluation cannot be marked; use patches of a field of Detections")
-        return {id: [_Target(_COMPLETE_IMAGE, SAMPLE)] for id in samples.values("id")}
+        return {id: [_Target(_COMPLETE_IMAGE, SAMPLE)] for id in all_slices(samples).values("id")}
     field = samples.patches_field
     if samples._root_dataset.get_field(field).document_type is not fol.Detections:
         raise ValueError(f"Patches of '{field}' have no boxes; use patches of a field of Detections")

@@ -18,6 +18,7 @@ from ..metrics.curves import OperatingPoints, count_scores, operating_points
 from ..metrics.summary import image_metrics
 from ..registry.keys import ANOMALOUS, NORMAL, evaluation_field, list_evaluations
 from ..registry.run import Run, load_run
+from ..registry.samples import all_slices
 
 HISTOGRAM_BINS = 40
 """Bars of the histogram."""
@@ -216,7 +217,7 @@ def read_score_table(samples: Samples, run: Run) -> ScoreTable:
         samples: the samples
         run: the run
     """
-    scored = samples.exists(run.field("score"))
+    scored = all_slices(samples).exists(run.field("score"))
     evaluation = _latest_evaluation(samples, run)
     has_defects = "defect.label" in samples.get_field_schema(flat=True)
     paths = ["id", run.field("score")]
@@ -271,7 +272,7 @@ def second_opinions(
     nearest_first = sorted(margins, key=lambda id: abs(margins[id]))
     disputed = [] if other is None else disagreements(samples, key, other)
     queue = list(dict.fromkeys([*disputed, *nearest_first]))
-    view: fo.DatasetView = samples.select(queue[:max_images], ordered=True)
+    view: fo.DatasetView = all_slices(samples).select(queue[:max_images], ordered=True)
     return view
 
 
@@ -291,7 +292,7 @@ def disagreements(samples: Samples, key: str, other: str) -> list[str]:
 def _margins(samples: Samples, key: str) -> dict[str, float]:
     """Compute how far above a run's threshold its samples lie, in standard deviations of its scores, by id."""
     run = load_run(samples, key)
-    ids, scores = samples.exists(run.field("score")).values(["id", run.field("score")])
+    ids, scores = all_slices(samples).exists(run.field("score")).values(["id", run.field("score")])
     values = np.array(scores, np.float64)
     margins = values - run.thresholds.image
     margins[margins == 0] = -1e-12  # a score that is equal to the threshold is not flagged

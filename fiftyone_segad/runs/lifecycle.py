@@ -19,6 +19,7 @@ from ..registry.fields import add_fields, write_fields
 from ..registry.folders import check_links, runs_folder, stores
 from ..registry.retry import retry_on_reconnect
 from ..registry.run import Run, current_folder, save_run
+from ..registry.samples import all_slices
 from ..storage.store import RunStore
 from ..utils.grey_scale import FULL_RANGE
 
@@ -62,7 +63,7 @@ def scored_ids(dataset: fo.Dataset, run: Run) -> set[str]:
     Raises:
         ValueError: if the dataset has none of them any more
     """
-    ids = run.store.scores.ids() & set(dataset.values("id"))
+    ids = run.store.scores.ids() & set(all_slices(dataset).values("id"))
     if not ids:
         raise ValueError(
             f"Dataset '{dataset.name}' has none of the samples any more that run '{run.key}' scored; score others with "
@@ -108,7 +109,7 @@ def commit(dataset: fo.Dataset, run: Run, job: Job, calibration: Calibration) ->
     folder, replaced_folder = str(job.store.folder), current_folder(dataset, run.key)
     extends = folder == replaced_folder
     tried, report = job.spec.ids, job.report
-    scored = job.store.scores.ids() & (set(dataset.values("id")) if extends else tried)
+    scored = job.store.scores.ids() & (set(all_slices(dataset).values("id")) if extends else tried)
     scale_notes = [] if job.spec.scale == FULL_RANGE else [str(job.spec.scale)]
     run = replace(
         run,
@@ -144,5 +145,6 @@ def new_masks_name() -> str:
 def _tag_skipped(dataset: fo.Dataset, run: Run, tried: set[str]) -> None:
     """Tag those of the samples that were tried which the run could not score, and no others of them."""
     skipped = [entry["id"] for entry in run.skipped if entry["id"] in tried]
-    dataset.select(list(tried)).match_tags(run.skipped_tag).untag_samples(run.skipped_tag)
-    dataset.select(skipped).tag_samples(run.skipped_tag)
+    samples = all_slices(dataset)
+    samples.select(list(tried)).match_tags(run.skipped_tag).untag_samples(run.skipped_tag)
+    samples.select(skipped).tag_samples(run.skipped_tag)

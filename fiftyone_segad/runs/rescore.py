@@ -18,6 +18,7 @@ from ..registry.exclusive import holds_run_lock
 from ..registry.fields import flagged
 from ..registry.keys import ANOMALOUS
 from ..registry.run import Run, load_run
+from ..registry.samples import all_slices
 from ..review.lost_defects import LostDefect, MatchedRegions, found_regions, lost_regions
 from ..review.marks import MARKS, MarkedImages, marked_images
 from ..review.triage import read_score_table
@@ -131,7 +132,7 @@ def rescore(
             f"The threshold of run '{key}' is 'f1' on '{gt_field}', which is no ground truth of the dataset any more; "
             "choose another with set_threshold() first"
         )
-    images = job_images(dataset.select(list(ids)), run_segments)
+    images = job_images(all_slices(dataset).select(list(ids)), run_segments)
     settings = {**run.settings, MARKS: digest}
     with load_embedder(run) as model:
         store = find_or_create_store(dataset, key, settings, resume=True)
@@ -169,7 +170,9 @@ def _spec(run: Run, images: list[JobImage], segments: str | Proposer | None, mar
 
 
 def _truths(dataset: fo.Dataset, ids: set[str]) -> dict[str, Truth]:
-    return read_truth(dataset.select(list(ids)), GT_FIELD) if ids and GT_FIELD in truth_fields(dataset) else {}
+    return (
+        read_truth(all_slices(dataset).select(list(ids)), GT_FIELD) if ids and GT_FIELD in truth_fields(dataset) else {}
+    )
 
 
 def _report(

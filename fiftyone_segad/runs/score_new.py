@@ -21,7 +21,7 @@ from ..registry.colours import owns_color_scheme
 from ..registry.exclusive import holds_run_lock
 from ..registry.keys import check_key, list_runs
 from ..registry.run import Run, load_run
-from ..registry.samples import check_collection, check_numbers
+from ..registry.samples import all_slices, check_collection, check_numbers
 from ..segments.boxes import Proposer
 from ..storage.bank_file import BANK_SETTING, BankFile
 from ..storage.bank_images import bank_copies
@@ -172,7 +172,7 @@ def _unpack(dataset: fo.Dataset, run: Run, bank: BankFile, model: Embedder) -> R
 def _without_score(dataset: fo.Dataset, run: Run, images: list[JobImage]) -> list[JobImage]:
     if not dataset.has_sample_field(run.field("score")):
         raise ValueError(f"The field '{run.field('score')}' is gone; compute run '{run.key}' again")
-    scored = set(dataset.exists(run.field("score")).values("id"))
+    scored = set(all_slices(dataset).exists(run.field("score")).values("id"))
     return [image for image in images if image.id not in scored]
 
 

@@ -20,6 +20,7 @@ from ..metrics.pixels import PixelCounts
 from ..registry.exclusive import holds_run_lock
 from ..registry.fields import THRESHOLD_FIELDS, write_fields
 from ..registry.run import Run, load_run
+from ..registry.samples import all_slices
 from ..scoring.thresholds import ThresholdRule, parse_threshold
 from ..segments.maps import anomaly_map
 from ..storage.records import ImageScores
@@ -106,7 +107,7 @@ def best_thresholds(samples: Samples, store: RunStore, ids: set[str], gt_field: 
     Raises:
         ValueError: if there are no defective images
     """
-    truths = {id: truth for id, truth in read_truth(samples, gt_field).items() if id in ids and truth.known}
+    truths = {id: truth for id, truth in read_truth(all_slices(samples), gt_field).items() if id in ids and truth.known}
     bins = score_bins(store)
     pixels = PixelCounts(bins)
     scores, defective = [], []

@@ -15,6 +15,7 @@ from ..data.truth import Truth, read_truth
 from ..engine.prediction import predicted_mask
 from ..errors import ImageError, RunError
 from ..registry.run import Run
+from ..registry.samples import all_slices
 from ..scoring.thresholds import p_values
 from ..segments.maps import anomaly_map
 from ..storage.records import ImageScores
@@ -141,7 +142,7 @@ def _dataset(results: AnomalyResults) -> Any:
 def _read_paths(dataset: Any, ids: Collection[str]) -> dict[str, str]:
     if dataset is None or not ids:
         return {}
-    return dict(zip(*dataset.select(list(ids)).values(["id", "filepath"]), strict=True))
+    return dict(zip(*all_slices(dataset).select(list(ids)).values(["id", "filepath"]), strict=True))
 
 
 def _read_samples(results: AnomalyResults, ids: Collection[str]) -> tuple[dict[str, str], dict[str, Truth]]:
@@ -150,7 +151,7 @@ def _read_samples(results: AnomalyResults, ids: Collection[str]) -> tuple[dict[s
     if not paths:
         return {}, {}
     try:
-        return paths, read_truth(dataset.select(list(paths)), results.gt_field)
+        return paths, read_truth(all_slices(dataset).select(list(paths)), results.gt_field)
     except ValueError:  # the field was removed
         return paths, {}
 

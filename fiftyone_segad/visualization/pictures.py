@@ -16,6 +16,7 @@ from ..data.masks import read_mask
 from ..data.truth import GT_FIELD, Truth, read_truth
 from ..errors import ImageError
 from ..registry.run import Run, load_run
+from ..registry.samples import all_slices
 from ..segments.boxes import PixelBox
 from ..utils.drawing import fit_size, outline_boxes, outline_mask, overlay_heat, shrink_mask, tint_mask
 from ..utils.grey_scale import FULL_RANGE, GreyScale
@@ -126,7 +127,7 @@ def contact_sheet(
         >>> segad.contact_sheet(worst, path="contact_sheet.png")  # doctest: +SKIP
     """
     run = load_run(samples, key)
-    scored = samples.exists(run.field("score")).limit(max_samples)
+    scored = all_slices(samples).exists(run.field("score")).limit(max_samples)
     if len(scored) == 0:
         raise ValueError(f"Run '{key}' scored none of the samples")
     truths = read_truth(scored, gt_field) if scored.has_sample_field(gt_field) else {}

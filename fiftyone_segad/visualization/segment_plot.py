@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import ImageError, RunError
 from ..registry.keys import plot_key
 from ..registry.run import delete_plot, load_run
+from ..registry.samples import all_slices
 from ..runs.features import RunFeatures, nearest_segments
 from ..scoring.levels import LevelFeatures
 from ..utils.images import read_ahead
@@ -71,7 +72,7 @@ def visualize_segments(
         raise ValueError(f"max_images must be from 1 on, got {max_images}")
     run = load_run(samples, key)
     field = run.field("segments")
-    view = samples.exists(run.field("score")).sort_by(run.field("score"), reverse=True).limit(max_images)
+    view = all_slices(samples).exists(run.field("score")).sort_by(run.field("score"), reverse=True).limit(max_images)
     ids, paths, indices = view.values(["id", "filepath", f"{field}.detections.index"])
     if not ids:
         raise ValueError(f"Run '{key}' scored none of these samples; pass the dataset")
@@ -97,7 +98,7 @@ def visualize_segments(
     dataset = samples._root_dataset
     delete_plot(dataset, key)
     return fob.compute_visualization(
-        dataset.select(list(embeddings)),
+        all_slices(dataset).select(list(embeddings)),
         patches_field=field,
         embeddings=_join_levels(embeddings),
         method=method,
@@ -119,7 +120,9 @@ def segment_points(dataset: fo.Dataset, key: str) -> Points | None:
         return None
     results = dataset.load_brain_results(plot_key(key))
     path = f"{key}_segments.detections"
-    ids, scores = dataset.select(results.sample_ids).values([f"{path}.id", f"{path}.anomaly_score"], unwind=True)
+    ids, scores = (
+        all_slices(dataset).select(results.sample_ids).values([f"{path}.id", f"{path}.anomaly_score"], unwind=True)
+    )
     by_id = dict(zip(ids, scores, strict=True))
     labels = [str(id) for id in results.label_ids]
     if not all(id in by_id for id in labels):

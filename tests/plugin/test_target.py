@@ -11,7 +11,8 @@ import pytest
 from fiftyone.operators.executor import ExecutionContext
 
 from fiftyone_segad.plugin import normals
-from fiftyone_segad.plugin.target import all_samples, target_samples
+from fiftyone_segad.plugin.target import target_samples
+from fiftyone_segad.registry.samples import all_slices
 from plugin_calls import operator
 
 ON_SAMPLES = (
@@ -71,7 +72,7 @@ def test_of_a_grouped_dataset_the_active_slice_is_taken_or_those_of_the_view(gro
     paths = grouped.select_group_slices("right").values("filepath")
     assert target_samples(context(grouped, group_slice="right")).values("filepath") == paths
     assert len(target_samples(context(grouped, both))) == 6
-    assert len(all_samples(grouped)) == 6
+    assert len(all_slices(grouped)) == 6
     assert normals.count(context(grouped, group_slice="right")) == 3
     assert normals.count(context(grouped, both)) == 6
 

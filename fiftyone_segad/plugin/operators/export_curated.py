@@ -12,6 +12,7 @@ import fiftyone.operators.types as types
 
 from ...curation.export import NORMAL_SPLITS, check_folder, export_curated
 from ...registry.keys import list_runs
+from ...registry.samples import all_slices
 from ...review.marks import list_marks
 from .. import execution, forms
 from ..target import target_samples
@@ -88,7 +89,7 @@ class ExportCurated(LongOperator):
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
             if result["ids"]:
-                yield ctx.ops.set_view(ctx.dataset.select(result["ids"]))
+                yield ctx.ops.set_view(all_slices(ctx.dataset).select(result["ids"]))
 
         return self.run(ctx, "export", work, show)
 

@@ -11,6 +11,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...registry.keys import NORMAL
+from ...registry.samples import all_slices
 from ...review.marks import list_marks
 from ...runs.rescore import ReviewReport, rescore
 from ...utils.text import pluralize
@@ -68,7 +69,7 @@ class Rescore(LongOperator):
             }
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
-            changed = dataset.select(result["ids"], ordered=True) if result["ids"] else ctx.view
+            changed = all_slices(dataset).select(result["ids"], ordered=True) if result["ids"] else ctx.view
             fields = shown_fields(dataset, key, ctx.active_fields)
             yield from execution.show_fields(ctx, dataset, changed, fields)
 
@@ -81,7 +82,7 @@ class Rescore(LongOperator):
 
 def _lost_files(dataset: fo.Dataset, report: ReviewReport) -> str:
     """Name the images with lost defects, and how many each has lost."""
-    images = dataset.select(report.lost_ids[:_LISTED], ordered=True)
+    images = all_slices(dataset).select(report.lost_ids[:_LISTED], ordered=True)
     lost = Counter(defect.sample_id for defect in report.lost)
     pairs = zip(*images.values(["id", "filepath"]), strict=True)
     return "\n\n".join(f"{path}: {pluralize(lost[id], 'defect')}" for id, path in pairs)

@@ -13,6 +13,7 @@ from ...errors import RunError
 from ...registry.fields import flagged
 from ...registry.keys import check_key, field_name, list_runs
 from ...registry.run import load_run
+from ...registry.samples import all_slices
 from ...runs.score_new import score_new
 from .. import execution, forms
 from ..current_run import shown_fields
@@ -72,7 +73,7 @@ class ScoreNew(LongOperator):
                 "key": key,
                 "new": len(new),
                 "ids": new,
-                "flagged": len(flagged(dataset.select(new), run)),
+                "flagged": len(flagged(all_slices(dataset).select(new), run)),
                 "threshold": run.thresholds.image,
                 "above": f"{run.thresholds.image:.4g}",
                 "skipped": len(skipped),
@@ -81,7 +82,7 @@ class ScoreNew(LongOperator):
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
             run = load_run(dataset, key)
-            new = dataset.select(result["ids"]).sort_by(run.field("score"), reverse=True)
+            new = all_slices(dataset).select(result["ids"]).sort_by(run.field("score"), reverse=True)
             fields = shown_fields(dataset, key, ctx.active_fields)
             yield from execution.show_fields(ctx, dataset, new if result["ids"] else ctx.view, fields)
 
@@ -121,7 +122,7 @@ def _speed(ctx: foo.ExecutionContext, key: str) -> str:
 
 def _scored(dataset: Any, key: str) -> set[str]:
     field = field_name(key, "score")
-    return set(dataset.exists(field).values("id")) if dataset.has_sample_field(field) else set()
+    return set(all_slices(dataset).exists(field).values("id")) if dataset.has_sample_field(field) else set()
 
 
 def _source(params: dict[str, Any], runs: list[str]) -> str:

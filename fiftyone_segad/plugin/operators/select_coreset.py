@@ -9,6 +9,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...curation.select_coreset import select_coreset
+from ...registry.samples import all_slices
 from ...utils.text import pluralize
 from .. import execution, forms, normals
 from .base import Line, LongOperator, long_config
@@ -41,7 +42,7 @@ class SelectCoreset(LongOperator):
         forms.invalid(number, lambda: _number(ctx.params, count))
         inputs.str("tag", default=DEFAULT_TAG, label="Tag", description="The chosen ones get it; empty for no tag")
         tag = ctx.params.get("tag", DEFAULT_TAG)
-        if tag and (tagged := len(ctx.dataset.match_tags(tag))):
+        if tag and (tagged := len(all_slices(ctx.dataset).match_tags(tag))):
             label = f"{pluralize(tagged, 'sample has', 'samples have')} the tag '{tag}' already"
             inputs.view("tagged", types.Warning(label=label))
         forms.choose_embedder(ctx, inputs, description="As of the run to come")
@@ -60,7 +61,7 @@ class SelectCoreset(LongOperator):
             return {"chosen": len(view), "of": len(samples), "tag": tag or "", "ids": view.values("id")}
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
-            view = dataset.select(result["ids"], ordered=True)
+            view = all_slices(dataset).select(result["ids"], ordered=True)
             yield from execution.show_fields(ctx, dataset, view, [*ctx.active_fields, "tags"])
 
         return self.run(ctx, "coreset", work, show)

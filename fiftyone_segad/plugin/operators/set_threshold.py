@@ -14,6 +14,7 @@ from ...data.truth import GT_FIELD
 from ...errors import RunError
 from ...registry.fields import flagged
 from ...registry.run import Run, load_run
+from ...registry.samples import all_slices
 from ...runs.thresholds import set_threshold
 from ...scoring.thresholds import choose_thresholds, parse_threshold
 from ...utils.text import pluralize
@@ -109,7 +110,9 @@ def _add_rule(ctx: foo.ExecutionContext, inputs: types.Object, run: Run) -> None
 
 def _preview(dataset: fo.Dataset, run: Run, rule: str | float) -> tuple[str, list[str]]:
     """Return what a rule would flag, and what should be known of it, from scores that are there."""
-    scores = np.array([score for score in dataset.values(run.field("score")) if score is not None], np.float64)
+    scores = np.array(
+        [score for score in all_slices(dataset).values(run.field("score")) if score is not None], np.float64
+    )
     normals = np.array([record.image_score for record in run.store.normals], np.float64)
     thresholds, notes = choose_thresholds(parse_threshold(rule), scores, normals, np.zeros(0))
     would = int((scores > thresholds.image).sum())

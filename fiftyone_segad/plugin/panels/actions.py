@@ -10,6 +10,7 @@ import fiftyone.operators as foo
 
 from ...errors import SegadError
 from ...registry.keys import field_name, list_runs
+from ...registry.samples import all_slices
 from .. import execution
 from ..current_run import names_other_run, set_current_run, shown_fields
 from ..wording import in_app_words
@@ -48,7 +49,7 @@ class TriageActions:
         ctx.ops.set_active_fields(shown_fields(ctx.dataset, key, ctx.active_fields))
         if names_other_run(ctx.dataset, key, ctx.view):
             score = field_name(key, "score")
-            _set_view(ctx, ctx.dataset.exists(score).sort_by(score, reverse=True))
+            _set_view(ctx, all_slices(ctx.dataset).exists(score).sort_by(score, reverse=True))
 
     def choose_tab(self, ctx: foo.ExecutionContext) -> None:
         """Show scores, curves or segments: the App has set the state."""
@@ -113,8 +114,9 @@ class TriageActions:
         if view is None:
             return
         field = view.run.field("regions")
-        if ctx.dataset.count(f"{field}.detections"):
-            _set_view(ctx, ctx.dataset.to_patches(field).sort_by(f"{field}.anomaly_score", reverse=True))
+        samples = all_slices(ctx.dataset)
+        if samples.count(f"{field}.detections"):
+            _set_view(ctx, samples.to_patches(field).sort_by(f"{field}.anomaly_score", reverse=True))
         else:
             ctx.ops.notify("No image has a region at the run's threshold", variant="info")
 
@@ -123,7 +125,7 @@ class TriageActions:
         view = run_view_of(ctx)
         if view is not None:
             score = view.run.field("score")
-            _set_view(ctx, ctx.dataset.exists(score).group_by("defect.label", order_by=score, reverse=True))
+            _set_view(ctx, all_slices(ctx.dataset).exists(score).group_by("defect.label", order_by=score, reverse=True))
 
     def show_segments(self, ctx: foo.ExecutionContext) -> None:
         """Set the grid to the patches of the segments that were clicked or encircled in the plot."""
@@ -131,7 +133,7 @@ class TriageActions:
         clicked = [point.get("id") for point in points] if isinstance(points, list) else [ctx.params.get("id")]
         ids = [id for id in clicked if isinstance(id, str)]
         if view is not None and ids:
-            patches = ctx.dataset.to_patches(view.run.field("segments"))
+            patches = all_slices(ctx.dataset).to_patches(view.run.field("segments"))
             _set_view(ctx, patches.select(ids, ordered=True))
 
     def plot_segments(self, ctx: foo.ExecutionContext) -> None:
@@ -158,7 +160,7 @@ class TriageActions:
     def open_normal(self, ctx: foo.ExecutionContext) -> None:
         """Open the normal image of a crop."""
         filepath = ctx.params.get("filepath")
-        ids = ctx.dataset.match(fo.ViewField("filepath") == filepath).limit(1).values("id")
+        ids = all_slices(ctx.dataset).match(fo.ViewField("filepath") == filepath).limit(1).values("id")
         if isinstance(filepath, str) and ids:
             ctx.ops.open_sample(id=ids[0])
         else:
@@ -178,7 +180,7 @@ def sample_of(ctx: foo.ExecutionContext) -> str | None:
 
 def _show_samples(ctx: foo.ExecutionContext, ids: Sequence[str]) -> None:
     if ids:
-        _set_view(ctx, ctx.dataset.select(ids, ordered=True))
+        _set_view(ctx, all_slices(ctx.dataset).select(ids, ordered=True))
     else:
         ctx.ops.notify("There are none", variant="info")
 
