@@ -11,12 +11,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fiftyone_segad.embedders.base import Embedder
+from conftest import ColourEmbedder
+from fiftyone_segad.embedders.base import Embedder, Level, Patches
 from fiftyone_segad.embedders.factory import get_embedder
 from fiftyone_segad.engine import methods, passes, unlabeled
 from fiftyone_segad.engine.job import Job, JobContext, JobImage, JobSpec
 from fiftyone_segad.engine.methods import run_job
 from fiftyone_segad.errors import SegadError
+from fiftyone_segad.segments.boxes import grid
 from fiftyone_segad.segments.maps import anomaly_map
 from fiftyone_segad.storage.store import RunStore
 
@@ -44,6 +46,17 @@ def network() -> Any:
         yield embedder
 
 
+class TwoLevels(ColourEmbedder):
+    """A stand-in with two levels, the finer one reduced to components, where the network is not the point."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels = (Level("fine", components=4, positional=True), Level("coarse"))
+
+    def patches(self, image: NDArray[np.uint8]) -> list[Patches]:
+        return [Patches(cells, self.embed(image, cells)) for cells in (grid((SIDE, SIDE), 8), grid((SIDE, SIDE), 4))]
+
+
 @pytest.fixture
 def save(tmp_path: Path) -> Callable[..., list[JobImage]]:
     def save_images(images: list[NDArray[np.uint8]], prefix: str, ids: bool = True) -> list[JobImage]:
@@ -62,11 +75,12 @@ def make(tmp_path: Path, network: Embedder) -> Callable[..., Job]:
         normals: list[JobImage],
         name: str = "run",
         on_progress: Callable[[int], None] = lambda count: None,
+        embedder: Embedder = network,
         **changed: Any,
     ) -> Job:
         spec = JobSpec(images, normals, "reference" if normals else "unlabeled", None, **changed)
         store = RunStore(tmp_path / "stores" / name)
-        return Job(spec, JobContext(network, store, workers=2, on_progress=on_progress))
+        return Job(spec, JobContext(embedder, store, workers=2, on_progress=on_progress))
 
     return make_job
 
@@ -128,7 +142,7 @@ def test_progress_of_unlabeled(
     for module in (methods, unlabeled):
         monkeypatch.setattr(module, "POOL", 6)
     made: list[int] = []
-    job = make(save([striped(i) for i in range(9)], "image"), [], on_progress=made.append)
+    job = make(save([striped(i) for i in range(9)], "image"), [], on_progress=made.append, embedder=TwoLevels())
     run_job(job)
     assert sum(made) == methods.steps(job) == 6 + 6 + 9  # reading the pool, scoring it, and all images
 
@@ -223,7 +237,10 @@ def test_a_hint_where_parts_lie_at_any_angle(make: Callable[..., Job], save: Cal
 def test_the_seed_decides_and_nothing_else(make: Callable[..., Job], save: Callable[..., list[JobImage]]) -> None:
     normals = save([striped(i) for i in range(20)], "normal", ids=False)
     images = save([dented(51)], "image")
-    jobs = [make(images, normals, name, bank_size=50, seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))]
+    jobs = [
+        make(images, normals, name, embedder=TwoLevels(), bank_size=50, seed=seed)
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
     for job in jobs:
         run_job(job)
     first, same, other = (next(iter(job.store.scores)).scores for job in jobs)
@@ -239,7 +256,7 @@ def test_resuming_with_levels(make: Callable[..., Job], save: Callable[..., list
     images = save([striped(50), dented(51), striped(52)], "image")
     for method, reference in (("reference", normals), ("unlabeled", [])):
         scored = images if reference else [*images, *normals]
-        whole = make(scored, reference, f"{method}-whole")
+        whole = make(scored, reference, f"{method}-whole", embedder=TwoLevels())
         run_job(whole)
         for stop in (1, 4, 6, 7):
             seen = 0
@@ -251,8 +268,8 @@ def test_resuming_with_levels(make: Callable[..., Job], save: Callable[..., list
                     raise Stopped
 
             with pytest.raises(Stopped):
-                run_job(make(scored, reference, f"{method}-{stop}", on_progress=advance))
-            again = make(scored, reference, f"{method}-{stop}")
+                run_job(make(scored, reference, f"{method}-{stop}", on_progress=advance, embedder=TwoLevels()))
+            again = make(scored, reference, f"{method}-{stop}", embedder=TwoLevels())
             run_job(again)
             assert image_scores(again) == pytest.approx(image_scores(whole), rel=1e-4), (method, stop)
 
