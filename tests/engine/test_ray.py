@@ -134,7 +134,7 @@ def test_equal_to_a_run_without_ray(
     run_job(local)
     run_job(remote)
     assert len(by_id(remote.store.scores)) == IMAGES - 1
-    assert [entry["id"] for entry in remote.skipped] == [f"id-{IMAGES - BROKEN}"]
+    assert [entry["id"] for entry in remote.report.skipped] == [f"id-{IMAGES - BROKEN}"]
     assert_same(remote, local)
     assert remote.report.seconds["embed"] > 0
 
