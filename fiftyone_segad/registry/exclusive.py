@@ -9,7 +9,7 @@ from inspect import signature
 from typing import ParamSpec, TypeVar
 
 from ..errors import RunError
-from .folders import runs_folder
+from .folders import delete_interrupted, runs_folder, stores
 from .keys import check_name
 from .locks import run_lock
 from .run import exists, recover
@@ -46,7 +46,9 @@ def holds_run_lock(write: Callable[P, T]) -> Callable[P, T]:
             except Exception as error:
                 if exists(dataset):
                     raise
-                shutil.rmtree(runs_folder(dataset, key), ignore_errors=True)
+                delete_interrupted(dataset, key)
+                if not stores(dataset, key):
+                    shutil.rmtree(runs_folder(dataset, key), ignore_errors=True)
                 raise RunError(
                     f"Dataset '{dataset.name}' was deleted while its run '{key}' was being written; the run's files "
                     "are removed"

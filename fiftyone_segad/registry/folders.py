@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import fiftyone as fo
+from bson import ObjectId
+from fiftyone.core.odm.database import get_db_conn
 
 from ..errors import RunError
-from ..storage.store import RunStore
+from ..storage.store import RunStore, delete_files
+from .keys import PLUGIN
+
+MASKS_NAME = re.compile(r"masks-[0-9a-f]{8}\Z")
+"""Names of the folders of predicted masks in a run's folder."""
+
+_EVALUATIONS = "evaluation-maps"  # no key of a run holds a hyphen
 
 
 def dataset_folder(dataset: fo.Dataset) -> Path:
@@ -31,13 +40,14 @@ def runs_folder(dataset: fo.Dataset, key: str) -> Path:
 
 def evaluations_folder(dataset: fo.Dataset) -> Path:
     """Return the folder of the error maps of evaluations, which stay when their run is replaced."""
-    return _no_link(dataset_folder(dataset) / "evaluation-maps")  # no key of a run holds a hyphen
+    return _no_link(dataset_folder(dataset) / _EVALUATIONS)
 
 
 def delete_interrupted(dataset: fo.Dataset, key: str) -> None:
-    """Remove the folders of the runs of a key; that of a run that is registered must be gone already."""
+    """Remove the folders of the runs of a key that no record names."""
     for store in stores(dataset, key):
-        store.delete()
+        if not in_use(store.folder):
+            store.delete()
 
 
 def stores(dataset: fo.Dataset, key: str) -> list[RunStore]:
@@ -46,11 +56,42 @@ def stores(dataset: fo.Dataset, key: str) -> list[RunStore]:
     return [RunStore(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
 
 
-def delete_folder(dataset: fo.Dataset, key: str, folder: str) -> None:
-    """Remove a run's folder, if it is one that this dataset made (a clone shares that of its source)."""
-    path = Path(folder).resolve()
-    if path.parts[-3:-1] == (str(dataset._doc.id), key) and (path / "settings.json").is_file():
-        RunStore(path).delete()
+def in_use(folder: Path) -> bool:
+    """Return whether a record of any dataset names a run's folder, or one of masks in it.
+
+    A clone has the records of its source, and shares the files with it until one of them changes.
+    """
+    path = folder.resolve()
+    records = get_db_conn()["runs"].find(
+        {"config.plugin": PLUGIN, "config.run.folder": {"$type": "string"}},
+        {"config.run.folder": True, "config.run.masks": True},
+    )
+    runs = [(Path(run["folder"]).resolve(), str(run.get("masks"))) for run in (doc["config"]["run"] for doc in records)]
+    return any(path in (run_folder, run_folder / masks) for run_folder, masks in runs)
+
+
+def delete_unused(dataset: fo.Dataset, folder: Path) -> None:
+    """Remove a run's folder, or one of masks in it, if this package made it and no record names it any more."""
+    path = folder.resolve()
+    run_folder = path.parent if MASKS_NAME.match(path.name) else path
+    if _is_ours(dataset, run_folder) and not in_use(path):
+        delete_files(path)
+
+
+def delete_unused_evaluation(dataset: fo.Dataset, name: str) -> None:
+    """Remove the folder of an evaluation's error maps, which has a name of its own, if no record names it any more."""
+    if get_db_conn()["runs"].find_one({"config.plugin": PLUGIN, "config.errors": name}) is None:
+        for folder in dataset_folder(dataset).parent.glob(f"*/{_EVALUATIONS}/{name}"):
+            delete_files(folder)
+
+
+def _is_ours(dataset: fo.Dataset, run_folder: Path) -> bool:
+    """Return whether a path is one of a run's folder: of any dataset in this package's folder, or of this dataset."""
+    if len(run_folder.parts) < 4 or not ObjectId.is_valid(run_folder.parts[-3]):
+        return False
+    if run_folder.parents[2] == dataset_folder(dataset).parent.resolve():
+        return True
+    return run_folder.parts[-3] == str(dataset._doc.id) and (run_folder / "settings.json").is_file()
 
 
 def check_links(folder: Path) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 import fiftyone as fo
 from fiftyone.core.collections import SampleCollection as Samples
 
-from ..storage.store import delete_files
 from .colours import delete_colours
-from .folders import delete_folder, delete_interrupted, evaluations_folder, runs_folder
+from .folders import delete_interrupted, delete_unused, delete_unused_evaluation, runs_folder
 from .keys import (
     EVALUATION_FIELDS,
     FIELD_NAMES,
@@ -64,7 +63,9 @@ def _delete_run(root: fo.Dataset, key: str) -> None:
         root.save()
     all_slices(root).match_tags(skipped_tag_of(key)).untag_samples(skipped_tag_of(key))
     root.delete_run(key)
-    delete_folder(root, key, saved["folder"])
+    folder = Path(saved["folder"])
+    delete_unused(root, folder / saved["masks"])
+    delete_unused(root, folder)
 
 
 def delete_evaluation(dataset: Samples, eval_key: str) -> None:
@@ -105,7 +106,7 @@ def remove_evaluation(dataset: Samples, eval_key: str, keep_pending: bool = Fals
     root.delete_run(eval_key)
     folder = Path(str(config.errors)).name
     if folder.startswith(f"{eval_key}-"):  # else it is not what was stored
-        delete_files(evaluations_folder(root) / folder)
+        delete_unused_evaluation(root, folder)
 
 
 def delete_evaluation_fields(dataset: fo.Dataset, eval_key: str, pending: bool = False) -> None:

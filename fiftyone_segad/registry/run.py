@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -17,11 +16,11 @@ from fiftyone.core.odm.database import get_db_conn
 
 from ..errors import RunBusyError, RunError
 from ..scoring.thresholds import Thresholds, threshold_text
-from ..storage.store import RunStore, delete_files
+from ..storage.store import RunStore
 from ..utils.grey_scale import FULL_RANGE, GreyScale
 from ..utils.text import pluralize
 from ..utils.values import all_finite, make_dataclass
-from .folders import check_links, runs_folder, stores
+from .folders import MASKS_NAME, check_links, delete_unused, runs_folder, stores
 from .keys import FIELD_NAMES, PLUGIN, field_name, list_runs, plot_key, skipped_tag_of
 from .locks import run_lock
 from .retry import retry_on_reconnect
@@ -35,7 +34,6 @@ GREY_SCALE = "grey_scale"
 """Setting of a run: the lowest and the highest grey value of its scale; None for the full range."""
 
 _SETTINGS = ("method", "embedder", "segments", "defects", "embedder_kwargs", "bank_size", "seed")
-_MASKS = re.compile(r"masks-[0-9a-f]{8}\Z")
 _MAPS = "maps"
 
 
@@ -192,7 +190,7 @@ def parse_run(saved: Any, key: str) -> Run:
     folder = Path(run.folder)
     if run.key != key or not folder.is_absolute() or ".." in folder.parts or folder.parent.name != key:
         raise ValueError(f"its key is {run.key!r} and its folder {run.folder!r}")
-    if not _MASKS.match(run.masks):
+    if not MASKS_NAME.match(run.masks):
         raise ValueError(f"its folder of masks is {run.masks!r}")
     return run
 
@@ -203,9 +201,10 @@ def saved_values(dataset: fo.Dataset, key: str) -> dict[str, Any]:
     return saved
 
 
-def current_folder(dataset: fo.Dataset, key: str) -> str | None:
-    """Return the folder of the run that is registered under a key, if there is one."""
-    return saved_values(dataset, key)["folder"] if key in list_runs(dataset) else None
+def current_folders(dataset: fo.Dataset, key: str) -> list[str]:
+    """Return the folders of a key's registered run, if there is one: that of its masks, then its own."""
+    saved = saved_values(dataset, key) if key in list_runs(dataset) else None
+    return [] if saved is None else [str(Path(saved["folder"]) / saved["masks"]), saved["folder"]]
 
 
 def save_run(dataset: fo.Dataset, run: Run) -> None:
@@ -287,9 +286,7 @@ def _finish_commit(dataset: fo.Dataset, key: str) -> None:
         if "score" in pending:
             _tag_skipped(dataset, key, saved["skipped"])
         for folder in map(Path, saved["obsolete"]):
-            # A clone's run may lie in the folder of its source
-            if runs_folder(dataset, key).resolve() in folder.resolve().parents:
-                delete_files(folder)
+            delete_unused(dataset, folder)
         _save_values(dataset, key, {**saved, "pending": [], "obsolete": []})
     delete_fields(dataset, key, pending_only=True)
 
@@ -300,7 +297,7 @@ def _note(dataset: fo.Dataset, key: str) -> Path:
 
 def _must_stay(dataset: fo.Dataset, key: str, folder: Path) -> bool:
     """Return whether the run of a key uses a folder, or it is none of maps or masks of a run of this key."""
-    if folder.name != _MAPS and not _MASKS.match(folder.name):
+    if folder.name != _MAPS and not MASKS_NAME.match(folder.name):
         return True
     dataset.reload()
     saved = saved_values(dataset, key) if key in list_runs(dataset) else {}

@@ -16,9 +16,9 @@ from ..engine.calibration import Calibration
 from ..engine.job import Job
 from ..errors import RunError
 from ..registry.fields import add_fields, write_fields
-from ..registry.folders import check_links, runs_folder, stores
+from ..registry.folders import check_links, in_use, runs_folder, stores
 from ..registry.retry import retry_on_reconnect
-from ..registry.run import Run, current_folder, save_run
+from ..registry.run import Run, current_folders, save_run
 from ..registry.samples import all_slices
 from ..storage.store import RunStore
 from ..utils.grey_scale import FULL_RANGE
@@ -32,9 +32,8 @@ def find_or_create_store(dataset: fo.Dataset, key: str, settings: dict[str, Any]
     Raises:
         OSError: if it cannot be written
     """
-    current = current_folder(dataset, key)
     for interrupted in stores(dataset, key):
-        if str(interrupted.folder) == current:
+        if in_use(interrupted.folder):
             continue
         if resume and interrupted.settings() == settings and _is_readable(interrupted):
             logger.info("Going on with the interrupted run in '%s'", interrupted.folder)
@@ -106,8 +105,8 @@ def commit(dataset: fo.Dataset, run: Run, job: Job, calibration: Calibration) ->
     Returns:
         the run as it is registered
     """
-    folder, replaced_folder = str(job.store.folder), current_folder(dataset, run.key)
-    extends = folder == replaced_folder
+    folder, replaced = str(job.store.folder), current_folders(dataset, run.key)
+    extends = folder in replaced
     tried, report = job.spec.ids, job.report
     scored = job.store.scores.ids() & (set(all_slices(dataset).values("id")) if extends else tried)
     scale_notes = [] if job.spec.scale == FULL_RANGE else [str(job.spec.scale)]
@@ -126,8 +125,7 @@ def commit(dataset: fo.Dataset, run: Run, job: Job, calibration: Calibration) ->
         if extends:
             add_fields(dataset, run, records, calibration.scores, job.advance)
         else:
-            obsolete = [] if replaced_folder is None else [replaced_folder]
-            write_fields(dataset, run, records, calibration.scores, advance=job.advance, obsolete=obsolete)
+            write_fields(dataset, run, records, calibration.scores, advance=job.advance, obsolete=replaced)
     run = replace(run, seconds=dict(report.seconds))  # with those of writing
     retry_on_reconnect(save_run)(dataset, run)
     if extends:
