@@ -49,7 +49,7 @@ _KINDS: dict[str, type[fo.Field]] = {
     "regions": fo.Detections,
 }
 
-_DESCRIPTIONS = {
+DESCRIPTIONS = {
     "score": "Image anomaly score, higher is more anomalous",
     "pred": "normal or anomalous at the run's threshold; confidence 1 - p if anomalous, else the p-value p",
     "map": "Anomaly map for the eye; black to white is one range of scores for the whole run",
@@ -249,8 +249,8 @@ def _declare(dataset: fo.Dataset, key: str, names: tuple[str, ...]) -> None:
         kind = _KINDS[name]
         pending = field_name(key, name, pending=True)
         if issubclass(kind, fo.Field):
-            dataset.add_sample_field(pending, kind, description=_DESCRIPTIONS[name])
+            dataset.add_sample_field(pending, kind, description=DESCRIPTIONS[name])
         else:
             dataset.add_sample_field(
-                pending, fo.EmbeddedDocumentField, embedded_doc_type=kind, description=_DESCRIPTIONS[name]
+                pending, fo.EmbeddedDocumentField, embedded_doc_type=kind, description=DESCRIPTIONS[name]
             )

@@ -26,7 +26,7 @@ EVALUATION_FIELDS = ("truth", "regions", "errors", "iou", "f1", "aupimo")
 _LONGEST_KEY = 100
 """Characters; keys are in the names of files, which have at most 255."""
 
-_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 
 def field_name(key: str, name: str, pending: bool = False) -> str:
@@ -112,7 +112,7 @@ def check_name(parameter: str, name: Any) -> None:
         ...
         ValueError: key='../up' must be letters, digits and underscores, beginning with a letter
     """
-    if not isinstance(name, str) or not _KEY.match(name):
+    if not isinstance(name, str) or not KEY.match(name):
         raise ValueError(f"{parameter}={name!r} must be letters, digits and underscores, beginning with a letter")
     if len(name) > _LONGEST_KEY:
         raise ValueError(f"{parameter} has {len(name)} characters; use at most {_LONGEST_KEY}")

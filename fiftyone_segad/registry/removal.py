@@ -8,10 +8,12 @@ import fiftyone as fo
 from fiftyone.core.collections import SampleCollection as Samples
 
 from .colours import delete_colours
+from .fields import DESCRIPTIONS
 from .folders import delete_interrupted, delete_unused, delete_unused_evaluation, runs_folder
 from .keys import (
     EVALUATION_FIELDS,
     FIELD_NAMES,
+    KEY,
     check_name,
     evaluation_field,
     field_name,
@@ -29,7 +31,8 @@ from .samples import all_slices
 def delete_run(dataset: Samples, key: str) -> None:
     """Remove a run: fields, tags, colours, files, marks, evaluations and registration. Images and ground truth stay.
 
-    Remains of an interrupted run of the key are removed, too, also if there is no other.
+    A run that was renamed goes by its record. Remains of a run that was interrupted, or whose record is gone, are
+    removed, too.
 
     Raises:
         ValueError: if there is no such run
@@ -42,15 +45,35 @@ def delete_run(dataset: Samples, key: str) -> None:
     check_name("key", key)
     with run_lock(root, key):
         recover(root, key)
+        is_orphaned = any(_is_written_by_run(root, field_name(key, name)) for name in FIELD_NAMES)
         if key in list_runs(root):
             _delete_run(root, key)
+        elif is_orphaned:
+            _delete_written(root, key)
         elif not runs_folder(root, key).is_dir():
             raise ValueError(f"Dataset '{root.name}' has no run '{key}'; its runs are {list_runs(root)}")
         delete_interrupted(root, key)
 
 
 def _delete_run(root: fo.Dataset, key: str) -> None:
+    """Remove a run by its record, which names the key that its fields begin with: ``rename_run`` changes no field."""
     saved = saved_values(root, key)
+    owner = saved.get("key")
+    if not isinstance(owner, str) or not KEY.match(owner):
+        owner = key
+    if owner not in [saved_values(root, other).get("key") for other in list_runs(root) if other != key]:
+        _delete_written(root, owner)
+    if saved.get("owns_color_scheme") and root.app_config.color_scheme and not root.app_config.color_scheme.fields:
+        root.app_config.color_scheme = None
+        root.save()
+    root.delete_run(key)
+    folder = Path(str(saved.get("folder")))
+    delete_unused(root, folder / str(saved.get("masks")))
+    delete_unused(root, folder)
+
+
+def _delete_written(root: fo.Dataset, key: str) -> None:
+    """Remove what a run wrote to a dataset under a key: fields, tags, colours, marks, plot and evaluations."""
     for eval_key in list_evaluations(root):
         if root.get_run_info(eval_key).config.evaluated == key:
             remove_evaluation(root, eval_key)
@@ -58,14 +81,12 @@ def _delete_run(root: fo.Dataset, key: str) -> None:
     delete_review(root, key)
     delete_fields(root, key)
     delete_colours(root, {field_name(key, name) for name in FIELD_NAMES})
-    if saved.get("owns_color_scheme") and root.app_config.color_scheme and not root.app_config.color_scheme.fields:
-        root.app_config.color_scheme = None
-        root.save()
     all_slices(root).match_tags(skipped_tag_of(key)).untag_samples(skipped_tag_of(key))
-    root.delete_run(key)
-    folder = Path(saved["folder"])
-    delete_unused(root, folder / saved["masks"])
-    delete_unused(root, folder)
+
+
+def _is_written_by_run(root: fo.Dataset, path: str) -> bool:
+    field = root.get_field(path)
+    return field is not None and field.description in DESCRIPTIONS.values()
 
 
 def delete_evaluation(dataset: Samples, eval_key: str) -> None:

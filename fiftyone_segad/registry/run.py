@@ -159,7 +159,7 @@ def _read_run(dataset: fo.Dataset, key: str) -> Run:
     except ValueError as error:
         raise RunError(
             f"What dataset '{dataset.name}' holds of run '{key}' is damaged: {error}. Remove the run with "
-            f"dataset.delete_run('{key}') and compute it again"
+            f"segad.delete_run(dataset, '{key}') and compute it again"
         ) from error
 
 

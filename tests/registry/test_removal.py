@@ -62,3 +62,47 @@ def test_a_clone_does_not_delete_the_files_of_its_source(dataset: fo.Dataset) ->
     clone.delete()
     assert Path(run.folder).is_dir()
     assert os.path.exists(dataset.last().segad_map.map_path)
+
+
+def test_a_renamed_run_goes_by_its_record(dataset: fo.Dataset) -> None:
+    before = snapshot(dataset)
+    run = compute(dataset, key="old")
+    segad.mark_normal(dataset.skip(4), "old")
+    dataset.rename_run("old", "new")
+    with pytest.raises(segad.RunError, match=r"segad.delete_run\(dataset, 'new'\)"):
+        segad.load_run(dataset, "new")
+    segad.delete_run(dataset, "new")
+    dataset.reload()
+    assert snapshot(dataset) == before
+    assert not Path(run.folder).exists()
+    for key in ("old", "new"):
+        compute(dataset, key=key)
+
+
+def test_runs_that_are_renamed_in_turn(dataset: fo.Dataset) -> None:
+    compute(dataset, key="a")
+    compute(dataset, key="b")
+    dataset.rename_run("a", "c")
+    dataset.rename_run("b", "a")
+    segad.delete_run(dataset, "a")
+    assert dataset.has_sample_field("a_score") and not dataset.has_sample_field("b_score")
+    segad.delete_run(dataset, "c")
+    assert not dataset.has_sample_field("a_score")
+
+
+def test_fields_without_a_run(dataset: fo.Dataset) -> None:
+    before = snapshot(dataset)
+    run = compute(dataset)
+    dataset.delete_run("segad")
+    segad.delete_run(dataset, "segad")
+    dataset.reload()
+    after = snapshot(dataset)
+    assert after["schema"] == before["schema"] and not Path(run.folder).exists()
+    compute(dataset)
+
+
+def test_fields_of_others_stay_where_there_is_no_run(dataset: fo.Dataset) -> None:
+    dataset.add_sample_field("mine_score", fo.FloatField)
+    with pytest.raises(ValueError, match="no run 'mine'"):
+        segad.delete_run(dataset, "mine")
+    assert dataset.has_sample_field("mine_score")
