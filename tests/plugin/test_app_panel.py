@@ -23,7 +23,7 @@ from conftest import ROOT
 from fiftyone_segad.plugin import execution
 from fiftyone_segad.review.triage import ScoreTable, read_score_table
 
-pytestmark = [pytest.mark.browser, needs_chromium]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, needs_chromium]
 
 COUNTS = ("flagged", "hits", "false alarms", "misses", "good passed")
 SINGULAR = dict(zip(COUNTS, ("flagged", "hit", "false alarm", "miss", "good passed"), strict=True))
