@@ -9,6 +9,8 @@ _TITLES = {
     "delete_run": "Delete a run",
     "find_duplicates": "Find duplicates",
     "rescore": "Rescore",
+    "score_new": "Score new images",
+    "set_threshold": "Set threshold",
     "undo_review": "Undo the last mark",
     "unmark": "Take marks back",
 }
@@ -30,6 +32,7 @@ _PHRASES = [
     (r"pass reference=\.\.\., e\.g\. dataset.*'train'\)", r"choose what is normal"),
     (r"pass one slice of it, e\.g\. dataset\.select_group_slices\('\.\.\.'\)", r"choose one of its slices"),
     (r"name it: dataset\.mask_targets.*dataset\.save\(\)", r"name it in the mask targets of the dataset"),
+    (r"pass a dataset of the frames, e\.g\. view\.clone\(\)", r"use a dataset of the frames"),
     (r"pass it as segments=\.\.\.", r"use the run from Python"),
     (r"; pass embedder='[^']*' if you trust it", r"; score from Python if you trust it"),
     (r"pass key=\.\.\. to (\w+)\(\), or use view\(\)", r"run '\1' with a key"),

@@ -212,7 +212,7 @@ def test_the_operator(dataset: fo.Dataset, tmp_path: Path) -> None:
     assert (done["images"], done["skipped"]) == (len(dataset), 0)
     assert (tmp_path / "out" / "bolt" / "train" / "good").is_dir()
     assert (
-        "pass overwrite=True"
+        "tick the box to replace an export"
         in form("export_curated", dataset, folder=str(tmp_path / "out"))["folder"]["error_message"]
     )
     assert not form("export_curated", dataset, folder=str(tmp_path / "out"), overwrite=True)["folder"]["invalid"]

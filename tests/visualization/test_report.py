@@ -88,8 +88,8 @@ def test_large_images_become_small_pictures_that_keep_small_defects(
     dataset_of: Callable[..., fo.Dataset], tmp_path: Path, colour_embedder: type
 ) -> None:
     paths = [tmp_path / f"{i}.png" for i in range(3)]
-    for path in paths:
-        Image.new("RGB", (1600, 800), (90, 90, 90)).save(path)
+    for shade, path in enumerate(paths, 90):
+        Image.new("RGB", (1600, 800), (shade, 90, 90)).save(path)
     mask = np.zeros((800, 1600), np.uint8)
     mask[400, 800] = 255
     made = dataset_of(paths, defect_mask=[fo.Segmentation(mask=np.zeros_like(mask))] * 2 + [fo.Segmentation(mask=mask)])
