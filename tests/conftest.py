@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import shutil
@@ -63,24 +64,23 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = Path(tempfile.mkdtemp(prefix="segad-tests-"))
     os.environ["FIFTYONE_DEFAULT_DATASET_DIR"] = str(folder / "datasets")
     os.environ["FIFTYONE_SEGAD_DIR"] = str(folder / "segad")
-    config.stash[_FOLDER] = folder
-    config.stash[_MONGOD] = None
+    process = None
     if "FIFTYONE_DATABASE_URI" in os.environ:
         worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
         os.environ["FIFTYONE_DATABASE_NAME"] = f"segad-tests-{worker}"
     elif _mongod().is_file():
         (folder / "db").mkdir()
-        config.stash[_MONGOD], os.environ["FIFTYONE_DATABASE_URI"] = start_mongod(folder / "db")
+        process, os.environ["FIFTYONE_DATABASE_URI"] = start_mongod(folder / "db")
+    # FiftyOne's own clean-up at exit is registered later and so runs before: without a database it waits half a minute
+    atexit.register(_stop, process, folder)
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
+def _stop(process: subprocess.Popen[bytes] | None, folder: Path) -> None:
     """Stop the database and remove what the suite wrote."""
-    process = config.stash.get(_MONGOD, None)
     if process is not None:
         process.terminate()
         process.wait(30)
-    if _FOLDER in config.stash:
-        shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
@@ -94,9 +94,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     long = {item.path for item in items if any(map(item.get_closest_marker, ("browser", "ray", "slow")))}
     items.sort(key=lambda item: item.path not in long)
 
-
-_FOLDER = pytest.StashKey[Path]()
-_MONGOD = pytest.StashKey["subprocess.Popen[bytes] | None"]()
 
 needs_fastdup = pytest.mark.skipif(
     importlib.util.find_spec("fastdup") is None,

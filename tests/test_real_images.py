@@ -17,7 +17,7 @@ import fiftyone_segad as segad
 from conftest import needs_fastdup, shared
 from fiftyone_segad.segments.maps import anomaly_map
 
-pytestmark = needs_fastdup
+pytestmark = [pytest.mark.slow, needs_fastdup]
 
 
 @pytest.fixture(scope="module")
