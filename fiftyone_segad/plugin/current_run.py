@@ -18,9 +18,6 @@ STORE = "fiftyone_segad_panel"
 
 _KEY = "current_run"
 
-SHOWN_FIELDS = ("score", "pred", "map")
-"""Fields of a run that the grid shows."""
-
 
 def current_run(dataset: fo.Dataset) -> str | None:
     """Return the key of the run that was chosen last; the newest, if none was or a newer one has come since."""
@@ -43,19 +40,18 @@ def panel_store(dataset: fo.Dataset) -> Any:
     return foo.ExecutionStore.create(STORE, ObjectId(dataset._doc.id))
 
 
-def shown_fields(
-    dataset: fo.Dataset, key: str, active: Sequence[str], names: Sequence[str] = SHOWN_FIELDS
-) -> list[str]:
-    """Return the fields that the grid shows once it is on a run.
+def shown_fields(dataset: fo.Dataset, key: str, active: Sequence[str] = ()) -> list[str]:
+    """Return the fields that the grid shows once it is on a run: score, prediction, and what shows where.
 
-    Args:
-        dataset: the dataset
-        key: key of the run
-        active: the fields that the grid shows now; those that belong to no run stay
-        names: which fields of the run
+    That is the map, or the segments where the method itself says which of them are odd (``within_image``). Fields that
+    are ``active`` now and belong to no run stay.
     """
     of_runs = {field_name(run, name) for run in list_runs(dataset) for name in FIELD_NAMES}
-    return [*(path for path in active if path not in of_runs), *(field_name(key, name) for name in names)]
+    method = dataset.get_run_info(key).config.run["method"]
+    others = [path for path in active if path not in of_runs]
+    return others + [
+        field_name(key, name) for name in ("score", "pred", "segments" if method == "within_image" else "map")
+    ]
 
 
 def names_other_run(dataset: fo.Dataset, key: str, view: fo.DatasetView | None) -> bool:

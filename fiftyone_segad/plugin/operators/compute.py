@@ -93,10 +93,8 @@ class ComputeSegmentAnomalies(LongOperator):
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
             run = load_run(dataset, request.key)
-            names = ["score", "pred", "segments" if request.method == "within_image" else "map"]
             view = samples.exists(run.field("score")).sort_by(run.field("score"), reverse=True)
-            fields = shown_fields(dataset, request.key, ctx.active_fields, names)
-            yield from execution.show_fields(ctx, dataset, view, fields)
+            yield from execution.show_fields(ctx, dataset, view, shown_fields(dataset, request.key))
 
         return self.run(ctx, request.key, work, show, request.key)
 
