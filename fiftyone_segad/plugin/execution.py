@@ -28,6 +28,9 @@ Result = dict[str, Any]
 PANEL = "anomaly_triage"
 """Name of the panel that shows what runs."""
 
+_IN_BACKGROUND = "in_background"
+"""Parameter of an execution whose form has closed."""
+
 _STORE = "fiftyone_segad"
 _INTERVAL = 0.5
 """Seconds between reports."""
@@ -56,6 +59,8 @@ def execute(
     Returns:
         the function's result, or in the App a generator of messages
     """
+    if in_app(ctx) and not ctx.delegated and not in_background(ctx):
+        return _close_form(ctx)
     monitor = _RunMonitor(dataset_id(ctx), name)
     if ctx.delegated or not in_app(ctx):
         with monitor:
@@ -191,6 +196,27 @@ class _RunMonitor:
         show(bar.progress, label)
 
 
+def _close_form(ctx: foo.ExecutionContext) -> Iterator[Any]:
+    yield execute_again(ctx)
+
+
+def execute_again(ctx: foo.ExecutionContext) -> Any:
+    """Give the trigger by which the App executes the same operator without a form.
+
+    A form covers the page until its execution ends, and it begins anew where that opens a dataset on a page without
+    one.
+    """
+    params = {**ctx.params, _IN_BACKGROUND: True}
+    if "view_target" in ctx.request_params:
+        params["view_target"] = ctx.request_params["view_target"]
+    return ctx.trigger(ctx.operator_uri, params)
+
+
+def in_background(ctx: foo.ExecutionContext) -> bool:
+    """Return whether the form of the execution has closed."""
+    return bool(ctx.params.get(_IN_BACKGROUND))
+
+
 def _execute_as_generator(
     ctx: foo.ExecutionContext,
     monitor: _RunMonitor,
@@ -221,7 +247,7 @@ def _execute_as_generator(
         yield from show(report)
         yield ctx.ops.show_output(output_form(report).to_json(), report)
         return
-    yield ctx.ops.show_output(_error_form().to_json(), {"error": in_app_words(str(report))})
+    yield show_error(ctx, report)
     if not isinstance(report, (SegadError, ValueError, OSError)):
         raise report
 
@@ -231,11 +257,15 @@ def in_app(ctx: foo.ExecutionContext) -> bool:
     return "extended" in ctx.request_params
 
 
-def _error_form() -> types.Property:
+def show_error(ctx: foo.ExecutionContext, error: Exception) -> Any:
+    """Give the trigger by which the App shows why an execution did not come to its end."""
     form = types.Object()
-    form.view("failed", types.Error(label="It did not work; nothing was changed"))
-    form.str("error", label="Why")
-    return types.Property(form)
+    if isinstance(error, RunCancelled):
+        form.view("cancelled", types.Notice(label="Cancelled; what was finished is kept"))
+    else:
+        form.view("failed", types.Error(label="It did not work; nothing was changed"))
+        form.str("error", label="Why")
+    return ctx.ops.show_output(types.Property(form).to_json(), {"error": in_app_words(str(error))})
 
 
 def _values(prefix: str) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def test_the_regions_are_drawn_where_they_are(page: Any, dataset: fo.Dataset) ->
 
 def test_evaluate_shows_its_table(page: Any) -> None:
     open_form(page, "Anomalies: evaluate a run")
-    execute(page, "image_auroc")
+    execute(page, "Image AUROC")
     assert page.get_by_text("foreign_object").count()
     close(page)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
+from ...errors import SegadError
 from .. import execution, forms
 from ..current_run import set_current_run
 from ..target import target_samples
@@ -144,8 +145,9 @@ class Operator(foo.Operator):
     def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         """Add the fields of the form."""
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        return self.output_form(ctx.results or {})  # None after an error, which would be hidden by another one
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property | None:
+        # There is none after an error, which a form would hide, nor where the work goes on in the background
+        return self.output_form(ctx.results) if ctx.results else None
 
     def output_form(self, result: dict[str, Any]) -> types.Property:
         """Return the form of a result: what was done, and what to do next.
@@ -168,6 +170,30 @@ class Operator(foo.Operator):
             return None
         label = self.button_label or self.title
         return types.Placement(self.place, types.Button(label=label, icon=self.config.icon, prompt=True))
+
+
+class OpeningOperator(Operator):
+    """An operator that opens a dataset in the App, also on a page where none is open."""
+
+    needs_dataset = False
+
+    def open(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        """Make the dataset, open it in the App, and return the result."""
+        raise NotImplementedError
+
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        if ctx.dataset is not None or ctx.delegated or not execution.in_app(ctx):
+            return self.open(ctx)
+        if not execution.in_background(ctx):
+            execution.execute_again(ctx)
+            return {}
+        try:
+            result = self.open(ctx)
+        except (SegadError, ValueError, OSError) as error:
+            execution.show_error(ctx, error)
+        else:
+            ctx.ops.show_output(self.output_form(result).to_json(), result)
+        return {}
 
 
 class LongOperator(Operator):

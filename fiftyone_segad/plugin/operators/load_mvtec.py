@@ -14,7 +14,7 @@ from ...data.mvtec import category_names, load_mvtec
 from ...data.sample_data import make_category
 from ...utils.text import pluralize
 from .. import forms
-from .base import Line, Operator, short_config
+from .base import Line, OpeningOperator, short_config
 
 FOLDER, SAMPLE = "folder", "sample"
 
@@ -28,7 +28,7 @@ _LISTED_CATEGORIES = 15
 _LISTED_PROBLEMS = 10
 
 
-class LoadMvtec(Operator):
+class LoadMvtec(OpeningOperator):
     """Loads a folder in the layout of MVTec AD, LOCO AD or AD 2 as a dataset."""
 
     config = short_config(
@@ -44,7 +44,6 @@ class LoadMvtec(Operator):
         Line("problems", "Problems (tag 'problem')"),
         Line("messages", "The first problems", "markdown", when="messages"),
     )
-    needs_dataset = False
 
     def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         forms.choose_one(inputs, "source", SOURCES, FOLDER, "Images")
@@ -58,7 +57,7 @@ class LoadMvtec(Operator):
         about = "Else it goes when FiftyOne is closed; the images stay in any case"
         inputs.bool("persistent", default=True, label="Keep the dataset in the database", description=about)
 
-    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+    def open(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         folder = forms.text(ctx.params, "dataset_dir")
         if _source(ctx.params) == SAMPLE:
             folder = str(_make_samples())

@@ -20,7 +20,7 @@ from .base import NOTES, Line, Operator, notes, short_config
 
 _OUTPUTS = (
     Line("marks", "Marks of the run"),
-    Line("selection", "Of", "text", when="selection"),
+    Line("selection", "Which", "text", when="selection"),
     Line("pictures", "", "pictures"),
     NOTES,
 )

@@ -17,7 +17,7 @@ from ...segments.boxes import DEFAULT_GRID
 from ...utils.uploads import MAX_UPLOAD_BYTES, decode_upload
 from .. import forms
 from ..trial import DATASET, TriedImage, set_pending, take_pending, try_file, try_upload
-from .base import Line, Operator, Table, short_config
+from .base import Line, OpeningOperator, Operator, Table, short_config
 
 SAMPLE, UPLOAD = "sample", "upload"
 
@@ -27,7 +27,7 @@ _OTHER = {
 }
 
 
-class TryImage(Operator):
+class TryImage(OpeningOperator):
     """Finds the odd segments of one picture: an uploaded one, or that of a sample."""
 
     config = short_config(
@@ -52,7 +52,6 @@ class TryImage(Operator):
     )
     place = types.Places.SAMPLES_VIEWER_ACTIONS
     button_label = "Find the odd segments of this image"
-    needs_dataset = False
 
     def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         sample = _sample_of(ctx)
@@ -70,7 +69,7 @@ class TryImage(Operator):
         if other := _OTHER.get(resolve_name("auto", "within_image")):
             inputs.view("other", types.Warning(label=other))
 
-    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+    def open(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         grid = forms.whole(ctx.params, "grid", DEFAULT_GRID, low=1)
         sample = _sample_of(ctx)
         if sample is None or _source(ctx, sample) == UPLOAD:
