@@ -106,7 +106,6 @@ def first_box(page: Any) -> dict[str, float]:
         if box is not None:
             return box
         page.wait_for_timeout(500)
-    page.screenshot(path="/tmp/a8/grid.png")
     raise AssertionError("the grid shows no image")
 
 

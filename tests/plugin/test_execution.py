@@ -47,7 +47,7 @@ def test_a_run_leaves_the_page_free_and_ends_with_its_result(dataset_with_run: f
     assert names[-1] == "show_output"
     result = answer[-1][1]["results"]
     assert (result["key"], result["scored"]) == ("later", 6)
-    assert dict(answer)["set_active_fields"]["fields"] == ["defect", "later_score", "later_pred", "later_map"]
+    assert dict(answer)["set_active_fields"]["fields"] == ["later_score", "later_pred", "later_map"]
     dataset_with_run.reload()
     assert segad.load_run(dataset_with_run, "later").scored == 6
 
