@@ -73,7 +73,7 @@ def open_dataset(page: Any, name: str, panel: bool = True) -> Any:
 def wait_until_idle(page: Any) -> None:
     """Wait until the App has asked its server for nothing for a while, longer than a form waits for the next key."""
     page.evaluate("window.lastRequest = performance.now()")
-    page.wait_for_function("!window.pending && performance.now() - window.lastRequest > 700")
+    page.wait_for_function("!window.pending && performance.now() - window.lastRequest > 1000")
 
 
 def open_form(page: Any, label: str) -> None:

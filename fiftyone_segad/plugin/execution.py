@@ -160,11 +160,11 @@ class _RunMonitor:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._ended.set()
+        if error is not None:  # told before it is gone from what runs, so that no poll misses it
+            _store().set(self._failed, in_app_words(str(error)) or type(error).__name__, ttl=_KEEP_FAILURES)
         with self._publishing:
             _store().delete(self._running)
         _store().delete(self._cancel)
-        if error is not None:
-            _store().set(self._failed, in_app_words(str(error)) or type(error).__name__, ttl=_KEEP_FAILURES)
 
     def _keep_alive(self) -> None:
         """Publish the last status again, for as long as the process lives: some steps report nothing for minutes."""

@@ -203,6 +203,7 @@ def mixed(category: str, seed: int) -> tuple[list[Path], list[bool]]:
     return [*good, *bad], [False] * len(good) + [True] * len(bad)
 
 
+@pytest.mark.slow
 def test_defective_screws_among_normal_ones(dataset_of: Callable[..., fo.Dataset]) -> None:
     paths, defective = mixed("screw", seed=0)
     dataset = dataset_of(paths)
@@ -210,6 +211,7 @@ def test_defective_screws_among_normal_ones(dataset_of: Callable[..., fo.Dataset
     assert average_precision_score(defective, dataset.values("contamination")) >= 0.85
 
 
+@pytest.mark.slow
 def test_a_blurred_and_a_dim_screw(dataset_of: Callable[..., fo.Dataset], tmp_path: Path) -> None:
     paths = sorted((shared("screw") / "train/good").iterdir())[:30]
     with Image.open(paths[0]) as image:

@@ -74,6 +74,7 @@ def test_near_groups_are_those_of_fastdup(
     assert names_of(dataset, segad.find_duplicates(dataset, threshold=threshold)) == expected
 
 
+@pytest.mark.slow
 @needs_fastdup
 @pytest.mark.parametrize(("category", "threshold"), [("screw", 0.96), ("magnetic_tile", 0.96), ("magnetic_tile", 0.93)])
 def test_near_groups_are_those_of_fastdup_on_real_images(

@@ -192,6 +192,7 @@ def test_wrong_parameters(dataset: fo.Dataset, tmp_path: Path, options: dict[str
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
+@pytest.mark.slow
 def test_screws_load_back_identically(tmp_path: Path) -> None:
     dataset = segad.load_mvtec(shared("screw"))
     try:

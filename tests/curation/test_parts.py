@@ -74,6 +74,7 @@ def test_parts_need_no_embedder(dataset_of: Callable[..., fo.Dataset], tmp_path:
     assert segad.find_duplicates(dataset, kind="exact").groups == []
 
 
+@pytest.mark.slow
 def test_parts_of_the_magnetic_tiles(dataset_of: Callable[..., fo.Dataset]) -> None:
     """Names tell most pictures of one part: their numbers follow closely while the exposure rises."""
     files = sorted((shared("magnetic_tile") / "train/good").iterdir(), key=lambda file: int(file.stem.split("_")[-1]))
@@ -98,12 +99,14 @@ def test_parts_of_the_magnetic_tiles(dataset_of: Callable[..., fo.Dataset]) -> N
     assert max(map(len, duplicates.groups)) <= 6, "no group takes in other parts"
 
 
+@pytest.mark.slow
 def test_screws_at_one_angle_are_doubtful(dataset_of: Callable[..., fo.Dataset]) -> None:
     files = sorted((shared("screw") / "train/good").iterdir())
     [warning] = segad.find_duplicates(dataset_of(files), kind="part").warnings
     assert "Look at the groups" in warning
 
 
+@pytest.mark.slow
 def test_a_part_in_both_splits_of_the_real_tiles(dataset_of: Callable[..., fo.Dataset]) -> None:
     """Split by part, and yet one is on both sides: the numbers follow closely, at rising exposure."""
     folder = shared("magnetic_tile")

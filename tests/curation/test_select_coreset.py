@@ -107,6 +107,7 @@ def test_the_operator(kinds: fo.Dataset) -> None:
     assert "tagged" in form("select_coreset", kinds)
 
 
+@pytest.mark.slow
 def test_on_screws_it_covers_better_than_chance() -> None:
     """The farthest image that is left is nearer than with any of 20 random choices of as many."""
     dataset = segad.load_mvtec(shared("screw"))

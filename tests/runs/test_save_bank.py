@@ -203,6 +203,7 @@ def test_a_network_by_name_needs_consent(
         segad.score_new(dataset, "new", bank=tmp_path / "bank", embedder="torchhub:someone/code:model")
 
 
+@pytest.mark.slow
 def test_screws_that_come_later(tmp_path: Path) -> None:
     """With a bank that is searched by an inverted file: a run on all, on the first and then the others, a bank file."""
     dataset = segad.load_mvtec(shared("screw"))
