@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import ImageError
 from ..registry.keys import written_fields
 from ..registry.samples import all_slices
+from ..utils.images import read_header
 from .classes import Classes, is_normal
 from .masks import Areas, Mask, Source
 from .objects import Boxes, Polygons
@@ -134,6 +135,26 @@ def check_truth_field(samples: Samples, gt_field: str) -> None:
             f"gt_field={gt_field!r} was written by {writer}, so it is no ground truth; {_choices(samples)}. If a "
             f"person has corrected it, clone_sample_field({gt_field!r}, 'truth') makes it one"
         )
+
+
+def check_defects(samples: Samples, gt_field: str) -> None:
+    """Check that the ground truth shows a defect in at least one image; masks are read until one does.
+
+    Raises:
+        ValueError: if it shows none, or the field does not exist or is of another type
+    """
+    truths = {id: truth for id, truth in read_truth(samples, gt_field).items() if truth.source and truth.known}
+    paths = dict(zip(*samples.values(["id", "filepath"]), strict=True))
+    named_first = sorted(truths, key=lambda id: truths[id].defect in (None, GOOD))
+    if not any(_is_defective(truths[id], paths[id]) for id in named_first):
+        raise ValueError(f"threshold='f1' needs defective images with masks in '{gt_field}'; use 'fpr:0.01'")
+
+
+def _is_defective(truth: Truth, path: str) -> bool:
+    try:
+        return truth.read(read_header(path).size) is not None
+    except ImageError:
+        return False
 
 
 def segmentation_fields(samples: Samples) -> list[str]:

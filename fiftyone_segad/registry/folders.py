@@ -62,12 +62,23 @@ def in_use(folder: Path) -> bool:
     A clone has the records of its source, and shares the files with it until one of them changes.
     """
     path = folder.resolve()
+    return any(path in (run_folder, run_folder / masks) for run_folder, masks in _recorded_folders())
+
+
+def is_shared(folder: Path) -> bool:
+    """Return whether the records of several runs name a run's folder, as those of a dataset and its clone do."""
+    path = folder.resolve()
+    return sum(run_folder == path for run_folder, _ in _recorded_folders()) > 1
+
+
+def _recorded_folders() -> list[tuple[Path, str]]:
+    """Read the folder of each run of any dataset, and the name of the folder of masks in it."""
     records = get_db_conn()["runs"].find(
         {"config.plugin": PLUGIN, "config.run.folder": {"$type": "string"}},
         {"config.run.folder": True, "config.run.masks": True},
     )
-    runs = [(Path(run["folder"]).resolve(), str(run.get("masks"))) for run in (doc["config"]["run"] for doc in records)]
-    return any(path in (run_folder, run_folder / masks) for run_folder, masks in runs)
+    runs = [record["config"]["run"] for record in records]
+    return [(Path(run["folder"]).resolve(), str(run.get("masks"))) for run in runs]
 
 
 def delete_unused(dataset: fo.Dataset, folder: Path) -> None:

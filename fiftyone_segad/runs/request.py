@@ -14,7 +14,7 @@ from typing import Any
 import fiftyone as fo
 from fiftyone.core.collections import SampleCollection as Samples
 
-from ..data.truth import GT_FIELD, read_truth
+from ..data.truth import GT_FIELD, check_defects
 from ..embedders.base import Embedder
 from ..embedders.factory import get_embedder, resolve_name
 from ..engine.calibration import Calibration
@@ -247,7 +247,7 @@ def _check_threshold(threshold: str | float | None, samples: Samples, normals: l
     if rule.kind == "fpr" and len(normals) < 2:
         raise ValueError(f"threshold='{rule}' needs at least 2 normal images in reference=...; use 'quantile:0.95'")
     if rule.kind == "f1":
-        read_truth(samples, GT_FIELD)
+        check_defects(samples, GT_FIELD)
     return rule
 
 
@@ -286,7 +286,7 @@ def _file_state(path: str) -> tuple[int, int]:
 
 
 def _warnings(spec: JobSpec) -> list[str]:
-    warnings = [_copies_warning(spec)] if spec.bank_names and spec.method != "within_image" else []
+    warnings = copies_warnings(spec)
     if spec.normals and {spec.bank_path(image) for image in spec.images} <= {normal.path for normal in spec.normals}:
         warnings.append(
             "Every scored image is also a normal image; each was compared with the others only, so that the scores "
@@ -300,12 +300,17 @@ def _warnings(spec: JobSpec) -> list[str]:
     return warnings
 
 
-def _copies_warning(spec: JobSpec) -> str:
+def copies_warnings(spec: JobSpec) -> list[str]:
+    """Warn of images that are compared with others only, since what they are compared with holds them, too."""
+    if not spec.bank_names or spec.method == "within_image":
+        return []
     path, original = next(iter(spec.bank_names.items()))
     are = pluralize(len(spec.bank_names), "scored image is", "scored images are")
     if spec.method == "unlabeled":
-        return f"{are} the same file as, or a copy of, another one, and counted once; the first: {path} and {original}"
-    return (
+        return [
+            f"{are} the same file as, or a copy of, another one, and counted once; the first: {path} and {original}"
+        ]
+    return [
         f"{are} the same file as a normal image, or a copy of one, and compared with the others only; take out of the "
         f"normal images what is not normal. The first: {path} and {original}"
-    )
+    ]

@@ -11,7 +11,7 @@ import fiftyone as fo
 import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 
-from ..data.truth import GT_FIELD, Truth, read_truth, truth_fields
+from ..data.truth import GT_FIELD, Truth, check_defects, read_truth, truth_fields
 from ..engine.job import Job, JobContext, JobImage, JobSpec
 from ..engine.methods import run_job, steps
 from ..registry.exclusive import holds_run_lock
@@ -132,7 +132,10 @@ def rescore(
             f"The threshold of run '{key}' is 'f1' on '{gt_field}', which is no ground truth of the dataset any more; "
             "choose another with set_threshold() first"
         )
-    images = job_images(all_slices(dataset).select(list(ids)), run_segments)
+    scored = all_slices(dataset).select(list(ids))
+    if rule.kind == "f1":
+        check_defects(scored, gt_field)
+    images = job_images(scored, run_segments)
     settings = {**run.settings, MARKS: digest}
     with load_embedder(run) as model:
         store = find_or_create_store(dataset, key, settings, resume=True)

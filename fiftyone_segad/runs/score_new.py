@@ -22,6 +22,7 @@ from ..registry.exclusive import holds_run_lock
 from ..registry.keys import check_key, list_runs
 from ..registry.run import Run, load_run
 from ..registry.samples import all_slices, check_collection, check_numbers
+from ..registry.separation import separate_run
 from ..segments.boxes import Proposer
 from ..storage.bank_file import BANK_SETTING, BankFile
 from ..storage.bank_images import bank_copies
@@ -30,7 +31,7 @@ from ..utils.threads import usable_cores
 from ..utils.timing import StageTimer
 from .features import load_embedder, named_segments
 from .lifecycle import commit, find_or_create_store, log_stages, progress_bar
-from .request import image_states, job_images
+from .request import copies_warnings, image_states, job_images
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,10 @@ def score_new(
     with load_embedder(run, batch_size) as model:
         if bank_file is not None and is_new:
             run = _unpack(dataset, run, bank_file, model)
+        else:
+            run = separate_run(dataset, run)
         job = _job(run, model, images, segments, num_workers)
+        job.report.warnings.extend(copies_warnings(job.spec))
         with progress_bar(job, len(images), progress) as job, run.store.explain_write_errors():
             run.store.forget_changed(image_states(images))
             score_against_run(job)

@@ -70,6 +70,17 @@ def replaced_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Make a file the same as another one: a second name of it, where the disk can do that.
+
+    Only for files that are replaced and never changed, as all that this module writes.
+    """
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def write_png(file: Path, picture: Image.Image, compress_level: int = 6) -> None:
     """Write a PNG file atomically; a link in its place is replaced, not followed."""
     with atomic_write(file) as partial:

@@ -1,4 +1,4 @@
-"""Turn grey values of more than 8 bits into 8 bits: by one scale for all images that are compared with each other."""
+"""Turn values of more than 8 bits into 8 bits: by one scale for all images that are compared with each other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STRAY_SHARE = 1e-4
 
 @dataclass(frozen=True)
 class GreyScale:
-    """The range of grey values that becomes 0 to 255; values outside of it become these ends.
+    """The range of grey values, or of those of all colours, that becomes 0 to 255; values outside of it become these ends.
 
         >>> GreyScale(0, 1023).to_8_bits(np.array([[0, 512, 1023, 4095]])).tolist()
         [[0, 128, 255, 255]]

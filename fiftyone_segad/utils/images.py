@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import ImageError
+from .deep_colours import has_deep_colours, join_bytes, read_low_bytes, scale_colours, select_high_bytes
+from .frames import has_second_frame
 from .grey_scale import FULL_RANGE, VALUES, GreyScale
 from .object_storage import fetch, is_url
 from .threads import prefetch_map
@@ -48,8 +50,6 @@ _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _SWAPPED_ORIENTATIONS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 _ORIENTATION_TAG = 0x0112
 _FRAME_SUFFIXES = (".tif", ".tiff", ".gif", ".webp", ".avif", ".apng")
-_SUBFILE_TAG, _NO_PAGE = 0x00FE, 0b101  # of TIFF: a page that is a smaller version of another one, or its mask
-_LOOKED_THROUGH = 20  # pages of a TIFF, until one is found that is none of these
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def read_image(source: str | io.BytesIO, scale: GreyScale = FULL_RANGE) -> NDArr
     """Decode an image as the App shows it.
 
     EXIF orientation is applied, transparent pixels are laid over black, and grey, palette and CMYK images become RGB.
-    Of several frames the first is taken. 16-bit colours keep their high byte.
+    Of several frames the first is taken.
 
     Args:
         source: a path, the URL of an object in storage, or the content of a file
@@ -111,8 +111,9 @@ def read_image(source: str | io.BytesIO, scale: GreyScale = FULL_RANGE) -> NDArr
     with open_image(source) as image:
         try:
             check_scans(image, name)
+            low = _open_low_bytes(source, image) if scale != FULL_RANGE and has_deep_colours(image) else None
             ImageOps.exif_transpose(image, in_place=True)
-            return _to_rgb(image, name, scale)
+            return _to_rgb(image, name, scale, low)
         except ImageError:
             raise
         except Exception as error:  # decoders raise many types for damaged data
@@ -186,16 +187,34 @@ def find_scale(sources: Sequence[str | io.BytesIO], others: Sequence[str] = ()) 
 
 
 def _count_greys(source: str | io.BytesIO) -> NDArray[np.int64]:
-    """Count how often each grey value occurs in an image of more than 8 bits; 0 for all of another one."""
+    """Count how often each value occurs in an image of more than 8 bits; 0 for all of another one."""
     counts = np.zeros(VALUES, np.int64)
     try:
         with open_image(source) as image:
-            values = np.asarray(image).ravel() if image.mode in _SIXTEEN_BIT_MODES else np.zeros(0, int)
-        for start in range(0, values.size, _PIXELS_AT_ONCE):
-            counts += np.bincount(values[start : start + _PIXELS_AT_ONCE], minlength=VALUES)
+            for values in _deep_values(source, image):
+                counts += np.bincount(values, minlength=VALUES)
     except Exception:  # whoever reads it tells why
         counts[:] = 0
     return counts
+
+
+def _deep_values(source: str | io.BytesIO, image: ImageFile.ImageFile) -> Iterator[NDArray[np.integer]]:
+    """Yield the values of an image of more than 8 bits, those of its channels among each other; none of another one."""
+    if image.mode in _SIXTEEN_BIT_MODES:
+        values = np.asarray(image).ravel()
+        yield from (values[start : start + _PIXELS_AT_ONCE] for start in range(0, values.size, _PIXELS_AT_ONCE))
+    elif has_deep_colours(image):
+        low = _open_low_bytes(source, image)
+        ImageOps.exif_transpose(image, in_place=True)
+        for box in _bands(image.size):
+            yield join_bytes(image.crop(box), low.crop(box))[..., :3].ravel()
+
+
+def _open_low_bytes(source: str | io.BytesIO, image: ImageFile.ImageFile) -> Image.Image:
+    """Decode the low bytes of the deep colours of an image, which is opened and will have the high ones."""
+    select_high_bytes(image)
+    with open_image(source) as other:
+        return read_low_bytes(other)
 
 
 def rotate(pixels: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
@@ -223,30 +242,6 @@ def pixel_digest(pixels: NDArray[np.uint8]) -> str:
         (True, False)
     """
     return hashlib.blake2b(pixels.tobytes(), digest_size=16, key=repr(pixels.shape).encode()).hexdigest()
-
-
-def has_second_frame(image: ImageFile.ImageFile) -> bool:
-    """Return whether there is another page or frame; smaller versions and masks of the same page are none."""
-    try:
-        if image.format == "TIFF":
-            return _has_second_page(image)
-        # Cameras add previews to a JPEG, which makes it an MPO
-        return image.format != "MPO" and bool(getattr(image, "is_animated", False))
-    except Exception:  # damaged behind the first one, which may be used
-        return False
-
-
-def _has_second_page(tiff: ImageFile.ImageFile) -> bool:
-    try:
-        for page in range(1, _LOOKED_THROUGH):
-            tiff.seek(page)
-            if not tiff.tag_v2.get(_SUBFILE_TAG, 0) & _NO_PAGE:  # type: ignore[attr-defined]
-                return True
-    except EOFError:
-        pass
-    finally:
-        tiff.seek(0)
-    return False
 
 
 def _name(source: str | io.BytesIO) -> str:
@@ -314,17 +309,26 @@ def _count_scans(content: bytes | mmap.mmap) -> int:
     return scans
 
 
-def _to_rgb(image: Image.Image, name: str, scale: GreyScale) -> NDArray[np.uint8]:
+def _to_rgb(image: Image.Image, name: str, scale: GreyScale, low: Image.Image | None) -> NDArray[np.uint8]:
     if image.mode == "F":
         raise ImageError(f"{name} holds floating-point pixels, which have no defined range; convert it to 8-bit")
     image.load()
     width, height = image.size
     pixels = np.empty((height, width, 3), np.uint8)
-    step = max(1, _PIXELS_AT_ONCE // width)
-    for top in range(0, height, step):  # so that there is one copy of the image and not three
-        rows = image.crop((0, top, width, min(top + step, height)))
-        pixels[top : top + step] = _rows_to_rgb(rows, name, scale)
+    for box in _bands(image.size):  # so that there is one copy of the image and not three
+        rows = image.crop(box)
+        if low is not None:
+            rows = scale_colours(rows, low.crop(box), scale)
+        pixels[box[1] : box[3]] = _rows_to_rgb(rows, name, scale)
     return pixels
+
+
+def _bands(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the boxes of the rows of an image that are converted at once."""
+    width, height = size
+    step = max(1, _PIXELS_AT_ONCE // width)
+    for top in range(0, height, step):
+        yield 0, top, width, min(top + step, height)
 
 
 def _rows_to_rgb(image: Image.Image, name: str, scale: GreyScale) -> NDArray[np.uint8]:

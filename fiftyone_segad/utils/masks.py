@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
 from ..errors import ImageError
-from .images import check_scans, has_second_frame, open_image
+from .deep_colours import has_deep_colours, read_low_bytes
+from .frames import has_second_frame
+from .images import check_scans, open_image
 
 _ALWAYS_LOSSY = ("JPEG", "MPO", "AVIF")
 _LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
@@ -62,12 +64,20 @@ def read_mask_pixels(path: str) -> MaskPixels:
         try:
             check_scans(image, f"'{path}'")
             lossy, more_frames = _is_lossy(image), has_second_frame(image)
+            is_deep = has_deep_colours(image)
             ImageOps.exif_transpose(image, in_place=True)
-            return replace(_pixels(image), lossy=lossy, more_frames=more_frames)
+            pixels = replace(_pixels(image), lossy=lossy, more_frames=more_frames)
+            return replace(pixels, values=_low_bytes(path)) if is_deep and not pixels.values.any() else pixels
         except ImageError:
             raise
         except Exception as error:  # decoders raise many types for damaged data
             raise ImageError(f"Cannot decode mask '{path}': {error}") from error
+
+
+def _low_bytes(path: str) -> NDArray[np.generic]:
+    """Read the colours of a 16-bit mask whose values are those of 8 bits."""
+    with open_image(path) as image:
+        return np.asarray(read_low_bytes(image))[..., :3]
 
 
 def _pixels(image: Image.Image) -> MaskPixels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -16,7 +16,10 @@ from ..registry.samples import check_whole_number
 from ..runs.features import RunFeatures, nearest_segments
 from ..scoring.levels import LevelFeatures, LevelScorer
 from ..segments.boxes import PixelBox, Segments
+from ..storage.bank_images import bank_copies
 from ..storage.records import ImageFeatures, ImageScores
+from ..storage.store import RunStore
+from ..utils.copies import find_copies
 from ..utils.images import read_image
 
 _LEAST_DISTANCE = 0.08
@@ -98,8 +101,7 @@ def explain_sample(
     if run.method == "within_image":
         neighbours = [[_nearest_within(filepath, patches[0].segments, rows[0], i, max_neighbours)] for (i,) in places]
     else:
-        bank = (image for image in chain(run.store.bank, run.store.marked) if image.path != filepath)
-        neighbours = _nearest_in_bank(bank, rows, places, max_neighbours)
+        neighbours = _nearest_in_bank(_others(run.store, filepath), rows, places, max_neighbours)
     explained = []
     for index, segment_places, segment_neighbours in zip(indices, places, neighbours, strict=True):
         level = _decisive_level(scorer, patches, segment_places, segment_neighbours)
@@ -126,6 +128,13 @@ def _highest_apart(record: ImageScores, count: int) -> list[int]:
         if all(np.abs(centres[index] - centres[higher]).max() >= least_distance for higher in indices):
             indices.append(index)
     return indices
+
+
+def _others(store: RunStore, filepath: str) -> Iterator[ImageFeatures]:
+    """Yield the images that a run compares with, but for a file itself, by whatever path, and copies of it."""
+    paths = [*store.bank.paths(), *store.marked.paths()]
+    same = {filepath, *find_copies(paths, [filepath]), *bank_copies(store, [filepath]).values()}
+    return (image for image in chain(store.bank, store.marked) if image.path not in same)
 
 
 def _nearest_within(

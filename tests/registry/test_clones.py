@@ -64,6 +64,35 @@ def test_neither_loses_its_files(source: fo.Dataset, swapped: bool) -> None:
         clone.delete()
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_later_images_of_one_are_not_scored_for_the_other(
+    dataset_of: Callable[..., fo.Dataset], pictures: list[Path], swapped: bool
+) -> None:
+    source = make_dataset(dataset_of, pictures)
+    compute(source[:5])
+    clone = source.clone()
+    changed, kept = (clone, source) if swapped else (source, clone)
+    try:
+        before, run = files(kept), segad.load_run(kept, "segad")
+        stored = {path: path.read_bytes() for path in Path(run.folder).rglob("*") if path.is_file()}
+        scores = source.values("segad_score")
+        later = segad.score_new(changed.skip(4), "segad")
+        assert later.scored == 2 and changed.values("segad_score")[:5] == scores[:5]
+        assert segad.load_run(changed, "segad") == later and Path(later.folder).parts != Path(run.folder).parts
+        assert segad.load_run(kept, "segad") == run and kept.values("segad_score") == scores
+        assert {path: path.read_bytes() for path in Path(run.folder).rglob("*") if path.is_file()} == stored
+        assert files(kept) == before
+        assert all(path.startswith(later.folder) for path in files(changed)) and len(files(changed)) > len(before)
+        segad.delete_run(kept, "segad")
+        assert not Path(run.folder).exists()
+        files(changed)
+        assert segad.set_threshold(changed, "segad", 0.3).scored == 2
+        segad.delete_run(changed, "segad")
+        assert not dataset_folder(source).exists() and not dataset_folder(clone).exists()
+    finally:
+        clone.delete()
+
+
 def test_nothing_of_a_deleted_clone_is_left(source: fo.Dataset) -> None:
     clone = source.clone()
     try:

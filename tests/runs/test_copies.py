@@ -68,5 +68,8 @@ def test_an_image_of_the_bank_that_comes_again_later(
     segad.compute_segment_anomalies(dataset, reference=dataset.limit(4), segments="tiles:0.4:0.2")
     link(pictures[1], tmp_path / "later.png")
     dataset.add_sample(fo.Sample(filepath=str(tmp_path / "later.png")))
-    segad.score_new(dataset, "segad")
+    run = segad.score_new(dataset, "segad")
+    (warning,) = (text for text in run.warnings if "1 scored image is the same file as a normal image" in text)
+    assert f"{tmp_path / 'later.png'} and {pictures[1]}" in warning
+    assert warning in segad.load_run(dataset, "segad").warnings
     assert dataset.last().segad_score == dataset.values("segad_score")[1]

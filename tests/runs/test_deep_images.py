@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import fiftyone as fo
 import numpy as np
 import pytest
@@ -70,6 +71,23 @@ def test_scores_are_those_of_8_bits(
     expected = scores(plain, compute(plain, **options))
     assert max(expected, key=lambda name: expected[name]) in ("6.tif", "7.tif")
     assert scores(deep, compute(deep, **options)) == expected
+
+
+def test_scores_of_deep_colours_are_those_of_8_bits(dataset_of: Callable[..., fo.Dataset], tmp_path: Path) -> None:
+    expected = {}
+    for name, factor in (("plain", 1), ("deep", 4)):
+        paths = [path.with_suffix(".png") for path in save_grey(tmp_path / name)]
+        for index, path in enumerate(paths):
+            with Image.open(path.with_suffix(".tif")) as grey:
+                pixels = np.asarray(grey)
+            colours = np.stack([pixels, pixels.T.reshape(pixels.shape), 255 - pixels], axis=2)
+            colours[:, 50] = index * 30, 80, 200
+            cv2.imwrite(str(path), colours.astype(np.uint8 if factor == 1 else np.uint16) * factor)
+        dataset = dataset_of(paths)
+        run = compute(dataset)
+        expected[name] = scores(dataset, run)
+    assert run.grey_scale == GreyScale(0, 1023)
+    assert expected["deep"] == expected["plain"]
 
 
 def test_a_run_keeps_and_tells_its_scale(dataset_of: Callable[..., fo.Dataset], tmp_path: Path) -> None:

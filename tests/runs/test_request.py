@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
+import numpy as np
 import pytest
 from fiftyone import ViewField as F
 
@@ -67,6 +68,23 @@ def test_wrong_parameters_are_told_before_work(
         compute(dataset, **options)
     assert colour_embedder.calls == calls
     assert snapshot(dataset) == before
+
+
+def test_f1_without_a_defect_is_told_before_work(
+    dataset: fo.Dataset, colour_embedder: type[ColourEmbedder], pictures: list[Path]
+) -> None:
+    """An empty mask is none, and a mask that cannot be read counts as none."""
+    empty = fo.Segmentation(mask=np.zeros((80, 96), np.uint8))
+    absent = fo.Segmentation(mask_path=str(pictures[0].with_name("absent.png")))
+    dataset.set_values("defect_mask", [None, empty, empty, absent, None, empty])
+    before = snapshot(dataset)
+    with pytest.raises(ValueError, match=r"threshold='f1' needs defective images with masks in 'defect_mask'"):
+        compute(dataset, threshold="f1")
+    assert colour_embedder.calls == 0 and snapshot(dataset) == before
+    mask = np.zeros((80, 96), np.uint8)
+    mask[30:46, 40:56] = 255
+    dataset.set_values("defect_mask", {dataset.last().id: fo.Segmentation(mask=mask)}, key_field="id")
+    assert compute(dataset, threshold="f1").thresholds.rule == "f1"
 
 
 def test_wrong_collections(dataset: fo.Dataset, tmp_path: Path) -> None:

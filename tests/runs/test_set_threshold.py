@@ -9,6 +9,7 @@ import fiftyone as fo
 import pytest
 
 import fiftyone_segad as segad
+from conftest import ColourEmbedder
 from small_runs import compute, make_dataset
 
 pytestmark = pytest.mark.usefixtures("colour_embedder")
@@ -47,6 +48,13 @@ def test_f1_of_another_field_outlasts_a_rescore(dataset: fo.Dataset) -> None:
     segad.set_threshold(dataset, "segad", "f1", gt_field="dents")
     segad.mark_normal(dataset.skip(4).limit(1), "segad")
     assert segad.rescore(dataset, "segad").run.thresholds.rule == "f1"
+    calls = ColourEmbedder.calls
+    dataset.set_values("dents", [fo.Detections()] * 6)
+    segad.unmark(dataset, "segad")
+    with pytest.raises(ValueError, match="'f1' needs defective images with masks in 'dents'"):
+        segad.rescore(dataset, "segad")
+    assert ColourEmbedder.calls == calls
+    segad.undo_review(dataset, "segad")
     dataset.delete_sample_field("dents")
     segad.unmark(dataset, "segad")
     with pytest.raises(ValueError, match=r"'f1' on 'dents', which is no ground truth.*set_threshold"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +76,21 @@ def test_a_normal_image_is_not_its_own_neighbour(dataset: fo.Dataset) -> None:
     (segment,) = segad.explain_sample(dataset, "segad", sample.id, max_segments=1, max_neighbours=9)
     assert len(segment.neighbours) == 3
     assert sample.filepath not in {neighbour.filepath for neighbour in segment.neighbours}
+
+
+@pytest.mark.parametrize("method", ["reference", "unlabeled"])
+def test_a_copy_of_a_normal_image_is_not_its_neighbour(
+    dataset_of: Callable[..., fo.Dataset], pictures: list[Path], tmp_path: Path, colour_embedder: type, method: str
+) -> None:
+    shutil.copyfile(pictures[1], tmp_path / "copy.png")
+    (tmp_path / "link.png").symlink_to(pictures[2])
+    dataset = dataset_of([*pictures, tmp_path / "copy.png", tmp_path / "link.png"])
+    options = {"reference": dataset.limit(4)} if method == "reference" else {}
+    segad.compute_segment_anomalies(dataset, method=method, segments=TILES, **options)
+    for sample, original in zip(dataset.skip(6), pictures[1:3], strict=True):
+        (segment,) = segad.explain_sample(dataset, "segad", sample.id, max_segments=1, max_neighbours=9)
+        shown = {neighbour.filepath for neighbour in segment.neighbours}
+        assert len(shown) >= 3 and not shown & {str(original), sample.filepath}
 
 
 def test_within_image_shows_segments_of_the_same_image(dataset: fo.Dataset) -> None:
