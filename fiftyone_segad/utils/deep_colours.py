@@ -19,7 +19,7 @@ _LOW_BYTES = {
     **{f"{mode};16N": f"{mode};16{_SWAPPED}" for mode in _MODES},
     _GREY_WITH_ALPHA: "RGBA",  # a pixel of two channels as the four bytes that it is
 }
-"""Ways in which files store 16-bit colours, by Pillow's names, each with the one that takes the low byte for the high."""
+"""Ways in which files store 16-bit colours, by Pillow's names, each with the one that takes the low byte instead."""
 
 _PLAIN = ("RGB", 65535)
 """How a PPM file is read that has 16-bit colours, high bytes first. Of other ranges than this one it says so itself."""

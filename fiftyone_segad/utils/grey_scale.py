@@ -21,7 +21,7 @@ _STRAY_SHARE = 1e-4
 
 @dataclass(frozen=True)
 class GreyScale:
-    """The range of grey values, or of those of all colours, that becomes 0 to 255; values outside of it become these ends.
+    """The range of values, of grey or of all colours, that becomes 0 to 255; values outside of it become these ends.
 
         >>> GreyScale(0, 1023).to_8_bits(np.array([[0, 512, 1023, 4095]])).tolist()
         [[0, 128, 255, 255]]
