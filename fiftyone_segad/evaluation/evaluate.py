@@ -16,6 +16,7 @@ from ..metrics.pimo import BOUNDS
 from ..registry.keys import check_eval_key
 from ..registry.run import load_run
 from ..registry.samples import check_collection
+from ..review.triage import reference_ids
 from ..utils.text import pluralize
 from .evaluator import Evaluator
 from .results import AnomalyResults
@@ -82,7 +83,7 @@ def evaluate_anomalies(
                 f"None of the {len(truths)} samples can be evaluated on run '{key}'{reasons}. Evaluate samples that it "
                 "scored and that have ground truth"
             )
-        results.warnings += _warnings(results, truths)
+        results.warnings += _warnings(results, truths, reference_ids(samples, run))
         if writer is not None:
             writer.finish(samples, results)
     return results
@@ -96,9 +97,15 @@ def resolution_warning(results: AnomalyResults) -> str | None:
     return None
 
 
-def _warnings(results: AnomalyResults, truths: Mapping[str, Truth]) -> list[str]:
-    """List what a reader should know: odd ground truth, samples left out, too few normal pixels."""
+def _warnings(results: AnomalyResults, truths: Mapping[str, Truth], references: set[str]) -> list[str]:
+    """List what a reader should know: odd ground truth, samples left out or seen by the run, too few normal pixels."""
     warnings = [*truth_warnings(truths.values()), *_contradictions(results, truths)]
+    seen = len(references & results.images.keys())
+    if seen:
+        warnings.append(
+            f"{pluralize(seen, 'evaluated sample is', 'evaluated samples are')} among the normal images that run "
+            f"'{results.key}' compares with: counted as test images, they flatter it"
+        )
     if results.excluded:
         first = results.excluded[0]
         warnings.append(

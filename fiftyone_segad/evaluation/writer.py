@@ -56,8 +56,8 @@ _KINDS: dict[str, type[fo.Field]] = {
 
 _DESCRIPTIONS = {
     "truth": "normal or anomalous by the ground truth",
-    "regions": "Predicted regions (hit or false alarm) and missed regions of the ground truth, with their area",
-    "errors": "Pixels: 1 false alarm, 2 miss, 3 hit",
+    "regions": "Predicted regions (hit or false alarm) and missed ones of the truth, at the threshold {threshold}",
+    "errors": "Pixels: 1 false alarm, 2 miss, 3 hit, at the threshold {threshold}",
     "iou": "Intersection over union of predicted mask and ground truth; empty if both are",
     "f1": "F1 (Dice) of predicted mask and ground truth; empty if both are",
     "aupimo": "Pixel recall at false-positive rates of normal images from 1e-5 to 1e-4; defective images only",
@@ -125,7 +125,8 @@ class EvaluationWriter:
     def _declare(self) -> None:
         delete_evaluation_fields(self.dataset, self.eval_key, pending=True)
         for name, kind in _KINDS.items():
-            path, description = evaluation_field(self.eval_key, name, pending=True), _DESCRIPTIONS[name]
+            path = evaluation_field(self.eval_key, name, pending=True)
+            description = _DESCRIPTIONS[name].format(threshold=f"{self.run.thresholds.image:.4g}")
             if issubclass(kind, fo.Field):
                 self.dataset.add_sample_field(path, kind, description=description)
             else:
@@ -191,6 +192,7 @@ class EvaluationWriter:
             evaluated=self.run.key,
             gt_field=self.gt_field,
             threshold=results.threshold,
+            masks=self.run.masks,
             metrics=metrics,
             pro=[values.tolist() for values in overlap],
             errors=self._folder.name,
@@ -222,6 +224,12 @@ class EvaluationWriter:
             f"{PLUGIN}/{name}": {"key": name, "value": metrics[name], "label": title, "lower_is_better": name == "fpr"}
             for name, (title, _) in METRICS.items()
             if metrics[name] is not None and name not in _FIFTYONE_METRICS
+        }
+        evaluation.custom_metrics[f"{PLUGIN}/threshold"] = {
+            "key": "threshold",
+            "value": self.run.thresholds.image,
+            "label": "Threshold that was evaluated",
+            "lower_is_better": False,
         }
         evaluation.save()
         if groups is None:  # FiftyOne fixes the groups of all fields, which would outlast the evaluation

@@ -7,6 +7,7 @@ import re
 _TITLES = {
     "compute_segment_anomalies": "Compute segment anomalies",
     "delete_run": "Delete a run",
+    "evaluate_anomalies": "Evaluate a run",
     "find_duplicates": "Find duplicates",
     "rescore": "Rescore",
     "score_new": "Score new images",
@@ -36,6 +37,8 @@ _PHRASES = [
     (r"pass it as segments=\.\.\.", r"use the run from Python"),
     (r"; pass embedder='[^']*' if you trust it", r"; score from Python if you trust it"),
     (r"pass key=\.\.\. to (\w+)\(\), or use view\(\)", r"run '\1' with a key"),
+    (r"Give it its name back with dataset\.rename_run\([^)]*\)", "Give it its name back from Python"),
+    (r"Bring it back from where it is by export_run\(\) and import_run\(\)", "Bring it back from Python"),
     (r"\b(\w+)=(\d+) may", r"\2 \1 may"),
 ]
 
@@ -52,4 +55,4 @@ def in_app_words(message: str) -> str:
         message = re.sub(pattern, words, message)
     message = re.sub(r"\b(\w+)=\.\.\.", lambda match: _FIELDS.get(match[1], match[1]), message)
     names = "|".join(_TITLES)
-    return re.sub(rf"(?:dataset\.)?\b({names})\([^)]*\)", lambda match: f"'{_TITLES[match[1]]}'", message)
+    return re.sub(rf"(?:dataset\.|segad\.)?\b({names})\([^)]*\)", lambda match: f"'{_TITLES[match[1]]}'", message)

@@ -26,10 +26,11 @@ from ..segments.regions import Region, connected_regions
 from ..storage.records import ImageScores
 from ..utils.files import write_png
 from ..utils.threads import usable_cores
+from .clearing import delete_fields
 from .colours import colour_run
 from .keys import ANOMALOUS, FIELD_NAMES, NORMAL, field_name
 from .retry import retry_on_reconnect
-from .run import Run, check_exists, commit_run, delete_fields, new_folders
+from .run import Run, check_exists, commit_run, new_folders
 from .samples import all_slices
 
 TOP_SEGMENTS = 10

@@ -7,7 +7,9 @@ from pathlib import Path
 import fiftyone as fo
 from fiftyone.core.collections import SampleCollection as Samples
 
+from .clearing import delete_fields, delete_plot, delete_targets
 from .colours import delete_colours
+from .evaluations import written_key
 from .fields import DESCRIPTIONS
 from .folders import delete_interrupted, delete_unused, delete_unused_evaluation, runs_folder
 from .keys import (
@@ -24,7 +26,7 @@ from .keys import (
     skipped_tag_of,
 )
 from .locks import run_lock
-from .run import delete_fields, delete_plot, delete_targets, recover, saved_values
+from .run import recover, saved_values
 from .samples import all_slices
 
 
@@ -116,17 +118,18 @@ def remove_evaluation(dataset: Samples, eval_key: str, keep_pending: bool = Fals
     if eval_key not in list_evaluations(root):
         return
     config = root.get_run_info(eval_key).config
-    truth = evaluation_field(eval_key, "truth")
+    key = written_key(root, eval_key)
+    truth = evaluation_field(key, "truth")
     for name in root.list_evaluations():  # FiftyOne's part may have another name by now: its panel can rename it
-        if name == eval_key or getattr(root.get_evaluation_info(name).config, "gt_field", None) == truth:
+        if name == key or getattr(root.get_evaluation_info(name).config, "gt_field", None) == truth:
             root.delete_evaluation(name)  # with the field of this name
     if not keep_pending:
-        delete_evaluation_fields(root, eval_key, pending=True)
-    delete_evaluation_fields(root, eval_key)
-    delete_colours(root, {evaluation_field(eval_key, name) for name in EVALUATION_FIELDS})
+        delete_evaluation_fields(root, key, pending=True)
+    delete_evaluation_fields(root, key)
+    delete_colours(root, {evaluation_field(key, name) for name in EVALUATION_FIELDS})
     root.delete_run(eval_key)
     folder = Path(str(config.errors)).name
-    if folder.startswith(f"{eval_key}-"):  # else it is not what was stored
+    if folder.startswith(f"{key}-"):  # else it is not what was stored
         delete_unused_evaluation(root, folder)
 
 

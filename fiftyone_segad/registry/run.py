@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import fiftyone as fo
@@ -20,12 +21,16 @@ from ..storage.store import RunStore
 from ..utils.grey_scale import FULL_RANGE, GreyScale
 from ..utils.text import pluralize
 from ..utils.values import all_finite, make_dataclass
+from .clearing import delete_fields, delete_plot
+from .evaluations import stale_evaluations
 from .folders import MASKS_NAME, check_links, delete_unused, runs_folder, stores
-from .keys import FIELD_NAMES, PLUGIN, field_name, list_runs, plot_key, skipped_tag_of
+from .keys import KEY, PLUGIN, field_name, list_runs, skipped_tag_of
 from .locks import run_lock
 from .retry import retry_on_reconnect
 from .samples import all_slices
 from .uncommitted import remove_uncommitted, uncommitted
+
+logger = logging.getLogger(__name__)
 
 RECORD_FORMAT = 2
 """Version of what is stored of a run; that of fiftyone_segad 0.1 was 1, which is not read."""
@@ -120,16 +125,35 @@ def load_run(dataset: Samples, key: str) -> Run:
 
     Raises:
         ValueError: if there is no such run
-        RunError: if its folder is gone or leads elsewhere, or what is stored of it is damaged or of another version
+        RunError: if its folder is gone or leads elsewhere, it was renamed, or what is stored of it is damaged or of
+            another version
 
     Examples:
         >>> print(load_run(dataset, "segad"))  # doctest: +SKIP
         Run 'segad': 83 images scored by reference with efficientnet, 60 normals
           anomalous above 2.41 (fpr:0.01)
     """
+    run = load_record(dataset, key)
+    if not run.store.exists():
+        raise RunError(
+            f"The folder of run '{key}' is gone ('{run.folder}'). Bring it back from where it is by export_run() and "
+            "import_run(), or remove the run with delete_run() and compute it again"
+        )
+    check_links(Path(run.folder))
+    return run
+
+
+def load_record(dataset: Samples, key: str) -> Run:
+    """Load what a dataset itself holds of a run, as ``load_run`` does; the run's folder may be gone.
+
+    What is in fields can be looked at, marked and evaluated without it.
+    """
     root = dataset._root_dataset
     runs = list_runs(root)
     if key not in runs:
+        names = [name for name in runs if saved_values(root, name).get("key") == key]
+        if names:
+            raise ValueError(f"Run '{key}' was renamed: {_renamed(names[0], key)}")
         raise ValueError(
             f"Dataset '{root.name}' has no run '{key}'"
             + (f"; its runs are {runs}" if runs else "; make one with compute_segment_anomalies()")
@@ -139,11 +163,6 @@ def load_run(dataset: Samples, key: str) -> Run:
         with suppress(RunBusyError), run_lock(root, key):  # else whoever holds it is about to do it
             recover(root, key)
         run = _read_run(root, key)
-    if not run.store.exists():
-        raise RunError(
-            f"The folder of run '{key}' is gone ('{run.folder}'); remove the run with delete_run() and compute it again"
-        )
-    check_links(Path(run.folder))
     return run
 
 
@@ -154,13 +173,24 @@ def _read_run(dataset: fo.Dataset, key: str) -> Run:
             f"Run '{key}' of dataset '{dataset.name}' was made by another version of fiftyone_segad, whose files this "
             "one does not read; compute it again with overwrite=True, or remove it with delete_run()"
         )
+    saved = saved_values(dataset, key)
+    owner = saved.get("key")
+    if isinstance(owner, str) and owner != key and KEY.match(owner):
+        raise RunError(f"Run '{owner}' was renamed: {_renamed(key, owner)}")
     try:
-        return parse_run(saved_values(dataset, key), key)
+        return parse_run(saved, key)
     except ValueError as error:
         raise RunError(
             f"What dataset '{dataset.name}' holds of run '{key}' is damaged: {error}. Remove the run with "
             f"segad.delete_run(dataset, '{key}') and compute it again"
         ) from error
+
+
+def _renamed(key: str, owner: str) -> str:
+    return (
+        f"its record is '{key}' now, but its fields still begin with '{owner}'. Give it its name back with "
+        f"dataset.rename_run('{key}', '{owner}'), or remove it with segad.delete_run(dataset, '{key}')"
+    )
 
 
 def parse_run(saved: Any, key: str) -> Run:
@@ -187,8 +217,9 @@ def parse_run(saved: Any, key: str) -> Run:
     for entry in run.skipped:
         if not {"id", "filepath", "reason"} <= entry.keys():
             raise ValueError(f"what it skipped is {entry!r}")
-    folder = Path(run.folder)
-    if run.key != key or not folder.is_absolute() or ".." in folder.parts or folder.parent.name != key:
+    folder = PureWindowsPath(run.folder)  # which may be of another machine, and names parts of other paths as well
+    is_absolute = Path(run.folder).is_absolute() or folder.is_absolute()
+    if run.key != key or not is_absolute or ".." in folder.parts or folder.parent.name != key:
         raise ValueError(f"its key is {run.key!r} and its folder {run.folder!r}")
     if not MASKS_NAME.match(run.masks):
         raise ValueError(f"its folder of masks is {run.masks!r}")
@@ -262,6 +293,8 @@ def commit_run(dataset: fo.Dataset, run: Run, names: Sequence[str], obsolete: Se
     """
     save_run(dataset, replace(run, pending=list(names), obsolete=list(obsolete)))
     _finish_commit(dataset, run.key)
+    for sentence in stale_evaluations(dataset, run):
+        logger.warning(sentence)
 
 
 def recover(dataset: fo.Dataset, key: str) -> None:
@@ -311,26 +344,3 @@ def _tag_skipped(dataset: fo.Dataset, key: str, skipped: list[dict[str, str]]) -
     samples = all_slices(dataset)
     samples.match_tags(tag).untag_samples(tag)
     samples.select([entry["id"] for entry in skipped if ObjectId.is_valid(entry["id"])]).tag_samples(tag)
-
-
-def delete_fields(dataset: fo.Dataset, key: str, pending_only: bool = False) -> None:
-    """Remove the fields of a run with their mask targets; absent ones are passed over."""
-    paths = [field_name(key, name, pending=True) for name in FIELD_NAMES]
-    if not pending_only:
-        paths += [field_name(key, name) for name in FIELD_NAMES]
-    dataset.delete_sample_fields([path for path in paths if dataset.has_sample_field(path)])
-    if not pending_only:
-        delete_targets(dataset, field_name(key, "mask"))
-
-
-def delete_targets(dataset: fo.Dataset, path: str) -> None:
-    """Remove the mask targets of a field; absent ones are passed over."""
-    targets = dict(dataset.mask_targets)
-    if targets.pop(path, None) is not None:
-        dataset.mask_targets = targets
-
-
-def delete_plot(dataset: fo.Dataset, key: str) -> None:
-    """Remove the plot of a run's segments; one that is absent is passed over."""
-    if dataset.has_brain_run(plot_key(key)):
-        dataset.delete_brain_run(plot_key(key))

@@ -16,6 +16,7 @@ from ..data.classes import is_normal
 from ..metrics.confusion import Confusion, confusion
 from ..metrics.curves import OperatingPoints, count_scores, operating_points
 from ..metrics.summary import image_metrics
+from ..registry.evaluations import written_key
 from ..registry.keys import ANOMALOUS, NORMAL, evaluation_field, list_evaluations
 from ..registry.run import Run, load_run
 from ..registry.samples import all_slices
@@ -222,7 +223,8 @@ def read_score_table(samples: Samples, run: Run) -> ScoreTable:
     has_defects = "defect.label" in samples.get_field_schema(flat=True)
     paths = ["id", run.field("score")]
     paths += ["defect.label"] if has_defects else []
-    paths += [f"{evaluation_field(evaluation, 'truth')}.label"] if evaluation is not None else []
+    if evaluation is not None:
+        paths.append(f"{evaluation_field(written_key(samples._root_dataset, evaluation), 'truth')}.label")
     ids, scores, *labels = scored.values(paths)
     defects: list[str | None] = labels.pop(0) if has_defects else [None] * len(ids)
     evaluated: list[str | None] = labels[0] if labels else [None] * len(ids)

@@ -14,8 +14,9 @@ from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
 from ..errors import ImageError, RunError
+from ..registry.clearing import delete_plot
 from ..registry.keys import plot_key
-from ..registry.run import delete_plot, load_run
+from ..registry.run import load_run
 from ..registry.samples import all_slices
 from ..runs.features import RunFeatures, nearest_segments
 from ..scoring.levels import LevelFeatures

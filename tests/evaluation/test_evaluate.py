@@ -210,6 +210,12 @@ def test_wrong_input(scored: fo.Dataset) -> None:
         results.intervals(0)
 
 
+def test_images_of_the_reference_are_told(scored: fo.Dataset) -> None:
+    warnings = segad.evaluate_anomalies(scored).warnings
+    assert sum("4 evaluated samples are among the normal images that run 'segad'" in text for text in warnings) == 1
+    assert not any("among the normal images" in text for text in segad.evaluate_anomalies(scored.skip(4)).warnings)
+
+
 def test_the_threshold_with_the_best_f1(own_run: fo.Dataset) -> None:
     segad.set_threshold(own_run, "segad", "f1")
     metrics = segad.evaluate_anomalies(own_run).metrics()

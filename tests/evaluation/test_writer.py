@@ -177,7 +177,7 @@ def test_fiftyone_knows_the_evaluation(dataset: fo.Dataset) -> None:
     assert {name: figures[name] for name in ours} == ours
     shown = {entry["key"]: entry["value"] for entry in evaluation.custom_metrics.values()}
     del ours["precision"], ours["recall"]  # which the panel shows anyway
-    assert shown == ours
+    assert shown == {**ours, "threshold": 0.05}
     labels = {entry["key"]: entry["label"] for entry in evaluation.custom_metrics.values()}
     assert labels["aupro_30"] == "AUPRO up to 0.3"
     assert "truth seen" in labels["image_f1max"], "an upper bound is not taken for what one will get"

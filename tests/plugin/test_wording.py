@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 from fiftyone_segad.plugin.wording import in_app_words
 
-PYTHON = re.compile(r"overwrite=|=\.\.\.|\b\w+\(\)|\bdataset\.\w+\(|\bF\(|delete_run\(")
+PYTHON = re.compile(r"overwrite=|=\.\.\.|\b\w+\(\)|\bdataset\.\w+\(|\bsegad\.|\bF\(|delete_run\(")
 
 
 def text_of(node: ast.expr) -> str | None:

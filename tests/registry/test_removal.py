@@ -69,14 +69,34 @@ def test_a_renamed_run_goes_by_its_record(dataset: fo.Dataset) -> None:
     run = compute(dataset, key="old")
     segad.mark_normal(dataset.skip(4), "old")
     dataset.rename_run("old", "new")
-    with pytest.raises(segad.RunError, match=r"segad.delete_run\(dataset, 'new'\)"):
+    remedy = r"rename_run\('new', 'old'\), or remove it with segad.delete_run\(dataset, 'new'\)"
+    with pytest.raises(segad.RunError, match=remedy):
         segad.load_run(dataset, "new")
+    with pytest.raises(ValueError, match=remedy):
+        segad.load_run(dataset, "old")
     segad.delete_run(dataset, "new")
     dataset.reload()
     assert snapshot(dataset) == before
     assert not Path(run.folder).exists()
     for key in ("old", "new"):
         compute(dataset, key=key)
+
+
+def test_a_renamed_run_that_gets_its_name_back(dataset: fo.Dataset) -> None:
+    run = compute(dataset, key="old")
+    dataset.set_values("dents", [fo.Detections()] * 6)
+    segad.evaluate_anomalies(dataset, "old", "dents", eval_key="judged")
+    dataset.rename_run("old", "new")
+    for key in ("old", "new"):
+        with pytest.raises((ValueError, segad.RunError), match="was renamed: its record is 'new' now"):
+            segad.evaluate_anomalies(dataset, key, "dents")
+    dataset.rename_run("new", "old")
+    assert segad.load_run(dataset, "old") == run
+    assert segad.evaluate_anomalies(dataset, "old", "dents", eval_key="judged", overwrite=True).images
+    dataset.rename_run("old", "new")
+    segad.delete_run(dataset, "new")
+    assert dataset.list_runs() == dataset.list_evaluations() == []
+    assert not [name for name in dataset.get_field_schema() if name.startswith(("old", "judged"))]
 
 
 def test_runs_that_are_renamed_in_turn(dataset: fo.Dataset) -> None:

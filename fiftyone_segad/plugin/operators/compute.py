@@ -13,6 +13,7 @@ import fiftyone.operators.types as types
 
 from ...embedders.factory import resolve_name
 from ...engine.executors import EXECUTORS, ray_installed
+from ...registry.evaluations import stale_evaluations
 from ...registry.fields import flagged
 from ...registry.keys import check_key, list_runs
 from ...registry.run import Run, load_run
@@ -215,5 +216,5 @@ def _result(dataset: fo.Dataset, run: Run) -> dict[str, Any]:
         "threshold": run.thresholds.image,
         "above": f"{run.thresholds.image:.4g}",
         "skipped": len(run.skipped),
-        "messages": notes(run.warnings, run.skipped),
+        "messages": notes([*run.warnings, *stale_evaluations(dataset, run)], run.skipped),
     }

@@ -10,6 +10,7 @@ import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
+from ...registry.evaluations import stale_evaluations
 from ...registry.keys import NORMAL
 from ...registry.samples import all_slices
 from ...review.marks import list_marks
@@ -17,7 +18,7 @@ from ...runs.rescore import ReviewReport, rescore
 from ...utils.text import pluralize
 from .. import execution, forms
 from ..current_run import shown_fields
-from .base import Line, LongOperator, long_config
+from .base import NOTES, Line, LongOperator, long_config, notes
 
 _LISTED = 10
 """Images with lost defects that a result names."""
@@ -38,6 +39,7 @@ class Rescore(LongOperator):
         Line("raised", "Alarms that are new"),
         Line("lost", "Defects that are found no more: undo their marks, or the tool learns to miss them", when="lost"),
         Line("lost_files", "Where they are", "markdown", when="lost"),
+        NOTES,
     )
 
     def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
@@ -66,6 +68,7 @@ class Rescore(LongOperator):
                 "lost": len(report.lost),
                 "lost_files": _lost_files(dataset, report),
                 "ids": list(dict.fromkeys([*report.lost_ids, *report.cleared])),
+                "messages": notes([*report.run.warnings, *stale_evaluations(dataset, report.run)]),
             }
 
         def show(result: dict[str, Any]) -> Iterator[Any]:

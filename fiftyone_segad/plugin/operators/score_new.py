@@ -65,6 +65,7 @@ class ScoreNew(LongOperator):
 
         def work(progress: execution.Progress) -> dict[str, Any]:
             before = _scored(dataset, key)
+            old_warnings = load_run(dataset, key).warnings if key in list_runs(dataset) else []
             run = score_new(samples, key, bank=bank, progress=progress)
             new = [id for id in samples.exists(run.field("score")).values("id") if id not in before]
             tried = set(samples.values("id"))
@@ -77,7 +78,7 @@ class ScoreNew(LongOperator):
                 "threshold": run.thresholds.image,
                 "above": f"{run.thresholds.image:.4g}",
                 "skipped": len(skipped),
-                "messages": notes([], skipped),
+                "messages": notes([text for text in run.warnings if text not in old_warnings], skipped),
             }
 
         def show(result: dict[str, Any]) -> Iterator[Any]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...data.truth import GT_FIELD
 from ...errors import RunError
+from ...registry.evaluations import stale_evaluations
 from ...registry.fields import flagged
 from ...registry.run import Run, load_run
 from ...registry.samples import all_slices
@@ -20,7 +21,7 @@ from ...scoring.thresholds import choose_thresholds, parse_threshold
 from ...utils.text import pluralize
 from .. import execution, forms
 from ..current_run import shown_fields
-from .base import Line, LongOperator, long_config
+from .base import NOTES, Line, LongOperator, long_config, notes
 
 _HELP = (
     "'fpr:0.01': at most this share of normal images is expected to be flagged (needs a run with normal images); "
@@ -44,6 +45,7 @@ class SetThreshold(LongOperator):
         Line("flagged_before", "Before"),
         Line("scored", "Images scored"),
         Line("above", "Those with scores above", "text"),
+        NOTES,
     )
 
     def images(self, ctx: foo.ExecutionContext) -> int:
@@ -75,6 +77,7 @@ class SetThreshold(LongOperator):
                 "scored": run.scored,
                 "flagged_before": before,
                 "flagged": len(flagged(dataset, run)),
+                "messages": notes(stale_evaluations(dataset, run)),
             }
 
         def show(result: dict[str, Any]) -> Iterator[Any]:

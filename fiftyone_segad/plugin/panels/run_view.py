@@ -10,6 +10,7 @@ import fiftyone as fo
 import fiftyone.operators as foo
 
 from ...errors import SegadError
+from ...registry.evaluations import stale_evaluations
 from ...registry.keys import list_evaluations, list_runs
 from ...registry.run import Run, load_run
 from ...review.triage import ScoreTable, read_score_table
@@ -40,6 +41,7 @@ class RunView:
         table: its scores
         threshold: the one that is looked at; the run's own until the slider is moved
         tab: scores, curves or segments
+        stale: which evaluations are of the run before its threshold or its scores changed
     """
 
     run: Run
@@ -47,6 +49,7 @@ class RunView:
     table: ScoreTable
     threshold: float
     tab: str
+    stale: list[str]
 
     @property
     def span(self) -> tuple[float, float]:
@@ -87,6 +90,7 @@ def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
         table=score_table(ctx.dataset, run),
         threshold=float(state.get(name)),
         tab=state.tab if state.tab in TABS else FIRST_TAB,
+        stale=stale_evaluations(ctx.dataset, run),
     )
 
 

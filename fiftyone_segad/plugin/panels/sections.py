@@ -14,6 +14,7 @@ from ...scoring.thresholds import threshold_text
 from ...utils.text import pluralize
 from ...visualization.segment_plot import Points, segment_points
 from .. import execution
+from ..wording import in_app_words
 from . import figures
 from .actions import URI, TriageActions
 from .run_view import TABS, RunView, slider_name
@@ -98,6 +99,8 @@ def add_head(panel: types.Object, view: RunView, actions: TriageActions) -> None
         f"{threshold_text(run.thresholds.image, run.thresholds.rule)}",
         name="about",
     )
+    for i, sentence in enumerate(view.stale):
+        panel.view(f"stale{i}", types.AlertView(severity="warning", label=in_app_words(sentence)))
     tabs = types.TabsView()
     for name, label in TABS.items():
         tabs.add_choice(name, label=label)

@@ -1,0 +1,30 @@
+"""Remove what runs and evaluations wrote beside their records: fields, mask targets and plots."""
+
+from __future__ import annotations
+
+import fiftyone as fo
+
+from .keys import FIELD_NAMES, field_name, plot_key
+
+
+def delete_fields(dataset: fo.Dataset, key: str, pending_only: bool = False) -> None:
+    """Remove the fields of a run with their mask targets; absent ones are passed over."""
+    paths = [field_name(key, name, pending=True) for name in FIELD_NAMES]
+    if not pending_only:
+        paths += [field_name(key, name) for name in FIELD_NAMES]
+    dataset.delete_sample_fields([path for path in paths if dataset.has_sample_field(path)])
+    if not pending_only:
+        delete_targets(dataset, field_name(key, "mask"))
+
+
+def delete_targets(dataset: fo.Dataset, path: str) -> None:
+    """Remove the mask targets of a field; absent ones are passed over."""
+    targets = dict(dataset.mask_targets)
+    if targets.pop(path, None) is not None:
+        dataset.mask_targets = targets
+
+
+def delete_plot(dataset: fo.Dataset, key: str) -> None:
+    """Remove the plot of a run's segments; one that is absent is passed over."""
+    if dataset.has_brain_run(plot_key(key)):
+        dataset.delete_brain_run(plot_key(key))
