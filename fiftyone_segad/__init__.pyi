@@ -43,6 +43,8 @@ from .runs.rescore import rescore as rescore
 from .runs.save_bank import save_bank as save_bank
 from .runs.score_new import score_new as score_new
 from .runs.thresholds import set_threshold as set_threshold
+from .runs.transfer import export_run as export_run
+from .runs.transfer import import_run as import_run
 from .visualization.explain import ExplainedSegment as ExplainedSegment
 from .visualization.explain import explain_sample as explain_sample
 from .visualization.pictures import contact_sheet as contact_sheet

@@ -19,7 +19,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 from ..data.mvtec import load_mvtec
 from ..data.truth import GT_FIELD, Truth, read_truth, segmentation_fields, truth_fields
 from ..registry.keys import ANOMALOUS, list_runs
-from ..registry.run import load_run
+from ..registry.run import load_record
 from ..registry.samples import check_collection
 from ..review.marks import list_marks
 from ..segments.boxes import relative_box
@@ -125,7 +125,7 @@ def export_curated(
 
     Raises:
         ValueError: if a parameter is wrong, the folder exists and may not be replaced, or no sample can be exported
-        RunError: if the run's files are gone
+        RunError: if what the dataset holds of the run is damaged
         OSError: if the folder cannot be written
 
     Examples:
@@ -187,7 +187,7 @@ class ExportPlan:
 
         Raises:
             ValueError: if a parameter is wrong, or the folder exists and may not be replaced
-            RunError: if the run's files are gone
+            RunError: if what the dataset holds of the run is damaged
         """
         dataset = check_collection(samples, "samples")
         if normals not in NORMAL_SPLITS:
@@ -196,7 +196,7 @@ class ExportPlan:
             raise ValueError(f"{sorted(options)} are arguments for a dataset_type; name one, or leave them out")
         if gt_field is None and GT_FIELD in truth_fields(dataset):
             gt_field = GT_FIELD
-        run = None if key is None else load_run(dataset, key)
+        run = None if key is None else load_record(dataset, key)
         if key is None and (unused := [name for name in list_runs(dataset) if list_marks(samples, name)]):
             logger.warning("The marks of %s are not used; pass key='%s' to export by them", unused, unused[-1])
         decisions = Decisions(samples, gt_field, run, decision_field)

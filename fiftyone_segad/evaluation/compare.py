@@ -15,8 +15,8 @@ from ..data.truth import GT_FIELD
 from ..errors import RunError
 from ..metrics import bootstrap
 from ..metrics.names import METRIC_NAMES
-from ..registry.run import load_run
-from ..registry.samples import check_collection
+from ..registry.run import Run, load_record
+from ..registry.samples import all_slices, check_collection
 from ..utils.text import pluralize
 from ..visualization.text import format_metric
 from .evaluate import evaluate_anomalies
@@ -196,9 +196,15 @@ def compare_runs(
         raise ValueError(f"keys={keys!r} must name at least two different runs")
     check_collection(samples, "samples")
     ids = set(samples.values("id"))
-    common = ids.intersection(*(load_run(samples, key).store.scores.ids() for key in keys))
+    common = ids.intersection(*(_scored(samples, load_record(samples, key)) for key in keys))
     if not common:
         raise RunError(f"No sample was scored by all of the runs {list(keys)}; compute them on the same samples")
     compared = samples if len(common) == len(ids) else samples.select(common)
     results = {key: evaluate_anomalies(compared, key, gt_field, progress=progress) for key in keys}
     return RunComparison(compared, results, len(ids) - len(common))
+
+
+def _scored(samples: Samples, run: Run) -> set[str]:
+    if run.store.exists():
+        return run.store.scores.ids()
+    return set(all_slices(samples).exists(run.field("score")).values("id"))

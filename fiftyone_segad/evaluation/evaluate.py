@@ -10,16 +10,16 @@ import fiftyone.core.utils as fou
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..data.truth import GOOD, GT_FIELD, Truth, check_truth_field, read_truth, truth_warnings
-from ..engine.calibration import score_bins
 from ..errors import RunError
 from ..metrics.pimo import BOUNDS
 from ..registry.keys import check_eval_key
-from ..registry.run import load_run
+from ..registry.run import load_record
 from ..registry.samples import check_collection
 from ..review.triage import reference_ids
 from ..utils.text import pluralize
 from .evaluator import Evaluator
 from .results import AnomalyResults
+from .sources import find_source
 from .writer import EvaluationWriter
 
 
@@ -32,6 +32,9 @@ def evaluate_anomalies(
     progress: bool | Callable[[Any], None] | None = None,
 ) -> AnomalyResults:
     """Evaluate a run on ground truth, from full-precision maps at image size.
+
+    Where the run's folder is gone, heatmaps stand in for the maps, and where these are gone, too, the figures of images
+    alone are computed; a warning says so.
 
     Args:
         samples: the samples to evaluate, e.g. the test split; those that the run did not score are excluded
@@ -57,16 +60,17 @@ def evaluate_anomalies(
         0.987
     """
     dataset = check_collection(samples, "samples")
-    run = load_run(samples, key)
+    run = load_record(samples, key)
     check_truth_field(dataset, gt_field)
     if eval_key is not None:
         check_eval_key(dataset, eval_key, overwrite)
     truths = read_truth(samples, gt_field)
-    bins = score_bins(run.store)
-    results = AnomalyResults(key, run.thresholds.image, run.thresholds.rule, gt_field, bins, samples=samples, run=run)
+    source = find_source(samples, run)
+    thresholds = run.thresholds
+    results = AnomalyResults(key, thresholds.image, thresholds.rule, gt_field, source.bins, samples=samples, run=run)
     writer = EvaluationWriter(dataset, eval_key, run, gt_field) if eval_key is not None else None
     with writer.writing() if writer is not None else nullcontext():
-        evaluator = Evaluator(run, truths, bins)
+        evaluator = Evaluator(run, truths, source)
         with fou.ProgressBar(total=len(truths), progress=progress, iters_str="images") as bar:
             # Normal images first: they set the false-positive rates at which the defective ones are measured
             for defective in (False, True):
@@ -83,7 +87,7 @@ def evaluate_anomalies(
                 f"None of the {len(truths)} samples can be evaluated on run '{key}'{reasons}. Evaluate samples that it "
                 "scored and that have ground truth"
             )
-        results.warnings += _warnings(results, truths, reference_ids(samples, run))
+        results.warnings += [*source.warnings, *_warnings(results, truths, reference_ids(samples, run))]
         if writer is not None:
             writer.finish(samples, results)
     return results
@@ -132,7 +136,9 @@ def _contradictions(results: AnomalyResults, truths: Mapping[str, Truth]) -> lis
             f"{pluralize(len(marked), 'sample is', 'samples are')} called '{GOOD}' but the ground truth marks a defect"
             f": taken as anomalous; the first is {marked[0]}"
         )
-    covered = [image.id for image in images if image.pixels.fp + image.pixels.tn == 0]
+    covered = [
+        image.id for image in images if image.pixels.fp + image.pixels.tn == 0 < image.pixels.tp + image.pixels.fn
+    ]
     if covered:
         field = results.gt_field
         warnings.append(

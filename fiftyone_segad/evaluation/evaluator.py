@@ -1,4 +1,4 @@
-"""Measure each image of a run against its ground truth, from full-precision maps at image size."""
+"""Measure each image of a run against its ground truth, from maps at image size."""
 
 from __future__ import annotations
 
@@ -10,23 +10,17 @@ from numpy.typing import NDArray
 
 from ..data.masks import Areas
 from ..data.truth import GOOD, NO_TRUTH, Truth
-from ..engine.prediction import predicted_mask
 from ..errors import ImageError
 from ..metrics.confusion import Confusion
 from ..metrics.image_result import ImageResult
-from ..metrics.pixels import Bins, PixelCounts
+from ..metrics.pixels import PixelCounts
 from ..registry.run import Run
-from ..segments.maps import anomaly_map
 from ..segments.regions import Region, RegionCounts, label_regions, match_regions, regions_of, size_of
-from ..storage.records import ImageScores
-from ..storage.store import RunStore
 from ..utils.threads import prefetch_map
+from .sources import ScoredImage, ScoreSource
 
 FALSE_ALARM, MISS, HIT = 1, 2, 3
 """Values of an error map: flagged only, defective only, both."""
-
-_COARSE_QUANTILES = np.concatenate([np.linspace(0, 0.99, 397), 1 - np.geomspace(1e-2, 1e-6, 300)])
-"""Quantiles of the segment scores between which pixels count as equal in the bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +47,13 @@ class EvaluatedImage:
         counts: its pixels by score
         regions: its regions by outcome
         errors: uint8 array ``[height, width]`` of 0 (also where the ground truth is void), ``FALSE_ALARM``, ``MISS``
-            and ``HIT``
+            and ``HIT``; None if nothing is known of its pixels but the ground truth
     """
 
     result: ImageResult
     counts: PixelCounts
     regions: RegionOutcomes
-    errors: NDArray[np.uint8]
+    errors: NDArray[np.uint8] | None
 
 
 class Evaluator:
@@ -68,18 +62,17 @@ class Evaluator:
     Args:
         run: the run
         truths: ground truth of the samples to evaluate, by id
-        bins: bins of the pixel scores
+        source: where the run's scores are
 
     Attributes:
         excluded: ``{"id", "reason"}`` of the samples that could not be evaluated
     """
 
-    def __init__(self, run: Run, truths: dict[str, Truth], bins: Bins) -> None:
+    def __init__(self, run: Run, truths: dict[str, Truth], source: ScoreSource) -> None:
         self.run = run
         self.truths = truths
-        self.bins = bins
+        self.source = source
         self.excluded: list[dict[str, str]] = []
-        self._coarse_edges = coarse_edges(run.store, bins)
         self._remaining = set(truths)
         self._defective: set[str] = set()
         for id, truth in truths.items():
@@ -89,22 +82,21 @@ class Evaluator:
     def images(self, defective: bool, advance: Callable[[int], None]) -> Iterator[EvaluatedImage]:
         """Yield the normal or the defective images. To be called for the normal ones first, which finds the others."""
 
-        def evaluate(record: ImageScores) -> EvaluatedImage | ImageError | None:
+        def evaluate(scored: ScoredImage) -> EvaluatedImage | ImageError | None:
             try:
-                areas = self.truths[record.id].read_areas(record.segments.size)
+                areas = self.truths[scored.id].read_areas(scored.measure())
+                return self._evaluate(scored, areas) if (areas.mask is not None) == defective else None
             except ImageError as error:
                 return error
-            return self._evaluate(record, areas) if (areas.mask is not None) == defective else None
 
-        ids = self._defective if defective else self._remaining
-        records = (record for record in self.run.store.scores if record.id in ids)
-        for record, image in prefetch_map(evaluate, records):
+        ids = frozenset(self._defective if defective else self._remaining)
+        for scored, image in prefetch_map(evaluate, self.source.images(ids)):
             if isinstance(image, ImageError):
-                self._exclude(record.id, str(image))
+                self._exclude(scored.id, str(image))
             elif image is None:
-                self._defective.add(record.id)
+                self._defective.add(scored.id)
             else:
-                self._remaining.discard(record.id)
+                self._remaining.discard(scored.id)
                 yield image
                 advance(1)
 
@@ -117,51 +109,39 @@ class Evaluator:
         self._remaining.discard(id)
         self.excluded.append({"id": id, "reason": reason})
 
-    def _evaluate(self, record: ImageScores, areas: Areas) -> EvaluatedImage:
-        truth, thresholds = self.truths[record.id], self.run.thresholds
-        anomaly = anomaly_map(record.segments, record.scores)
-        mask, void = areas.mask, areas.void
-        counts = PixelCounts.of(self.bins, anomaly, mask, void)
-        flags = predicted_mask(record, anomaly, thresholds) != 0
-        if void is not None:
-            flags &= ~void
-        errors = flags.view(np.uint8)  # FALSE_ALARM
-        if mask is not None:
-            errors = errors + (mask.view(np.uint8) << 1)  # MISS, or HIT where both are
-        regions = _match(flags, mask, anomaly)
+    def _evaluate(self, scored: ScoredImage, areas: Areas) -> EvaluatedImage:
+        truth, mask, bins = self.truths[scored.id], areas.mask, self.source.bins
+        counts, errors, outcomes, pixels = PixelCounts(bins), None, RegionOutcomes([], [], {}), Confusion()
+        if scored.predict is not None:
+            anomaly, flags = scored.predict()
+            counts = PixelCounts.of(bins, anomaly, mask, areas.void)
+            if areas.void is not None:
+                flags = flags & ~areas.void
+            errors = flags.view(np.uint8)  # FALSE_ALARM
+            if mask is not None:
+                errors = errors + (mask.view(np.uint8) << 1)  # MISS, or HIT where both are
+            outcomes = _match(flags, mask, anomaly)
+            pixels = _count_errors(errors if areas.void is None else errors[~areas.void])
         defect = GOOD
         if mask is not None:
             defect = truth.defect if truth.defect and truth.defect != GOOD else "defect"
         result = ImageResult(
-            id=record.id,
-            score=record.image_score,
+            id=scored.id,
+            score=scored.score,
             defective=mask is not None,
             defect=defect,
             category=truth.category or "",
-            flagged=record.image_score > thresholds.image,
-            pixels=_count_errors(errors if void is None else errors[~void]),
-            regions=regions.by_size,
+            flagged=scored.score > self.run.thresholds.image,
+            pixels=pixels,
+            regions=outcomes.by_size,
             normal=self._coarse(counts.normal),
             positive=self._coarse(counts.defective) if counts.defective is not None else None,
             overlap=self._coarse(counts.overlap) if counts.overlap is not None else None,
         )
-        return EvaluatedImage(result, counts, regions, errors)
+        return EvaluatedImage(result, counts, outcomes, errors)
 
     def _coarse(self, counts: NDArray[np.float64]) -> NDArray[np.float32]:
-        return np.add.reduceat(counts, self._coarse_edges).astype(np.float32)
-
-
-def coarse_edges(store: RunStore, bins: Bins) -> NDArray[np.int64]:
-    """Group a run's score bins for the bootstrap: narrow groups where scores are high and decide.
-
-    Returns:
-        int array ``[m]``, the first bin of each group
-    """
-    counts = np.zeros(bins.count, np.int64)
-    for record in store.scores:
-        counts += np.bincount(bins(record.scores), minlength=bins.count)
-    shares = np.cumsum(counts) / counts.sum()  # of the segments, in the first 1, 2, ... bins
-    return np.unique(np.append(0, np.searchsorted(shares, _COARSE_QUANTILES)))
+        return np.add.reduceat(counts, self.source.coarse_edges).astype(np.float32)
 
 
 def _match(flags: NDArray[np.bool_], mask: NDArray[np.bool_] | None, anomaly: NDArray[np.float32]) -> RegionOutcomes:

@@ -136,13 +136,16 @@ class EvaluationWriter:
 
     def add(self, image: EvaluatedImage) -> None:
         """Write what was measured of an image; images are written in batches."""
-        result, size = image.result, (image.errors.shape[1], image.errors.shape[0])
-        regions = [_region(region, HIT if true else FALSE_ALARM, size) for region, true in image.regions.predicted]
-        regions += [_region(region, MISS, size) for region in image.regions.missed]
+        result, regions, errors = image.result, [], None
+        if image.errors is not None:
+            size = (image.errors.shape[1], image.errors.shape[0])
+            regions = [_region(region, HIT if true else FALSE_ALARM, size) for region, true in image.regions.predicted]
+            regions += [_region(region, MISS, size) for region in image.regions.missed]
+            errors = self._error_map(result.id, image.errors)
         self._batch[result.id] = {
             "truth": fo.Classification(label=ANOMALOUS if result.defective else NORMAL),
             "regions": fo.Detections(detections=regions),
-            "errors": self._error_map(result.id, image.errors),
+            "errors": errors,
             "iou": result.pixels.iou,
             "f1": result.pixels.f1,
             "aupimo": result.aupimo,

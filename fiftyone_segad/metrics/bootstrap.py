@@ -41,7 +41,8 @@ def draw_figures(images: Sequence[ImageResult], draws: int = DRAWS, seed: int = 
         seed: seed of the draws
 
     Returns:
-        float64 arrays ``[draws]`` in [0, 1] by ``INTERVAL_NAMES``; empty if a class is absent
+        float64 arrays ``[draws]`` in [0, 1] by ``INTERVAL_NAMES``; empty if a class is absent, and without the figures
+        of pixels if no pixels were measured
 
     Raises:
         ValueError: if ``draws`` is no such number
@@ -61,10 +62,12 @@ def draw_figures(images: Sequence[ImageResult], draws: int = DRAWS, seed: int = 
     for weights in draw_weights(defective, draws, seed):
         replications["image_auroc"].append(weighted_auroc(scores, defective, weights))
         replications["image_ap"].append(weighted_average_precision(scores, defective, weights))
+        if not positive.any():
+            continue
         replications["pixel_auroc"].append(weighted_partial_areas(normal, positive, weights, 1))
         replications["aupro_30"].append(weighted_partial_areas(normal, overlap, weights, wide))
         replications["aupro_05"].append(weighted_partial_areas(normal, overlap, weights, strict))
-    return {name: np.concatenate(blocks) for name, blocks in replications.items()}
+    return {name: np.concatenate(blocks) for name, blocks in replications.items() if blocks}
 
 
 def draw_weights(defective: NDArray[np.bool_], draws: int = DRAWS, seed: int = 0) -> Iterator[NDArray[np.float64]]:

@@ -211,11 +211,19 @@ def choose_run(ctx: foo.ExecutionContext, inputs: types.Object, default: bool = 
     return key if key in runs else None
 
 
-def load_chosen_run(ctx: foo.ExecutionContext, inputs: types.Object) -> Run | None:
-    """Add a list of the dataset's runs; returns the chosen one, or None after saying why it cannot be used."""
+def load_chosen_run(
+    ctx: foo.ExecutionContext, inputs: types.Object, load: Callable[[fo.Dataset, str], Run] = load_run
+) -> Run | None:
+    """Add a list of the dataset's runs; returns the chosen one, or None after saying why it cannot be used.
+
+    Args:
+        ctx: the context
+        inputs: the form
+        load: loads the run; ``load_record`` where its folder is not needed
+    """
     key = choose_run(ctx, inputs)
     try:
-        return None if key is None else load_run(ctx.dataset, key)
+        return None if key is None else load(ctx.dataset, key)
     except RunError as error:
         stop(inputs, "gone", "The run cannot be used", str(error))
         return None

@@ -5,7 +5,7 @@ As Detections the marks are seen in the App, survive new runs of the key, and ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from math import ceil, floor
@@ -101,6 +101,19 @@ def write_detections(dataset: fo.Dataset, key: str, detections: dict[str, list[f
     """Replace the marks of some samples."""
     labels = {id: fo.Detections(detections=marks) for id, marks in detections.items()}
     dataset.set_values(review_field(key), labels, key_field="id")
+
+
+def write_marks(dataset: fo.Dataset, key: str, marks: Sequence[Mark]) -> None:
+    """Write marks that come from elsewhere, unless the run has marks of its own."""
+    if not marks or read_marks(dataset, key, None):
+        return
+    declare_review_field(dataset, key)
+    detections: dict[str, list[fo.Detection]] = {}
+    for mark in marks:
+        values = {name: getattr(mark, name) for name in ("label", "kind", "by", "at", "why", "action")}
+        detections.setdefault(mark.sample_id, []).append(fo.Detection(bounding_box=list(mark.box), **values))
+    write_detections(dataset, key, detections)
+    dataset.add_dynamic_sample_fields(all_slices(dataset).get_dynamic_field_schema(fields=review_field(key)))
 
 
 def read_marks(samples: Samples, key: str, label: str | None) -> list[Mark]:

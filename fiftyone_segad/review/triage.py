@@ -18,7 +18,7 @@ from ..metrics.curves import OperatingPoints, count_scores, operating_points
 from ..metrics.summary import image_metrics
 from ..registry.evaluations import written_key
 from ..registry.keys import ANOMALOUS, NORMAL, evaluation_field, list_evaluations
-from ..registry.run import Run, load_run
+from ..registry.run import Run, load_record
 from ..registry.samples import all_slices
 
 HISTOGRAM_BINS = 40
@@ -293,7 +293,7 @@ def disagreements(samples: Samples, key: str, other: str) -> list[str]:
 
 def _margins(samples: Samples, key: str) -> dict[str, float]:
     """Compute how far above a run's threshold its samples lie, in standard deviations of its scores, by id."""
-    run = load_run(samples, key)
+    run = load_record(samples, key)
     ids, scores = all_slices(samples).exists(run.field("score")).values(["id", run.field("score")])
     values = np.array(scores, np.float64)
     margins = values - run.thresholds.image

@@ -302,10 +302,11 @@ def _warnings(spec: JobSpec) -> list[str]:
 
 def copies_warnings(spec: JobSpec) -> list[str]:
     """Warn of images that are compared with others only, since what they are compared with holds them, too."""
-    if not spec.bank_names or spec.method == "within_image":
+    copies = [(path, original) for path, original in spec.bank_names.items() if path != original]
+    if not copies or spec.method == "within_image":
         return []
-    path, original = next(iter(spec.bank_names.items()))
-    are = pluralize(len(spec.bank_names), "scored image is", "scored images are")
+    path, original = copies[0]
+    are = pluralize(len(copies), "scored image is", "scored images are")
     if spec.method == "unlabeled":
         return [
             f"{are} the same file as, or a copy of, another one, and counted once; the first: {path} and {original}"

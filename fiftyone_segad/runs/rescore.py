@@ -25,6 +25,7 @@ from ..review.triage import read_score_table
 from ..scoring.thresholds import parse_threshold
 from ..segments.boxes import Proposer
 from ..storage.bank_file import BANK_SETTING
+from ..storage.bank_images import bank_copies, bank_images, save_bank_images
 from ..utils.copies import find_copies
 from ..utils.text import pluralize
 from ..utils.threads import usable_cores
@@ -141,6 +142,7 @@ def rescore(
         store = find_or_create_store(dataset, key, settings, resume=True)
         with store.explain_write_errors():
             store.link_from(run.store)
+            save_bank_images(store, list(bank_images(run.store).values()))
             store.forget_changed(image_states(images))
         spec = _spec(run, images, run_segments, marks)
         job = Job(spec, JobContext(model, store, usable_cores(), on_stage=log_stages(key)))
@@ -156,7 +158,7 @@ def rescore(
 
 
 def _spec(run: Run, images: list[JobImage], segments: str | Proposer | None, marks: MarkedImages) -> JobSpec:
-    bank = run.store.bank.paths()
+    bank, paths = run.store.bank.paths(), [image.path for image in images]
     return JobSpec(
         images,
         [JobImage(path, path) for path in bank],
@@ -167,7 +169,7 @@ def _spec(run: Run, images: list[JobImage], segments: str | Proposer | None, mar
         marks,
         run.settings["seed"],
         advise_rotations=False,
-        bank_names=find_copies((image.path for image in images), bank),
+        bank_names=find_copies(paths, bank) | bank_copies(run.store, paths),
         scale=run.grey_scale,
     )
 

@@ -109,7 +109,7 @@ def score_new(
             score_against_run(job)
             if is_new:
                 check_any_scored(job)
-            return commit(dataset, run, job, _calibration(run, job.spec.ids))
+            return commit(dataset, run, job, calibration_of(run, job.spec.ids))
 
 
 def begin_run(
@@ -197,7 +197,7 @@ def _job(run: Run, model: Embedder, images: list[JobImage], segments: Proposer |
     return Job(spec, JobContext(model, run.store, workers, on_stage=log_stages(run.key), timer=timer))
 
 
-def _calibration(run: Run, new: set[str]) -> Calibration:
+def calibration_of(run: Run, new: set[str]) -> Calibration:
     """Return the calibration that a run has; where no normals are known, p-values are relative to its other images."""
     scores = [record.image_score for record in run.store.normals]
     scores = scores or [record.image_score for record in run.store.scores if record.id not in new]

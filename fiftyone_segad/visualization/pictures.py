@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ..data.masks import read_mask
 from ..data.truth import GT_FIELD, Truth, read_truth
 from ..errors import ImageError
-from ..registry.run import Run, load_run
+from ..registry.run import Run, load_record
 from ..registry.samples import all_slices
 from ..segments.boxes import PixelBox
 from ..utils.drawing import fit_size, outline_boxes, outline_mask, overlay_heat, shrink_mask, tint_mask
@@ -126,7 +126,7 @@ def contact_sheet(
         >>> worst = dataset.sort_by("segad_score", reverse=True)  # doctest: +SKIP
         >>> segad.contact_sheet(worst, path="contact_sheet.png")  # doctest: +SKIP
     """
-    run = load_run(samples, key)
+    run = load_record(samples, key)
     scored = all_slices(samples).exists(run.field("score")).limit(max_samples)
     if len(scored) == 0:
         raise ValueError(f"Run '{key}' scored none of the samples")

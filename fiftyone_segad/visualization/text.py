@@ -54,7 +54,8 @@ def why_missing(metrics: Mapping[str, Any]) -> str:
         "no image is flagged": metrics["precision"] is None,
         "no region is predicted": metrics["region_precision"] is None,
         "no normal images of the defective ones' category": metrics["aupimo"] is None
-        and metrics["image_auroc"] is not None,
+        and metrics["pixel_auroc"] is not None,
+        "nothing is known of pixels": metrics["pixel_auroc"] is None and metrics["image_auroc"] is not None,
     }
     return ", ".join(reason for reason, holds in reasons.items() if holds)
 

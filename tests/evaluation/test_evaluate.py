@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 import fiftyone_segad as segad
 from fiftyone_segad.engine.calibration import score_bins
-from fiftyone_segad.evaluation.evaluator import coarse_edges
+from fiftyone_segad.evaluation.sources import coarse_edges
 from fiftyone_segad.metrics import bootstrap
 from fiftyone_segad.metrics.bootstrap import INTERVAL_NAMES
 from fiftyone_segad.metrics.names import METRIC_NAMES

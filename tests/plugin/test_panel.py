@@ -173,8 +173,9 @@ def test_a_run_without_its_folder_is_told(dataset: fo.Dataset) -> None:
 
     shutil.rmtree(segad.load_run(dataset, "segad").folder)
     page = Page(dataset)
-    assert "is gone" in page.drawn["error"]["view"]["label"]
-    assert "counts" not in page.drawn
+    label = page.drawn["note0"]["view"]["label"]
+    assert "is gone" in label and "import_run" not in label
+    assert page.button("counts", "flagged") == "1 flagged", "which fields tell"
 
 
 def test_without_a_run_the_next_step_is_offered(dataset_of: Any, pictures: list[Path]) -> None:

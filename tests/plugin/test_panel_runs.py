@@ -152,14 +152,14 @@ def test_a_stale_evaluation_says_so_until_it_is_made_anew(dataset: fo.Dataset) -
     dataset.set_values("dents.detections.bounding_box", [[]] * 5 + [[[0.4, 0.4, 0.2, 0.2]]])
     segad.evaluate_anomalies(dataset, "segad", "dents", eval_key="judged")
     page = Page(dataset)
-    assert "stale0" not in page.drawn
+    assert "note0" not in page.drawn
     run = segad.set_threshold(dataset, "segad", "quantile:0.5")
     page.send("poll")
-    label = page.drawn["stale0"]["view"]["label"]
+    label = page.drawn["note0"]["view"]["label"]
     assert f"now {run.thresholds.image:.4g}" in label and label.endswith("Bring it up to date with 'Evaluate a run'")
     segad.evaluate_anomalies(dataset, "segad", "dents", eval_key="judged", overwrite=True)
     page.send("poll")
-    assert "stale0" not in page.drawn
+    assert "note0" not in page.drawn
 
 
 def test_the_wheel_scrolls_the_panel_over_its_plots(dataset: fo.Dataset) -> None:

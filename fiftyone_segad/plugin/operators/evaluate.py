@@ -14,7 +14,7 @@ from ...evaluation.evaluate import evaluate_anomalies
 from ...evaluation.results import AnomalyResults
 from ...metrics.names import METRICS
 from ...registry.keys import check_eval_key, evaluation_field, field_name
-from ...registry.run import load_run
+from ...registry.run import load_record
 from ...review.triage import reference_ids
 from ...utils.text import pluralize
 from ...visualization.text import format_metric
@@ -48,7 +48,7 @@ class EvaluateAnomalies(LongOperator):
     )
 
     def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
-        run = forms.load_chosen_run(ctx, inputs)
+        run = forms.load_chosen_run(ctx, inputs, load_record)
         if run is None:
             return
         if reference_ids(target_samples(ctx), run):
@@ -94,7 +94,7 @@ def _tested_samples(ctx: foo.ExecutionContext, key: str) -> Samples:
     samples = target_samples(ctx)
     if ctx.params.get("include_reference", False):
         return samples
-    return samples.exclude(list(reference_ids(samples, load_run(ctx.dataset, key))))
+    return samples.exclude(list(reference_ids(samples, load_record(ctx.dataset, key))))
 
 
 def _has_scored(ctx: foo.ExecutionContext, inputs: types.Object, key: str) -> bool:

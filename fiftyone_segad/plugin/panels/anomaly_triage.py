@@ -176,7 +176,7 @@ def _fingerprint(ctx: foo.ExecutionContext, view: RunView | None) -> str:
         parts.append(ctx.panel.state.run and str(load_shown_run(ctx)))
     else:
         run = view.run
-        parts += [view.runs, run.folder, run.thresholds.image, view.threshold, view.tab, view.stale]
+        parts += [view.runs, run.folder, run.thresholds.image, view.threshold, view.tab, view.notes]
         parts += [list_evaluations(ctx.dataset), has_plot(ctx.dataset, run.key), len(view.table)]
     return repr(parts)
 

@@ -12,7 +12,7 @@ import fiftyone.operators as foo
 from ...errors import SegadError
 from ...registry.evaluations import stale_evaluations
 from ...registry.keys import list_evaluations, list_runs
-from ...registry.run import Run, load_run
+from ...registry.run import Run, load_record
 from ...review.triage import ScoreTable, read_score_table
 from ..current_run import current_run
 from ..wording import in_app_words
@@ -41,7 +41,7 @@ class RunView:
         table: its scores
         threshold: the one that is looked at; the run's own until the slider is moved
         tab: scores, curves or segments
-        stale: which evaluations are of the run before its threshold or its scores changed
+        notes: what should be known of it: that its folder is gone, or evaluations are stale
     """
 
     run: Run
@@ -49,7 +49,7 @@ class RunView:
     table: ScoreTable
     threshold: float
     tab: str
-    stale: list[str]
+    notes: list[str]
 
     @property
     def span(self) -> tuple[float, float]:
@@ -90,14 +90,23 @@ def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
         table=score_table(ctx.dataset, run),
         threshold=float(state.get(name)),
         tab=state.tab if state.tab in TABS else FIRST_TAB,
-        stale=stale_evaluations(ctx.dataset, run),
+        notes=[*_gone(run), *stale_evaluations(ctx.dataset, run)],
     )
+
+
+def _gone(run: Run) -> list[str]:
+    if run.store.exists():
+        return []
+    return [
+        f"The folder of run '{run.key}' is gone: what is in fields can be looked at, marked and evaluated, and nothing "
+        "else. Bring it back from where it is by export_run() and import_run()"
+    ]
 
 
 def load_shown_run(ctx: foo.ExecutionContext) -> Run | str:
     """Load the run that the page shows, or return why it cannot be shown."""
     try:
-        return load_run(ctx.dataset, ctx.panel.state.run)
+        return load_record(ctx.dataset, ctx.panel.state.run)
     except (SegadError, ValueError) as error:
         return in_app_words(str(error))
 

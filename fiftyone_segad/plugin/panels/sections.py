@@ -99,8 +99,8 @@ def add_head(panel: types.Object, view: RunView, actions: TriageActions) -> None
         f"{threshold_text(run.thresholds.image, run.thresholds.rule)}",
         name="about",
     )
-    for i, sentence in enumerate(view.stale):
-        panel.view(f"stale{i}", types.AlertView(severity="warning", label=in_app_words(sentence)))
+    for i, sentence in enumerate(view.notes):
+        panel.view(f"note{i}", types.AlertView(severity="warning", label=in_app_words(sentence)))
     tabs = types.TabsView()
     for name, label in TABS.items():
         tabs.add_choice(name, label=label)

@@ -1,0 +1,178 @@
+"""The folder or ZIP file by which a run goes to another machine: one JSON file, and the parts of its store.
+
+    <path>/run.json              the run's record, which images it scored and compares with, and what people marked
+    <path>/settings.json, ...    the files of the store by which it goes on, see ``store.py``
+
+A ZIP file holds the same, and nothing compressed. Only files of these names are ever read, and each goes to its own
+place in the folder of a new run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunError
+from ..utils.files import atomic_write, read_json, replaced_folder
+from ..utils.values import make_dataclass
+from .bank_images import file_state
+from .store import RunStore
+
+_RECORD = "run.json"
+_FORMAT = "fiftyone_segad run 1"
+_FILE = re.compile(
+    r"(settings|copies|groups)\.json|levels\.safetensors|"
+    r"(bank|marked|features|normals|scores|held_out/[0-9]{1,3})/part-[0-9]{6}\.safetensors"
+)
+"""Files of a store that are carried; images of maps and masks are made anew."""
+
+
+@dataclass(frozen=True)
+class CarriedImage:
+    """An image by its content.
+
+    Attributes:
+        id: name under which the store has it: a sample's id, or the path of an image to compare with
+        path: its file on the machine that it comes from
+        size: bytes, -1 if it could not be read
+        sha256: checksum of its content, empty if it could not be read
+    """
+
+    id: str
+    path: str
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, id: str, path: str) -> CarriedImage:
+        """Read size and checksum of an image."""
+        state = file_state(path, path)
+        return cls(id, path, state.size, state.sha256)
+
+
+@dataclass(frozen=True)
+class RunArchive:
+    """All that is carried of a run beside the files of its store.
+
+    Attributes:
+        run: its record, without what holds on one machine only
+        samples: the images that it scored
+        normals: the images that it compares with
+        marks: what people said of its images
+    """
+
+    run: dict[str, Any]
+    samples: list[CarriedImage]
+    normals: list[CarriedImage]
+    marks: list[dict[str, Any]] = field(default_factory=list)
+
+
+def write_archive(target: Path, archive: RunArchive, store: RunStore) -> None:
+    """Write a folder, or a ZIP file if its name ends so; one that exists is replaced.
+
+    Raises:
+        OSError: if it cannot be written; what was there is as before then
+    """
+    record = json.dumps({"format": _FORMAT, **asdict(archive)}, indent=1)
+    files = {name: store.folder / name for name in _names(store.folder)}
+    if target.suffix.lower() != ".zip":
+        with replaced_folder(target) as folder:
+            (folder / _RECORD).write_text(record)
+            for name, file in files.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, folder / name)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(target) as partial, zipfile.ZipFile(partial, "w") as packed:
+        packed.writestr(_RECORD, record)
+        for name, file in files.items():
+            packed.write(file, name)
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether a folder or file is an exported run."""
+    try:
+        read_archive(path)
+    except RunError:
+        return False
+    return True
+
+
+def read_archive(path: Path) -> RunArchive:
+    """Read what is carried of a run beside its store.
+
+    Raises:
+        FileNotFoundError: if there is no such folder or file
+        RunError: if it is no exported run, of another version, or damaged
+    """
+    saved = read_json(path / _RECORD) if path.is_dir() else _read_packed(path)
+    if saved is None or saved.pop("format", None) != _FORMAT:
+        raise RunError(f"'{path}' is no run that this version has exported")
+    try:
+        return make_dataclass(RunArchive, saved)
+    except ValueError as error:
+        raise RunError(f"'{path / _RECORD}' is damaged: {error}. Export the run again") from error
+
+
+@contextmanager
+def open_store(path: Path, scratch: Path) -> Iterator[RunStore]:
+    """Give the store of an exported run, to be read only.
+
+    Args:
+        path: the folder or ZIP file
+        scratch: a folder in which a ZIP file is unpacked meanwhile
+
+    Raises:
+        RunError: if it is damaged
+        OSError: if the folder cannot be written
+    """
+    if path.is_dir():
+        yield RunStore(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="import-", dir=scratch) as folder, _opened(path) as packed:
+        for entry in packed.infolist():
+            if _FILE.fullmatch(entry.filename):
+                target = Path(folder) / entry.filename
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with packed.open(entry) as source, target.open("wb") as file:
+                    shutil.copyfileobj(source, file)
+        yield RunStore(folder)
+
+
+def _names(folder: Path) -> list[str]:
+    """Name the files of a folder that are carried; links are none of them."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
+    return [name for name in (file.relative_to(folder).as_posix() for file in files) if _FILE.fullmatch(name)]
+
+
+def _read_packed(path: Path) -> dict[str, Any] | None:
+    with _opened(path) as packed:
+        try:
+            saved = json.loads(packed.read(_RECORD))
+        except (KeyError, ValueError, RecursionError):
+            return None
+    return saved if isinstance(saved, dict) else None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a ZIP file whose entries are as large as they say.
+
+    Raises:
+        RunError: if it is none, is damaged, or was compressed by another program
+    """
+    try:
+        with zipfile.ZipFile(path) as packed:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in packed.infolist()):
+                raise RunError(f"'{path}' is compressed, which no exported run is; unpack it first")
+            yield packed
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise RunError(f"'{path}' is no exported run, or damaged: {error}") from error
