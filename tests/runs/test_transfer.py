@@ -104,7 +104,9 @@ def test_an_imported_run_goes_on(
     assert segad.rescore(elsewhere, "segad").run.thresholds == learnt.thresholds
     assert values(elsewhere, "segad") == expected
     (segment,) = segad.explain_sample(elsewhere, "segad", elsewhere.values("id")[5], max_segments=1, max_neighbours=9)
-    assert {Path(near.filepath).name for near in segment.neighbours} == {f"image-{i}.png" for i in (1, 2, 3, 5)}, "5 is marked"
+    assert {Path(near.filepath).name for near in segment.neighbours} == {f"image-{i}.png" for i in (1, 2, 3, 5)}, (
+        "5 is marked"
+    )
     segad.save_bank(elsewhere, "segad", target.with_name("bank.safetensors"))
 
 
