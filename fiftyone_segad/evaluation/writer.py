@@ -28,6 +28,7 @@ from ..registry.locks import run_lock
 from ..registry.removal import delete_evaluation_fields, remove_evaluation
 from ..registry.run import Run
 from ..registry.samples import all_slices
+from ..registry.sidebar import add_group
 from ..registry.uncommitted import remove_uncommitted, uncommitted
 from ..segments.boxes import Size
 from ..segments.regions import Region
@@ -215,6 +216,7 @@ class EvaluationWriter:
     def _register_with_fiftyone(self, samples: Samples, metrics: Metrics) -> None:
         """Make it an evaluation that FiftyOne itself knows, which the App's Model Evaluation panel lists."""
         groups = self.dataset.app_config.sidebar_groups
+        groups = None if groups is None else [group.copy() for group in groups]
         evaluation = samples.evaluate_classifications(
             self.run.field("pred"),
             gt_field=evaluation_field(self.eval_key, "truth"),
@@ -235,9 +237,10 @@ class EvaluationWriter:
             "lower_is_better": False,
         }
         evaluation.save()
-        if groups is None:  # FiftyOne fixes the groups of all fields, which would outlast the evaluation
-            self.dataset.app_config.sidebar_groups = None
-            self.dataset.save()
+        # FiftyOne fixes the groups of all fields, which would outlast the evaluation
+        self.dataset.app_config.sidebar_groups = groups
+        paths = [evaluation_field(self.eval_key, name) for name in EVALUATION_FIELDS]
+        add_group(self.dataset, self.eval_key, [self.eval_key, *paths])
 
     def _flush(self) -> None:
         for name in EVALUATION_FIELDS:

@@ -11,6 +11,7 @@ import fiftyone as fo
 import fiftyone.operators as foo
 from bson import ObjectId
 
+from ..registry import sidebar
 from ..registry.keys import FIELD_NAMES, field_name, list_runs
 
 STORE = "fiftyone_segad_panel"
@@ -29,10 +30,11 @@ def current_run(dataset: fo.Dataset) -> str | None:
 
 
 def set_current_run(dataset: fo.Dataset, key: str) -> None:
-    """Choose a run; one that is gone is passed over."""
+    """Choose a run, which the dataset shows when it is opened again; one that is gone is passed over."""
     runs = list_runs(dataset)
     if key in runs:
         panel_store(dataset).set(_KEY, {"run": key, "newest": runs[-1]})
+        sidebar.show_run(dataset, key)
 
 
 def panel_store(dataset: fo.Dataset) -> Any:
@@ -41,17 +43,8 @@ def panel_store(dataset: fo.Dataset) -> Any:
 
 
 def shown_fields(dataset: fo.Dataset, key: str, active: Sequence[str] = ()) -> list[str]:
-    """Return the fields that the grid shows once it is on a run: score, prediction, and what shows where.
-
-    That is the map, or the segments where the method itself says which of them are odd (``within_image``). Fields that
-    are ``active`` now and belong to no run stay.
-    """
-    of_runs = {field_name(run, name) for run in list_runs(dataset) for name in FIELD_NAMES}
-    method = dataset.get_run_info(key).config.run["method"]
-    others = [path for path in active if path not in of_runs]
-    return others + [
-        field_name(key, name) for name in ("score", "pred", "segments" if method == "within_image" else "map")
-    ]
+    """Return the fields that the grid shows once it is on a run, with those that are ``active`` and of no run."""
+    return sidebar.shown_fields(dataset, key, dataset.get_run_info(key).config.run["method"], active)
 
 
 def names_other_run(dataset: fo.Dataset, key: str, view: fo.DatasetView | None) -> bool:

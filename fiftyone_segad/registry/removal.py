@@ -28,6 +28,7 @@ from .keys import (
 from .locks import run_lock
 from .run import recover, saved_values
 from .samples import all_slices
+from .sidebar import remove_groups, show_another_run
 
 
 def delete_run(dataset: Samples, key: str) -> None:
@@ -52,6 +53,7 @@ def delete_run(dataset: Samples, key: str) -> None:
             _delete_run(root, key)
         elif is_orphaned:
             _delete_written(root, key)
+            show_another_run(root)
         elif not runs_folder(root, key).is_dir():
             raise ValueError(f"Dataset '{root.name}' has no run '{key}'; its runs are {list_runs(root)}")
         delete_interrupted(root, key)
@@ -69,6 +71,7 @@ def _delete_run(root: fo.Dataset, key: str) -> None:
         root.app_config.color_scheme = None
         root.save()
     root.delete_run(key)
+    show_another_run(root)
     folder = Path(str(saved.get("folder")))
     delete_unused(root, folder / str(saved.get("masks")))
     delete_unused(root, folder)
@@ -82,6 +85,7 @@ def _delete_written(root: fo.Dataset, key: str) -> None:
     delete_plot(root, key)
     delete_review(root, key)
     delete_fields(root, key)
+    remove_groups(root, [key])
     delete_colours(root, {field_name(key, name) for name in FIELD_NAMES})
     all_slices(root).match_tags(skipped_tag_of(key)).untag_samples(skipped_tag_of(key))
 
@@ -120,12 +124,15 @@ def remove_evaluation(dataset: Samples, eval_key: str, keep_pending: bool = Fals
     config = root.get_run_info(eval_key).config
     key = written_key(root, eval_key)
     truth = evaluation_field(key, "truth")
+    groups = {key}
     for name in root.list_evaluations():  # FiftyOne's part may have another name by now: its panel can rename it
         if name == key or getattr(root.get_evaluation_info(name).config, "gt_field", None) == truth:
             root.delete_evaluation(name)  # with the field of this name
+            groups.add(name)
     if not keep_pending:
         delete_evaluation_fields(root, key, pending=True)
     delete_evaluation_fields(root, key)
+    remove_groups(root, groups)
     delete_colours(root, {evaluation_field(key, name) for name in EVALUATION_FIELDS})
     root.delete_run(eval_key)
     folder = Path(str(config.errors)).name

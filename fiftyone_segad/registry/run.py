@@ -28,6 +28,7 @@ from .keys import KEY, PLUGIN, field_name, list_runs, skipped_tag_of
 from .locks import run_lock
 from .retry import retry_on_reconnect
 from .samples import all_slices
+from .sidebar import arranged_run
 from .uncommitted import remove_uncommitted, uncommitted
 
 logger = logging.getLogger(__name__)
@@ -313,9 +314,10 @@ def _finish_commit(dataset: fo.Dataset, key: str) -> None:
         pending = {name: field_name(key, name, pending=True) for name in saved["pending"]}
         renamed = {path: field_name(key, name) for name, path in pending.items() if dataset.has_sample_field(path)}
         delete_plot(dataset, key)  # of the segments that go
-        dataset.delete_sample_fields([path for path in renamed.values() if dataset.has_sample_field(path)])
-        if renamed:
-            dataset.rename_sample_fields(renamed)
+        with arranged_run(dataset, key, saved["method"]):
+            dataset.delete_sample_fields([path for path in renamed.values() if dataset.has_sample_field(path)])
+            if renamed:
+                dataset.rename_sample_fields(renamed)
         if "score" in pending:
             _tag_skipped(dataset, key, saved["skipped"])
         for folder in map(Path, saved["obsolete"]):

@@ -16,6 +16,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 from ..registry.colours import set_colours
 from ..registry.keys import ANOMALOUS, NORMAL, list_runs, review_field
 from ..registry.samples import all_slices
+from ..registry.sidebar import add_group
 from ..segments.boxes import RelativeBox, Size
 
 SAMPLE, REGION, SEGMENT = "sample", "region", "segment"
@@ -89,6 +90,7 @@ def declare_review_field(dataset: fo.Dataset, key: str) -> None:
     by_label = [{"value": NORMAL, "color": _GREEN}, {"value": ANOMALOUS, "color": _MAGENTA}]
     colours = {"path": field, "fieldColor": _GREEN, "colorByAttribute": "label", "valueColors": by_label}
     set_colours(dataset, [colours])
+    add_group(dataset, key, [field])
 
 
 def read_detections(dataset: fo.Dataset, key: str, ids: Iterable[str]) -> dict[str, list[fo.Detection]]:

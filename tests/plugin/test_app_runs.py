@@ -20,6 +20,7 @@ import fiftyone_segad as segad
 from app_page import MINUTE, app_page, button, close, execute, needs_chromium, open_dataset, open_form, wait_until_idle
 from conftest import needs_fastdup
 from fiftyone_segad.plugin.trial import DATASET
+from fiftyone_segad.registry.sidebar import show_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, needs_fastdup, needs_chromium]
 
@@ -199,6 +200,23 @@ def test_one_picture_from_upload_to_its_red_segments(page: Any, sample_category:
         assert all(drawn(page, box, 1) > 0.8 for box in nearest), "what they are most like is green"
     finally:
         fo.delete_dataset(DATASET)
+
+
+def test_a_dataset_that_is_opened_again_shows_the_current_run_alone(page: Any, dataset: fo.Dataset) -> None:
+    dataset.reload()
+    show_run(dataset, "fine")
+    other = open_dataset(page.context.new_page(), dataset.name, panel=False)
+    try:
+        other.locator('[data-cy="sidebar-group-fine-field-count"]').wait_for()
+        assert "3" in other.locator('[data-cy="sidebar-group-fine-field-count"]').inner_text()
+        ticked = {
+            box.get_attribute("data-cy").removeprefix("checkbox-")
+            for box in other.locator('[data-cy^="checkbox-"]').all()
+            if box.locator('input[type="checkbox"]').first.is_checked()
+        }
+        assert ticked == {"fine_score", "fine_pred", "fine_segments"}
+    finally:
+        other.close()
 
 
 def test_the_sample_dataset_is_one_click_away(page: Any, sample_category: Path) -> None:
