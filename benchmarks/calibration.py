@@ -1,18 +1,21 @@
-"""Do thresholds keep what they promise? Normal images flagged on random halves.
+"""Do thresholds keep what they promise on new parts? Normal images flagged over random splits by part.
 
-    python benchmarks/calibration.py [FOLDER ...] [--splits 200] [--normals 100]
+    python benchmarks/calibration.py [FOLDER ...] [--splits 100] [--input-size 256] [--bank 0.6]
 
-The normal images of a folder in MVTec layout are split at random into two halves, again and again. One half is the
-bank, and calibrates the threshold by leaving each of its images out in turn, as a run does; the other half is unseen.
-The table goes to calibration.md beside this file. Features are coarser than those of a run, for speed: the promise
-must hold for any.
+The normal images of a folder in MVTec layout (``train/good`` and ``test/good``) are divided by part, again and again:
+one share is the bank and calibrates the threshold, each image without its own part as a run finds it; the rest is
+unseen. Parts are told by file names where these tell them (magnetic tiles, see ``part_numbers``), else each image is
+one. Levels, components, scales and image scores are those of the default; images are read smaller, and the rows of a
+bank that are too many are chosen at random, for speed. The table goes to calibration.md beside this file.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -21,158 +24,191 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from fiftyone_segad.embedders.base import Embedder, Level, Patches
+from fiftyone_segad.embedders.base import Level, Patches
 from fiftyone_segad.embedders.efficientnet import EfficientNetEmbedder
-from fiftyone_segad.scoring.levels import FIT_IMAGES, LevelScorer, LevelScores
+from fiftyone_segad.engine.prediction import image_scores
+from fiftyone_segad.scoring.conformal import NormalScores
+from fiftyone_segad.scoring.levels import FIT_IMAGES, LevelFeatures, LevelScorer, LevelScores
 from fiftyone_segad.scoring.neighbors import NeighborIndex
-from fiftyone_segad.scoring.thresholds import conformal_threshold
+from fiftyone_segad.scoring.siblings import sibling_groups, sibling_votes
 from fiftyone_segad.utils.images import read_ahead
 from fiftyone_segad.utils.threads import usable_cores
+from fiftyone_segad.utils.timing import StageTimer
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FOLDERS = (DATA / "screw", DATA / "magnetic_tile")
 TABLE = Path(__file__).with_suffix(".md")
 
 ASKED = (0.01, 0.05, 0.1)
-"""Shares of normal images that may be flagged."""
+"""Shares of new good images that may be flagged."""
 
-INPUT_SIZE = 128
-STRIDES = (16, 32)
+BANK_ROWS = 2**15
+"""Rows of a bank per level at most: a quarter of the default, as the images have a quarter of the patches."""
+
 SEED = 0
 
-COLUMNS = ("folder", "asked", "attainable", "mean", "standard error", "5th percentile", "95th percentile")
-ON_TEST = "on test/good"
+LEGEND = """Share of good images of unseen parts that were flagged, over {splits} random splits by part: a share of
+{bank:g} of the parts is the bank and calibrates the threshold, the rest is unseen. "Parts" are those that calibrate it,
+in the mean; `n` of them support no smaller share than `1 / (n + 1)`, which is then the promise (in brackets). "Each by
+itself" is what becomes of it where normal images are scored without themselves only (`groups=None`), "found" where they
+are scored without their part as it is found from their features (`groups="auto"`), "named" where the parts are given
+(`groups="part"`). After each mean the standard error over the splits. Images are read at {size} pixels."""
 
-LEGEND = """Share of normal images flagged, over {splits} random splits of at most {normals} images of `train/good` into
-two halves: one is the bank and calibrates the threshold by leave-one-out, the other is unseen. "Attainable" is the
-share that the threshold stands for: `n` calibrating images support multiples of `1 / (n + 1)` only, the smallest of
-them even if less is asked. The mean should not be above it by more than chance; the standard error is that of the
-random splits. The percentiles say how far a single split is from the mean: the promise is one on average. "On
-test/good" is the mean share of those images flagged by the same thresholds.
 
-`magnetic_tile/train/good` holds about six pictures of each part, taken under different light. A random split leaves
-pictures of one part on both sides, and so does leave-one-out: calibrating and unseen images are still exchangeable, and
-the promise holds in this experiment, but it says nothing about new parts. `test/good` holds other parts; there it need
-not hold.
+@dataclass(frozen=True)
+class Normals:
+    """The normal images of a folder.
 
-Means below what is attainable: the components of the features are fitted to 16 of the bank's images, and the left-out
-scores of these come out higher than those of images that the fit has not seen. The threshold is then cautious. A run
-with 64 normal images or more leaves them out of the calibration; with fewer, as here, it cannot spare them.
-"""
+    Attributes:
+        patches: their features, per image one entry per level
+        parts: int array ``[images]``, the same for images of one part
+    """
 
-Images = list[list[Patches]]
-"""Features of images by level."""
+    patches: list[list[Patches]]
+    parts: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Scores of one split.
+    """Image scores of one split by one kind of groups.
 
     Attributes:
-        calibrating: scores of the bank's images, each without itself
-        unseen: scores of the other half
-        test: scores of test/good
+        calibrating: scores of the bank's images, each without its own part
+        unseen: scores of the images of other parts
     """
 
-    calibration_images: NDArray[np.float64]
+    calibrating: NormalScores
     unseen: NDArray[np.float64]
-    test: NDArray[np.float64]
 
 
 def main() -> None:
-    """Print and writes the table."""
+    """Print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="*", default=FOLDERS)
-    parser.add_argument("--splits", type=int, default=200)
-    parser.add_argument("--normals", type=int, default=100)
+    parser.add_argument("--splits", type=int, default=100)
+    parser.add_argument("--input-size", type=int, default=256)
+    parser.add_argument("--bank", type=float, default=0.6)
     arguments = parser.parse_args()
-    columns = (*COLUMNS, ON_TEST)
+    columns = ("folder", "asked", "parts", "each by itself", "found", "named")
     lines = [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
     print("\n".join(lines), flush=True)
-    with EfficientNetEmbedder(input_size=INPUT_SIZE, levels=STRIDES) as embedder:
+    with EfficientNetEmbedder(input_size=arguments.input_size) as embedder:
         for folder in arguments.folders:
-            normals = embed(embedder, folder / "train" / "good", arguments.normals)
-            test = embed(embedder, folder / "test" / "good", arguments.normals)
-            splits = all_splits(embedder.levels, normals, test, arguments.splits)
+            normals = read_normals(embedder, folder)
+            splits = all_splits(embedder.levels, normals, arguments.bank, arguments.splits)
             for asked in ASKED:
                 lines.append(table_row(folder.resolve().name, asked, splits))
                 print(lines[-1], flush=True)
-    legend = LEGEND.format(splits=arguments.splits, normals=arguments.normals)
+    legend = LEGEND.format(splits=arguments.splits, bank=arguments.bank, size=arguments.input_size)
     title = "# Do thresholds keep what they promise?\n\nMade by `python benchmarks/calibration.py`."
     TABLE.write_text("\n\n".join([title, legend, "\n".join(lines)]) + "\n")
 
 
-def embed(embedder: Embedder, folder: Path, most: int) -> Images:
-    """Compute the features of the images of a folder, of at most so many chosen at random."""
-    paths = sorted(str(path) for path in folder.iterdir())
-    chosen = np.sort(np.random.default_rng(SEED).permutation(len(paths))[:most])
-    images: Images = []
-    for pixels in read_ahead([paths[i] for i in chosen], usable_cores()):
+def read_normals(embedder: EfficientNetEmbedder, folder: Path) -> Normals:
+    """Compute the features of the good images of a folder, in the order of their numbers."""
+    files = [file for split in ("train", "test") for file in (folder / split / "good").iterdir()]
+    files.sort(key=lambda file: (int((re.findall(r"\d+", file.stem) or ["0"])[-1]), file.stem))
+    patches = []
+    for pixels in read_ahead(list(map(str, files)), usable_cores()):
         if isinstance(pixels, Exception):
             raise pixels
-        images.append(embedder.patches(pixels))
-    return images
+        patches.append(embedder.patches(pixels))
+    return Normals(patches, part_numbers(files))
 
 
-def all_splits(levels: Sequence[Level], normals: Images, test: Images, count: int) -> list[Split]:
+def part_numbers(files: Sequence[Path]) -> NDArray[np.int64]:
+    """Tell the parts of files by their names, where these have the form ``exp1_num_123``.
+
+    Pictures of one part have numbers that follow closely, rising exposures, and nearly the same size.
+    """
+    if not all(re.fullmatch(r"exp\d_num_\d+", file.stem) for file in files):
+        return np.arange(len(files))
+    sizes = []
+    for file in files:
+        with Image.open(file) as image:
+            sizes.append(image.size)
+    parts = [0]
+    for i, (before, after) in enumerate(itertools.pairwise(files)):
+        (exposure, number), (next_exposure, next_number) = (
+            tuple(map(int, re.findall(r"\d+", file.stem))) for file in (before, after)
+        )
+        is_near = next_number - number <= 120 and exposure < next_exposure
+        same_size = np.abs(np.divide(sizes[i], sizes[i + 1]) - 1).max() < 0.08
+        parts.append(parts[-1] + (not (is_near and same_size)))
+    return np.array(parts)
+
+
+def all_splits(levels: Sequence[Level], normals: Normals, bank: float, count: int) -> list[dict[str, Split]]:
     """Score random splits, in one process per core: the arrays are too small for threads."""
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     workers = usable_cores()
-    shares = [range(count)[i::workers] for i in range(workers)]
-    work = partial(some_splits, levels, normals, test)
+    work = partial(some_splits, levels, normals, bank)
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as processes:
-        return [each for share in processes.map(work, shares) for each in share]
+        shares = processes.map(work, [range(count)[i::workers] for i in range(workers)])
+        return [split for share in shares for split in share]
 
 
-def some_splits(levels: Sequence[Level], normals: Images, test: Images, seeds: Sequence[int]) -> list[Split]:
+def some_splits(levels: Sequence[Level], normals: Normals, bank: float, seeds: Sequence[int]) -> list[dict[str, Split]]:
     """Score the random splits of these seeds."""
-    return [split(levels, normals, test, seed) for seed in seeds]
+    return [split_by_part(levels, normals, bank, seed) for seed in seeds]
 
 
-def split(levels: Sequence[Level], normals: Images, test: Images, seed: int) -> Split:
-    """Score one random split, all that is fitted being fitted to the bank's half."""
-    order = np.random.default_rng([SEED, seed]).permutation(len(normals))
-    inside = [normals[i] for i in order[: len(order) // 2]]
-    outside = [normals[i] for i in order[len(order) // 2 :]]
-    fitted = LevelScorer(levels)
-    fitted.fit(inside[:FIT_IMAGES], SEED)
-    # A run keeps its bank in half precision
-    kept = [[rows.astype(np.float16).astype(np.float32) for rows in fitted.transform(image)] for image in inside]
-    banks = [NeighborIndex([rows[level] for rows in kept], SEED) for level in range(len(levels))]
+def split_by_part(levels: Sequence[Level], normals: Normals, bank: float, seed: int) -> dict[str, Split]:
+    """Score one random split by part, all that is fitted being fitted to the bank, with each kind of groups."""
+    random = np.random.default_rng([SEED, seed])
+    parts = random.permutation(np.unique(normals.parts))
+    inside = np.flatnonzero(np.isin(normals.parts, parts[: round(bank * len(parts))]))
+    outside = np.setdiff1d(np.arange(len(normals.parts)), inside)
+    scorer = LevelScorer(levels)
+    fitted = random.permutation(inside)[:FIT_IMAGES]
+    scorer.fit([normals.patches[i] for i in fitted], SEED)
+    rows = [scorer.transform(normals.patches[i]) for i in inside]
+    share = [min(BANK_ROWS / sum(len(image[level]) for image in rows), 1) for level in range(len(levels))]
+    indexes = [
+        NeighborIndex([image[level][random.random(len(image[level])) < share[level]] for image in rows], SEED)
+        for level in range(len(levels))
+    ]
+    main = int(np.argmax([level.weight for level in levels]))
+    votes = ((i, sibling_votes(indexes[main], image[main], i)) for i, image in enumerate(rows))
+    found = np.arange(len(inside))
+    for group in sibling_groups(votes, len(inside)):
+        found[group] = group[0]
+    # As in a run: what the components were fitted to does not calibrate, where that leaves enough
+    held_out = np.flatnonzero(~np.isin(inside, fitted)) if len(inside) >= 4 * FIT_IMAGES else np.arange(len(inside))
 
-    def score(image: list[Patches], rows: Sequence[NDArray[np.float32]], excluded: int | None) -> list[LevelScores]:
+    def score(image: int, features: LevelFeatures, excluded: Sequence[int]) -> list[LevelScores]:
         return [
-            (each.segments, bank.distances(values, excluded))
-            for each, bank, values in zip(image, banks, rows, strict=True)
+            (patches.segments, index.distances(level_rows, excluded))
+            for patches, index, level_rows in zip(normals.patches[image], indexes, features, strict=True)
         ]
 
-    held_out = [score(image, rows, i) for i, (image, rows) in enumerate(zip(inside, kept, strict=True))]
-    fitted.fit_normalizers(held_out)
+    unseen = [score(i, scorer.transform(normals.patches[i]), []) for i in outside]
+    kinds = {"each by itself": np.arange(len(inside)), "found": found, "named": normals.parts[inside]}
+    splits = {}
+    for name, groups in kinds.items():
+        by_image = [score(inside[i], rows[i], np.flatnonzero(groups == groups[i]).tolist()) for i in held_out]
+        scorer.fit_normalizers(by_image)
+        calibrating = NormalScores.of([peak(scorer, image) for image in by_image], groups[held_out])
+        splits[name] = Split(calibrating, np.array([peak(scorer, image) for image in unseen]))
+    return splits
 
-    def scores(images: Images) -> NDArray[np.float64]:
-        return np.array([fitted.fuse(score(image, fitted.transform(image), None))[1].max() for image in images])
 
-    calibration_images = np.array([fitted.fuse(each)[1].max() for each in held_out])
-    return Split(calibration_images, scores(outside), scores(test))
+def peak(scorer: LevelScorer, scored: list[LevelScores]) -> float:
+    """Return the score of an image, as a run gives it."""
+    return image_scores("", scorer.fuse(scored), StageTimer()).image_score
 
 
-def table_row(folder: str, asked: float, splits: Sequence[Split]) -> str:
+def table_row(folder: str, asked: float, splits: Sequence[dict[str, Split]]) -> str:
     """Return a line of the table."""
-    thresholds = [conformal_threshold(each.calibration_images, asked) for each in splits]
-    pairs = list(zip(splits, thresholds, strict=True))
-    shares = np.array([(each.unseen > threshold).mean() for each, threshold in pairs])
-    on_test = float(np.mean([(each.test > threshold).mean() for each, threshold in pairs]))
-    attainable = float(np.mean([supported(len(each.calibration_images), asked) for each in splits]))
-    error = float(shares.std(ddof=1) / np.sqrt(len(shares)))
-    low, high = np.percentile(shares, [5, 95])
-    figures = (attainable, float(shares.mean()), error, float(low), float(high), on_test)
-    return f"| {folder} | {asked:g} | {' | '.join(f'{figure:.4f}' for figure in figures)} |"
-
-
-def supported(normals: int, asked: float) -> float:
-    """Return the share that a conformal threshold from so many normal images stands for."""
-    return max(int(asked * (normals + 1) + 1e-9), 1) / (normals + 1)
+    promised = float(np.mean([max(asked, split["found"].calibrating.smallest_share) for split in splits]))
+    parts = float(np.mean([split["found"].calibrating.parts for split in splits]))
+    cells = [f"{asked:g}" + (f" ({promised:.3f})" if promised > asked else ""), f"{parts:.0f}"]
+    for name in ("each by itself", "found", "named"):
+        shares = np.array([(split[name].unseen > split[name].calibrating.threshold(asked)).mean() for split in splits])
+        cells.append(f"{shares.mean():.3f} ± {shares.std(ddof=1) / np.sqrt(len(shares)):.3f}")
+    return f"| {folder} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

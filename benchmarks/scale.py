@@ -25,7 +25,7 @@ import fiftyone_segad as segad
 from fiftyone_segad.data.sample_data import make_category
 from fiftyone_segad.embedders.factory import get_embedder
 from fiftyone_segad.engine.job import Job, JobContext, JobImage, JobSpec
-from fiftyone_segad.engine.reference import against_bank
+from fiftyone_segad.engine.reference import against_bank, bank_indexes
 from fiftyone_segad.storage.store import RunStore
 from fiftyone_segad.utils.threads import usable_cores
 
@@ -124,7 +124,8 @@ def bank_bytes(run: segad.Run) -> int:
     with get_embedder(run.embedder) as model:
         images = [JobImage(path, path) for path in run.store.bank.paths()]
         job = Job(JobSpec([], images, run.method, None), JobContext(model, run.store, workers=1))
-        score, _ = against_bank(job, job.levels())
+        levels = job.levels()
+        score, _ = against_bank(job, levels, bank_indexes(job, levels))
         target = io.BytesIO()
         cloudpickle.dump(score, target)
         return target.tell()

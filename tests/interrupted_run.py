@@ -58,10 +58,10 @@ def main() -> None:
     import fiftyone_segad as segad
     from conftest import ColourEmbedder
     from fiftyone_segad.embedders import factory
-    from fiftyone_segad.storage import store
+    from fiftyone_segad.storage import parts
 
     factory.EMBEDDERS["efficientnet"] = ColourEmbedder
-    store.PART_SIZE = 2
+    parts.PART_SIZE = 2
     replace = os.replace
 
     def counted(source: Any, target: Any) -> None:

@@ -19,7 +19,7 @@ from ..scoring.coreset import coreset_blocks, greedy_coreset
 from ..scoring.levels import LevelScorer
 from ..scoring.neighbors import NeighborIndex
 from ..segments.boxes import Segments
-from ..storage.store import FeatureParts
+from ..storage.parts import FeatureParts
 from ..utils.timing import StageTimer
 from .executors import Executor, Task
 from .job import Job

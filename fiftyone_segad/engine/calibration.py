@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..metrics.pixels import Bins
+from ..scoring.conformal import FalseAlarmShare, NormalScores
 from ..scoring.thresholds import ThresholdRule, Thresholds, choose_thresholds, quantile_threshold
 from ..segments.maps import anomaly_map
 from ..storage.records import ImageScores
@@ -31,14 +32,16 @@ class Calibration:
 
     Attributes:
         thresholds: the thresholds
-        scores: image scores that p-values are relative to: of normals, or of all images if none are known
+        compared: image scores that p-values are relative to: of normals, or of all images if none are known
         map_range: scores that heatmaps show as 0 and 255
+        false_alarm_share: share of new good images that the thresholds flag; None if no normals are known
         warnings: what the user should know
     """
 
     thresholds: Thresholds
-    scores: NDArray[np.float64]
+    compared: NormalScores
     map_range: tuple[float, float]
+    false_alarm_share: FalseAlarmShare | None
     warnings: list[str]
 
 
@@ -62,12 +65,10 @@ def calibrate(
         ValueError: if the rule needs normals or ground truth and there are none
     """
     image_scores, image_medians = _summarize(store.scores_of(ids))
-    normal_scores, normal_medians = _summarize(store.normals)
+    normals, (_, normal_medians) = normal_scores(store), _summarize(store.normals)
     normal_pixels = _pixels(store.normals)
-    thresholds, warnings = choose_thresholds(
-        rule, image_scores, normal_scores, normal_pixels, truth() if truth else None
-    )
-    if rule.kind == "fpr" and thresholds.image == normal_scores.max():
+    thresholds, warnings = choose_thresholds(rule, image_scores, normals, normal_pixels, truth() if truth else None)
+    if rule.kind == "fpr" and thresholds.image == normals.scores.max():
         highest = max(store.normals, key=lambda record: record.image_score)
         warnings.append(f"The threshold is the score of a single normal image; look whether it is one: {highest.id}")
     if method == "reference":
@@ -77,8 +78,18 @@ def calibrate(
     background = normal_pixels if normal_pixels.size else _pixels(store.scores_of(ids))
     low = quantile_threshold(background, _HIDDEN_SHARE)
     high = max(float(np.quantile(image_scores, 0.99)), thresholds.image)
-    compared = normal_scores if normal_scores.size else image_scores
-    return Calibration(thresholds, compared, (low, max(high, low + 1e-6)), warnings)
+    share = normals.false_alarm_share(thresholds.image) if len(normals) else None
+    compared = normals if len(normals) else NormalScores.of(image_scores)
+    return Calibration(thresholds, compared, (low, max(high, low + 1e-6)), share, warnings)
+
+
+def normal_scores(store: RunStore) -> NormalScores:
+    """Return the scores of a run's normal images and their groups; empty if none are known."""
+    records = [(record.id, record.image_score) for record in store.normals]
+    numbers = {path: number for number, group in enumerate(store.groups() or []) for path in group}
+    alone = range(len(numbers), len(numbers) + len(records))
+    groups = [numbers.get(path, number) for (path, _), number in zip(records, alone, strict=True)]
+    return NormalScores.of([score for _, score in records], groups)
 
 
 def _summarize(records: Iterable[ImageScores]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -39,11 +39,13 @@ class JobImage:
         id: name under which its scores are stored
         path: its file; two images with the same path are the same
         boxes: its segments as ``[n, 4]`` relative ``x, y, width, height``, if they are given one by one
+        group: the same for pictures of the same part, if a field names parts; None for one that stands alone
     """
 
     id: str
     path: str
     boxes: list[list[float]] | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class JobSpec:
         advise_rotations: whether to try if rotations would help (``reference``)
         bank_names: names by which the bank knows files of other paths: links, copies, and what lies elsewhere now
         scale: grey values of more than 8 bits that are black and white in all images
+        groups: what tells which normals show the same part: ``auto`` for their features, a field for their ``group``,
+            or None if each stands alone (``reference``)
     """
 
     images: Sequence[JobImage]
@@ -80,6 +84,7 @@ class JobSpec:
     advise_rotations: bool = True
     bank_names: Mapping[str, str] = field(default_factory=dict)
     scale: GreyScale = FULL_RANGE
+    groups: str | None = None
 
     @property
     def ids(self) -> set[str]:

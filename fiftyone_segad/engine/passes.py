@@ -16,8 +16,8 @@ from ..scoring.coreset import greedy_coreset
 from ..scoring.levels import FIT_IMAGES, LevelFeatures, LevelScorer, LevelScores
 from ..scoring.neighbors import NeighborIndex, one_thread
 from ..segments.boxes import Segments
+from ..storage.parts import PART_SIZE, ScoreParts
 from ..storage.records import ImageFeatures, ImageScores
-from ..storage.store import PART_SIZE, ScoreParts
 from ..utils.threads import prefetch_map
 from .bank import CANDIDATES, row_limits
 from .job import Embedded, ImageTask, Job, JobImage
@@ -122,7 +122,7 @@ def score_held_out(
     score_levels: ScoreLevels,
     marked: MarkedIndexes = (),
 ) -> dict[str, list[LevelScores]]:
-    """Score images of the bank without themselves, and fit the scales of the levels to the scores.
+    """Score images of the bank without their own parts, and fit the scales of the levels to the scores.
 
     Args:
         job: the job
@@ -134,7 +134,7 @@ def score_held_out(
     Returns:
         scores by path, one entry per level
     """
-    job.stage("scoring each of them without itself")
+    job.stage("scoring each of them without its own part")
     parts = [job.store.held_out(level) for level in range(len(levels.levels))]
     done = set.intersection(*(part.ids() for part in parts))
     missing = set(job.store.bank.paths()) - done

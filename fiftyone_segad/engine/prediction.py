@@ -11,11 +11,21 @@ from ..segments.maps import anomaly_map, anomaly_mask, segments_mask
 from ..storage.records import ImageScores
 from ..utils.timing import StageTimer
 
+EXTENT = 0.65
+"""Share of a region's peak that its pixels must exceed: maps are blurred, the more the higher the peak."""
+
+TOP_SHARE = 0.005
+"""Share of an image's segments, those of the highest scores, whose mean is its score: it varies less from picture to
+picture of one part than the peak, and a defect of a few patches still fills it."""
+
 
 def image_scores(
     id: str, scored: LevelScores, timer: StageTimer, outliers: NDArray[np.bool_] | None = None
 ) -> ImageScores:
-    """Make the record of an image from the scores of its segments; the image's score is the peak of its map.
+    """Make the record of an image from the scores of its segments.
+
+    The image's score is the mean of the highest of them, a share ``TOP_SHARE``. Where that is less than two, for boxes
+    in any arrangement, and with outliers, whose method knows no such mean, it is the peak of the anomaly map.
 
     Args:
         id: name under which it is kept
@@ -30,9 +40,13 @@ def image_scores(
         2.0
     """
     segments, scores = scored
-    with timer("map"):
-        peak = float(anomaly_map(segments, scores).max())
-    return ImageScores(id, segments, scores, np.zeros(len(scores), bool) if outliers is None else outliers, peak)
+    count = round(TOP_SHARE * len(scores))
+    if count > 1 and outliers is None and segments.shape is not None:
+        image_score = float(np.partition(scores, -count)[-count:].mean(dtype=np.float64))
+    else:
+        with timer("map"):
+            image_score = float(anomaly_map(segments, scores).max())
+    return ImageScores(id, segments, scores, np.zeros(len(scores), bool) if outliers is None else outliers, image_score)
 
 
 def predicted_mask(record: ImageScores, anomaly: NDArray[np.floating], thresholds: Thresholds) -> NDArray[np.uint8]:
@@ -44,8 +58,13 @@ def predicted_mask(record: ImageScores, anomaly: NDArray[np.floating], threshold
         thresholds: with a pixel threshold the map decides, without one the outlier segments
 
     Returns:
-        a uint8 array ``[height, width]``, 255 on defects and 0 elsewhere
+        a uint8 array ``[height, width]``, 255 on defects and 0 elsewhere. With a pixel threshold it has defects if and
+        only if the image is flagged
     """
     if thresholds.pixel is None:
         return segments_mask(record.segments, record.outliers)
-    return anomaly_mask(anomaly, thresholds.pixel, thresholds.image)
+    if record.image_score <= thresholds.image:
+        return np.zeros(anomaly.shape, np.uint8)
+    # The highest place stays where none reaches the threshold: a map may lie a little below the segments' scores
+    peak = min(thresholds.image, float(np.nextafter(anomaly.max(), -np.inf)))
+    return anomaly_mask(anomaly, thresholds.pixel, peak, EXTENT)

@@ -14,8 +14,8 @@ from ..errors import SegadError
 from ..scoring.levels import LevelFeatures, LevelScorer, LevelScores
 from ..scoring.neighbors import NeighborIndex
 from ..segments.boxes import RelativeBox, Segments
+from ..storage.parts import ScoreParts
 from ..storage.records import ImageFeatures
-from ..storage.store import ScoreParts
 from ..utils.timing import StageTimer
 from .bank import build_indexes
 from .job import Job, JobImage
@@ -32,13 +32,14 @@ from .passes import (
     score_images,
 )
 from .prediction import image_scores
+from .siblings import find_groups
 
 _TURNED = 8
 """Images that are turned to see whether rotations would help."""
 
 
 def score_by_reference(job: Job) -> None:
-    """Build the bank, score the normal images without themselves, and then the images."""
+    """Build the bank, score the normal images without their own parts, and then the images."""
     spec, store = job.spec, job.store
     levels = fit_levels(job, spec.normals)
     calibrating = calibration_images(job, levels)
@@ -48,7 +49,10 @@ def score_by_reference(job: Job) -> None:
         reason = job.report.first_reason()
         raise SegadError(f"None of the {len(spec.normals)} normal images could be used. {reason}")
     _embed_marks(job, levels)
-    score_levels, marked = against_bank(job, levels)
+    indexes = bank_indexes(job, levels)
+    if store.groups() is None:
+        store.save_groups(find_groups(job, levels, indexes))
+    score_levels, marked = against_bank(job, levels, indexes)
     if len(paths) > 1:
         _score_normals(job, levels, score_levels, marked)
         _advise_rotations(job, levels, calibrating, score_levels)
@@ -60,26 +64,33 @@ def score_by_reference(job: Job) -> None:
 def score_against_bank(job: Job) -> None:
     """Score the images that have no score yet against the bank of a finished run."""
     levels = job.levels()
-    _score_missing(job, levels, *against_bank(job, levels))
+    _score_missing(job, levels, *against_bank(job, levels, bank_indexes(job, levels)))
 
 
-def against_bank(job: Job, levels: LevelScorer) -> tuple[ScoreLevels, MarkedIndexes]:
-    """Return the function that scores images against the store's bank, and the indexes of what is marked as normal.
+def bank_indexes(job: Job, levels: LevelScorer) -> Callable[[], list[NeighborIndex]]:
+    """Return what indexes the store's bank when it is called first: if distances are known already, it need not be."""
+    return cache(lambda: build_indexes(job, levels, job.store.bank))
 
-    The bank is indexed when it is used first: if distances are known already, it need not be.
-    """
-    owners = {path: i for i, path in enumerate(job.store.bank.paths())}
-    indexes = cache(lambda: build_indexes(job, levels, job.store.bank))
-    score_levels = _BankScore(indexes, owners, job.spec.bank_names, job.timer)
+
+def against_bank(
+    job: Job, levels: LevelScorer, indexes: Callable[[], list[NeighborIndex]]
+) -> tuple[ScoreLevels, MarkedIndexes]:
+    """Return the function that scores images against the store's bank, and the indexes of what is marked as normal."""
+    numbers = {path: number for number, path in enumerate(job.store.bank.paths())}
+    parts = {path: [number] for path, number in numbers.items()}
+    for group in job.store.groups() or []:
+        members = [numbers[path] for path in group if path in numbers]
+        parts |= {path: members for path in group}
+    score_levels = _BankScore(indexes, parts, job.spec.bank_names, job.timer)
     return score_levels, build_indexes(job, levels, job.store.marked) if job.store.marked.paths() else ()
 
 
 class _BankScore:
-    """Scores an image against the bank, leaving its own rows out. Pickling it includes the bank.
+    """Scores an image against the bank, leaving the rows of its own part out. Pickling it includes the bank.
 
     Args:
         indexes: gives one index per level
-        owners: number of each image in the bank, by its path
+        parts: numbers of the images of the bank that show the same part, by the path of each
         bank_names: as those of a ``JobSpec``
         timer: counts the seconds
     """
@@ -87,21 +98,21 @@ class _BankScore:
     def __init__(
         self,
         indexes: Callable[[], list[NeighborIndex]],
-        owners: dict[str, int],
+        parts: dict[str, list[int]],
         bank_names: Mapping[str, str],
         timer: StageTimer,
     ) -> None:
-        self._indexes, self._owners, self._bank_names, self._timer = indexes, owners, bank_names, timer
+        self._indexes, self._parts, self._bank_names, self._timer = indexes, parts, bank_names, timer
 
     def __call__(self, rows: LevelFeatures, segments: Sequence[Segments], path: str) -> list[LevelScores]:
-        excluded = self._owners.get(self._bank_names.get(path, path))
+        excluded = self._parts.get(self._bank_names.get(path, path), [])
         indexes = self._indexes()
         with self._timer("search"):
             distances = [index.distances(values, excluded) for index, values in zip(indexes, rows, strict=True)]
         return list(zip(segments, distances, strict=True))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _bank_score, (self._indexes(), self._owners, dict(self._bank_names), self._timer)
+        return _bank_score, (self._indexes(), self._parts, dict(self._bank_names), self._timer)
 
 
 def _bank_score(indexes: list[NeighborIndex], *others: Any) -> _BankScore:
@@ -109,7 +120,7 @@ def _bank_score(indexes: list[NeighborIndex], *others: Any) -> _BankScore:
 
 
 def _score_normals(job: Job, levels: LevelScorer, score_levels: ScoreLevels, marked: MarkedIndexes) -> None:
-    """Score the normal images, each without itself in the bank."""
+    """Score the normal images, each without its own part in the bank."""
 
     def complete_images() -> Iterator[ImageFeatures]:
         return (image for image in job.store.bank if image.complete)
@@ -184,16 +195,30 @@ def _embed_marks(job: Job, levels: LevelScorer) -> None:
 
 
 def _inside(segments: Segments, boxes: list[RelativeBox]) -> NDArray[np.int64]:
-    """Find the segments whose centres lie in one of some boxes, or else are nearest to the centre of one."""
+    """Find the segments whose centres lie in one of some boxes or less than half a step of the grid outside.
+
+    What was marked as normal is seen by the segments around it, too, and would go on to raise an alarm as a ring. Where
+    no segment lies in a box, that nearest to its centre does for it.
+    """
     centres = segments.boxes.reshape(-1, 2, 2).mean(axis=1) / segments.size  # [n, 2], relative x, y
+    margin = _steps(segments) / 2 - 1e-6  # segments side by side do not belong to each other's boxes
     in_any = np.zeros(len(segments), bool)
     for x, y, width, height in boxes:
-        low, high = np.array([x, y]), np.array([x + width, y + height])
+        low, high = np.array([x, y]) - margin, np.array([x + width, y + height]) + margin
         inside = ((centres >= low) & (centres <= high)).all(axis=1)
         if not inside.any():
             inside[((centres - (low + high) / 2) ** 2).sum(axis=1).argmin()] = True
         in_any |= inside
     return np.flatnonzero(in_any)
+
+
+def _steps(segments: Segments) -> NDArray[np.float64]:
+    """Return the relative steps ``[2]`` from column to column and from row to row; 0 for boxes in no grid."""
+    if segments.shape is None:
+        return np.zeros(2)
+    centres = [segments.columns.mean(axis=1), segments.rows.mean(axis=1)]
+    steps = [np.diff(along).mean() if len(along) > 1 else 0.0 for along in centres]
+    return np.array(steps) / segments.size
 
 
 def _scale_by_halves(job: Job, levels: LevelScorer) -> None:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..engine.prediction import predicted_mask
-from ..scoring.thresholds import Thresholds, p_values
+from ..scoring.conformal import NormalScores
+from ..scoring.thresholds import Thresholds
 from ..segments.boxes import relative_box
 from ..segments.maps import anomaly_map, heatmap_size
 from ..segments.regions import Region, connected_regions
@@ -64,7 +65,7 @@ def write_fields(
     dataset: fo.Dataset,
     run: Run,
     records: Iterable[ImageScores],
-    calibration: NDArray[np.float64],
+    compared: NormalScores,
     names: Iterable[str] = FIELD_NAMES,
     advance: Callable[[int], None] = lambda count: None,
     obsolete: Sequence[str] = (),
@@ -75,7 +76,7 @@ def write_fields(
         dataset: the dataset
         run: the run, whose ``thresholds``, ``map_range`` and ``masks`` are used
         records: the scores of its images
-        calibration: scores of normal images (of the scored ones, if none are known), for p-values
+        compared: scores of normal images (of the scored ones, if none are known), for p-values
         names: which of the fields
         advance: called with the number of images that were finished
         obsolete: folders in the key's folder that go then
@@ -88,7 +89,7 @@ def write_fields(
         try:
             _declare(dataset, run.key, names)
             paths = {name: field_name(run.key, name, pending=True) for name in names}
-            _write(dataset, run, records, calibration, paths, advance)
+            _write(dataset, run, records, compared, paths, advance)
             colour_run(dataset, run.key)
         except BaseException:
             delete_fields(dataset, run.key, pending_only=True)
@@ -100,7 +101,7 @@ def add_fields(
     dataset: fo.Dataset,
     run: Run,
     records: Iterable[ImageScores],
-    calibration: NDArray[np.float64],
+    compared: NormalScores,
     advance: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Write the fields of a run for further images; those of its other images stay.
@@ -109,20 +110,20 @@ def add_fields(
     known to be incomplete.
     """
     names = [name for name in reversed(FIELD_NAMES) if dataset.has_sample_field(run.field(name))]
-    _write(dataset, run, records, calibration, {name: run.field(name) for name in names}, advance)
+    _write(dataset, run, records, compared, {name: run.field(name) for name in names}, advance)
 
 
 def _write(
     dataset: fo.Dataset,
     run: Run,
     records: Iterable[ImageScores],
-    calibration: NDArray[np.float64],
+    compared: NormalScores,
     paths: dict[str, str],
     advance: Callable[[int], None],
 ) -> None:
     """Write labels to fields, which ``paths`` gives by name and in order."""
     with ThreadPoolExecutor(usable_cores(), thread_name_prefix="segad-fields") as threads:
-        writer = _Writer(run, calibration, tuple(paths))
+        writer = _Writer(run, compared, tuple(paths))
         for batch in fou.iter_batches(records, _BATCH):
             check_exists(dataset)
             labels = list(threads.map(writer.labels, batch))
@@ -150,9 +151,9 @@ def flagged(samples: Samples, run: Run) -> fo.DatasetView:
 class _Writer:
     """Makes the labels of one image after the other; its methods may run in several threads."""
 
-    def __init__(self, run: Run, calibration: NDArray[np.float64], names: tuple[str, ...]) -> None:
+    def __init__(self, run: Run, compared: NormalScores, names: tuple[str, ...]) -> None:
         self.run = run
-        self.calibration = calibration
+        self.compared = compared
         self.names = names
         self.maps = run.store.maps
         self.masks = Path(run.folder) / run.masks
@@ -178,14 +179,14 @@ class _Writer:
         """Predict the mask of an image and its regions; None and none if it is empty."""
         thresholds = self.run.thresholds
         if thresholds.pixel is not None and record.image_score <= thresholds.image:
-            return None, []  # the score is the peak of the map, and no region reaches the threshold: no need to draw it
+            return None, []  # an image that is not flagged has no regions: no need to draw its map
         anomaly = anomaly_map(record.segments, record.scores)
         mask = predicted_mask(record, anomaly, thresholds)
         regions = connected_regions(mask, anomaly)
         return (mask if regions else None), regions
 
     def _prediction(self, score: float) -> fo.Classification:
-        p = float(p_values([score], self.calibration)[0])
+        p = float(self.compared.p_values([score])[0])
         if score > self.run.thresholds.image:
             return fo.Classification(label=ANOMALOUS, confidence=1 - p, p_value=p)
         return fo.Classification(label=NORMAL, confidence=p, p_value=p)

@@ -16,6 +16,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 from fiftyone.core.odm.database import get_db_conn
 
 from ..errors import RunBusyError, RunError
+from ..scoring.conformal import FalseAlarmShare
 from ..scoring.thresholds import Thresholds, threshold_text
 from ..storage.store import RunStore
 from ..utils.grey_scale import FULL_RANGE, GreyScale
@@ -63,6 +64,8 @@ class Run:
         seconds: time spent, by stage
         owns_color_scheme: whether the dataset had no colour scheme before this package gave it one
         gt_field: ground truth that the threshold ``f1`` has seen; empty for other rules and for the default field
+        parts: number of parts that the normal images show, if some show the same one; else 0
+        false_alarm_share: share of new good images that the threshold flags; None if no normals are known
         pending: names of the fields that are written but not yet committed
         obsolete: folders that go once they are committed
     """
@@ -82,6 +85,8 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict)
     owns_color_scheme: bool = False
     gt_field: str = ""
+    parts: int = 0
+    false_alarm_share: FalseAlarmShare | None = None
     pending: list[str] = field(default_factory=list)
     obsolete: list[str] = field(default_factory=list)
 
@@ -95,6 +100,11 @@ class Run:
     def store(self) -> RunStore:
         return RunStore(self.folder)
 
+    @property
+    def groups(self) -> list[list[str]]:
+        """Paths of the normal images of each group that shows the same part, largest group first."""
+        return sorted(self.store.groups() or [], key=len, reverse=True)
+
     def field(self, name: str) -> str:
         """Return the sample field that holds ``score``, ``pred``, ``map``, ``mask``, ``segments`` or ``regions``."""
         return field_name(self.key, name)
@@ -107,8 +117,10 @@ class Run:
     def __str__(self) -> str:
         lines = [
             f"Run '{self.key}': {pluralize(self.scored, 'image')} scored by {self.method} with {self.embedder}"
-            + (f", {pluralize(self.normals, 'normal')}" if self.normals else ""),
-            f"  anomalous above {threshold_text(self.thresholds.image, self.thresholds.rule)}",
+            + (f", {pluralize(self.normals, 'normal')}" if self.normals else "")
+            + (f" in {self.parts} parts" if self.parts else ""),
+            f"  anomalous above {threshold_text(self.thresholds.image, self.thresholds.rule)}"
+            + (f": {self.false_alarm_share}" if self.false_alarm_share else ""),
         ]
         lines += [f"  warning: {warning}" for warning in self.warnings]
         if self.skipped:

@@ -36,6 +36,7 @@ def compute_segment_anomalies(
     embedder_kwargs: Mapping[str, Any] | None = None,
     seed: int = 0,
     executor: str = "local",
+    groups: str | None = "auto",
 ) -> Run:
     """Score the segments of each image, and add scores, maps, masks and regions to the dataset.
 
@@ -58,9 +59,9 @@ def compute_segment_anomalies(
         segments (None): by default the embedder's own patches, and ``"grid:7"`` for ``within_image``. Or
             ``"tiles"``, ``"tiles:SIZE:STRIDE"`` as shares of the shorter side, the name of a Detections field, or a
             function of the image size ``(width, height)`` that gives pixel boxes ``[n, 4]``
-        threshold (None): ``"fpr:0.01"`` (share of normal images that may be flagged; default with a
-            reference), ``"quantile:0.95"`` of the scored images (default without), ``"f1"`` (best on the
-            ground truth in ``defect_mask``), or a number
+        threshold (None): ``"fpr:0.05"`` (share of new good images that may be flagged; default with a
+            reference), ``"quantile:0.95"`` of the scored images (default without), ``"alarms:20"`` (flagged at most),
+            ``"f1"`` (best on the ground truth in ``defect_mask``), or a number
         batch_size (None): segments that go through the model at once
         num_workers (None): threads that decode images
         overwrite (False): replaces the run of this key; the old one stays until the new one is complete
@@ -79,6 +80,9 @@ def compute_segment_anomalies(
         executor ("local"): ``ray`` has images embedded and scored on the cluster that Ray is connected to or that the
             variable ``RAY_ADDRESS`` names, or else by a Ray of this machine; its machines must see the images under the
             same paths. A run that was interrupted can go on with the other executor
+        groups ("auto"): which normal images show the same part. Each is scored without all of its own part, as a new
+            image has none of it in the bank; else thresholds are too low for new parts. ``auto`` finds out from their
+            features, a field of the reference says it, and None takes each image for a part of its own
 
     Returns:
         the ``Run``
@@ -113,6 +117,7 @@ def compute_segment_anomalies(
         embedder_kwargs,
         seed,
         executor,
+        groups,
     )
     dataset = request.dataset
     with request.load_embedder() as model, request.executor() as runner:

@@ -113,6 +113,7 @@ def commit(dataset: fo.Dataset, run: Run, job: Job, calibration: Calibration) ->
     run = replace(
         run,
         thresholds=calibration.thresholds,
+        false_alarm_share=calibration.false_alarm_share,
         map_range=calibration.map_range,
         folder=folder,
         masks=run.masks if extends else new_masks_name(),
@@ -120,12 +121,14 @@ def commit(dataset: fo.Dataset, run: Run, job: Job, calibration: Calibration) ->
         skipped=[entry for entry in run.skipped if entry["id"] not in tried] + report.skipped,
         warnings=list(dict.fromkeys(run.warnings + scale_notes + report.warnings + calibration.warnings)),
     )
+    if not extends:
+        run.parts = _count_parts(run)
     records = job.store.scores_of(tried)
     with job.timer("write"):
         if extends:
-            add_fields(dataset, run, records, calibration.scores, job.advance)
+            add_fields(dataset, run, records, calibration.compared, job.advance)
         else:
-            write_fields(dataset, run, records, calibration.scores, advance=job.advance, obsolete=replaced)
+            write_fields(dataset, run, records, calibration.compared, advance=job.advance, obsolete=replaced)
     run = replace(run, seconds=dict(report.seconds))  # with those of writing
     retry_on_reconnect(save_run)(dataset, run)
     if extends:
@@ -133,6 +136,12 @@ def commit(dataset: fo.Dataset, run: Run, job: Job, calibration: Calibration) ->
     dataset.reload()
     logger.info("%s", run)
     return run
+
+
+def _count_parts(run: Run) -> int:
+    """Count the parts that a run's normal images show; 0 if each shows another one."""
+    groups = run.groups
+    return run.normals - sum(map(len, groups)) + len(groups) if groups else 0
 
 
 def new_masks_name() -> str:

@@ -8,26 +8,25 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import fiftyone as fo
 from fiftyone.core.collections import SampleCollection as Samples
 
-from ..data.truth import GT_FIELD, check_defects
 from ..embedders.base import Embedder
 from ..embedders.factory import get_embedder, resolve_name
 from ..engine.calibration import Calibration
 from ..engine.executors import Executor, check_executor, get_executor
 from ..engine.job import Job, JobContext, JobImage, JobSpec
+from ..engine.siblings import AUTO
 from ..registry.colours import owns_color_scheme
 from ..registry.keys import check_key
 from ..registry.run import GREY_SCALE, Run
 from ..registry.samples import check_collection, check_numbers, check_whole_number
 from ..review.marks import MARKS, marked_images
 from ..scoring import METHODS
-from ..scoring.mutual import FEWEST
-from ..scoring.thresholds import DEFAULT_FPR, DEFAULT_QUANTILE, ThresholdRule, parse_threshold
+from ..scoring.thresholds import ThresholdRule
 from ..segments.boxes import Proposer, get_proposer
 from ..storage.store import RunStore
 from ..utils.copies import find_copies
@@ -36,6 +35,7 @@ from ..utils.images import find_scale
 from ..utils.object_storage import is_url, object_state
 from ..utils.text import pluralize
 from ..utils.threads import usable_cores
+from .checks import check_reference, check_threshold
 from .features import segments_name
 from .lifecycle import log_stages
 
@@ -94,6 +94,7 @@ class RunRequest:
         embedder_kwargs: Mapping[str, Any] | None,
         seed: int,
         executor: str,
+        groups: str | None,
     ) -> RunRequest:
         """Check the arguments; no model is loaded, and nothing is written.
 
@@ -112,13 +113,15 @@ class RunRequest:
         check_executor(executor)
         segments = DEFAULT_SEGMENTS.get(method) if segments is None else segments
         images = job_images(samples, segments)
-        normals = [] if reference is None else reference_images(reference, segments)
+        normals = [] if reference is None else reference_images(reference, segments, groups)
         # Images of a pool are compared with each other, the others with the normal ones
         paths = [image.path for image in images]
         normal_paths = [normal.path for normal in normals]
+        if method != "reference" and groups not in (None, AUTO):
+            raise ValueError(f"groups={groups!r} is for method='reference'; leave it out")
         copies = find_copies(paths, paths if method == "unlabeled" else normal_paths)
-        _check_reference(method, images, normals, copies)
-        rule = _check_threshold(threshold, samples, normals)
+        check_reference(method, images, normals, copies)
+        rule = check_threshold(threshold, samples, normals)
         name = resolve_name(embedder, method)
         if embedder == "auto":
             logger.info("embedder='auto' stands for '%s' here", name)
@@ -126,7 +129,17 @@ class RunRequest:
         kwargs, workers = _as_json(embedder_kwargs), num_workers or usable_cores()
         scale = find_scale(normal_paths, paths)
         spec = JobSpec(
-            images, normals, method, segments, rotations, bank_size, marks, seed, bank_names=copies, scale=scale
+            images,
+            normals,
+            method,
+            segments,
+            rotations,
+            bank_size,
+            marks,
+            seed,
+            bank_names=copies,
+            scale=scale,
+            groups=groups,
         )
         return cls(dataset, key, spec, digest, rule, name, batch_size, defects, kwargs, executor, workers)
 
@@ -159,6 +172,7 @@ class RunRequest:
             "rotations": spec.rotations,
             "bank_size": spec.bank_size,
             "seed": spec.seed,
+            "groups": spec.groups,
             "defects": self.defects,
             "embedder_kwargs": self.embedder_kwargs,
             MARKS: self.marks,
@@ -210,53 +224,40 @@ def job_images(samples: Samples, segments: str | Proposer | None) -> list[JobIma
     return [JobImage(*image) for image in zip(ids, paths, boxes, strict=True)]
 
 
-def reference_images(samples: Samples, segments: str | Proposer | None) -> list[JobImage]:
+def reference_images(samples: Samples, segments: str | Proposer | None, groups: str | None = AUTO) -> list[JobImage]:
     """Return the images of samples to compare with, each file once and under its path; byte copies count as one.
 
+    Args:
+        samples: the samples
+        segments: as in ``job_images``
+        groups: as in ``compute_segment_anomalies``; if it names a field, the images bring its values
+
     Raises:
-        ValueError: as ``job_images``
+        ValueError: as ``job_images``, or if there is no such field, or its values put all images into one group
     """
-    by_path = {image.path: image for image in job_images(samples, segments)}
+    values = _group_values(samples, groups) if groups not in (None, AUTO) else [None] * len(samples)
+    images = job_images(samples, segments)
+    by_path = {image.path: replace(image, group=value) for image, value in zip(images, values, strict=True)}
     copies = find_copies(by_path, by_path)
     if copies:
         logger.info("%d of the normal images are copies of others and count once", len(copies))
-    return [JobImage(path, path, image.boxes) for path, image in by_path.items() if path not in copies]
+    return [replace(image, id=path) for path, image in by_path.items() if path not in copies]
 
 
-def _check_reference(method: str, images: list[JobImage], normals: list[JobImage], copies: Mapping[str, str]) -> None:
-    if method == "reference" and not normals:
+def _group_values(samples: Samples, field: str) -> list[str | None]:
+    """Return the values of a field as texts, None where a sample has none."""
+    if not samples.has_sample_field(field):
         raise ValueError(
-            "method='reference' needs normal images: pass reference=..., e.g. dataset.match_tags('good') or "
-            "dataset.match(F('split') == 'train'); without any, use method='unlabeled'"
+            f"groups={field!r} is neither 'auto' nor a field of the normal images; name one that is the same for "
+            "pictures of the same part, or pass None"
         )
-    if method == "unlabeled" and normals:
-        raise ValueError("method='unlabeled' takes no reference=...; with normal images use method='reference'")
-    if method == "unlabeled" and len({image.path for image in images} - copies.keys()) <= FEWEST:
+    values = [None if value is None else str(value) for value in samples.values(field)]
+    if len(values) > 1 and None not in values and len(set(values)) == 1:
         raise ValueError(
-            f"method='unlabeled' compares images with each other and needs at least {FEWEST + 1}, got {len(images)}"
+            f"groups={field!r} is the same for all normal images, so that none could be compared with another part; "
+            "name a field that tells parts, or pass None"
         )
-    paths = {copies.get(image.path, image.path) for image in images}
-    if method == "reference" and len(normals) == 1 and paths == {normals[0].path}:
-        raise ValueError("The only normal image is also the only image to score; add normals to reference=...")
-
-
-def _check_threshold(threshold: str | float | None, samples: Samples, normals: list[JobImage]) -> ThresholdRule:
-    if threshold is None:
-        threshold = f"fpr:{DEFAULT_FPR}" if len(normals) > 1 else f"quantile:{DEFAULT_QUANTILE}"
-    rule = parse_threshold(threshold)
-    if rule.kind == "fpr" and len(normals) < 2:
-        raise ValueError(f"threshold='{rule}' needs at least 2 normal images in reference=...; use 'quantile:0.95'")
-    if rule.kind == "f1":
-        check_defects(samples, GT_FIELD)
-    return rule
-
-
-def _as_json(options: Mapping[str, Any] | None) -> dict[str, Any]:
-    try:
-        plain: dict[str, Any] = json.loads(json.dumps(dict(options or {})))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"embedder_kwargs must be numbers, texts and lists of these: {error}") from None
-    return plain
+    return values
 
 
 def _digest(images: Sequence[JobImage]) -> str | None:
@@ -265,7 +266,7 @@ def _digest(images: Sequence[JobImage]) -> str | None:
         return None
     digest = hashlib.sha256()
     for image in images:
-        digest.update(repr((image.path, _file_state(image.path), image.boxes)).encode())
+        digest.update(repr((image.path, _file_state(image.path), image.boxes, image.group)).encode())
     return digest.hexdigest()
 
 
@@ -283,6 +284,14 @@ def _file_state(path: str) -> tuple[int, int]:
     except OSError:
         return -1, -1
     return state.st_size, state.st_mtime_ns
+
+
+def _as_json(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(options or {})))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"embedder_kwargs must be numbers, texts and lists of these: {error}") from None
+    return plain
 
 
 def _warnings(spec: JobSpec) -> list[str]:

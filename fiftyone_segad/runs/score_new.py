@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..embedders.base import Embedder
 from ..embedders.torch_loading import is_torch_name
-from ..engine.calibration import Calibration
+from ..engine.calibration import Calibration, normal_scores
 from ..engine.job import CUSTOM_SEGMENTS, Job, JobContext, JobImage, JobSpec
 from ..engine.methods import check_any_scored, score_against_run
 from ..registry.colours import owns_color_scheme
@@ -23,6 +22,7 @@ from ..registry.keys import check_key, list_runs
 from ..registry.run import Run, load_run
 from ..registry.samples import all_slices, check_collection, check_numbers
 from ..registry.separation import separate_run
+from ..scoring.conformal import NormalScores
 from ..segments.boxes import Proposer
 from ..storage.bank_file import BANK_SETTING, BankFile
 from ..storage.bank_images import bank_copies
@@ -199,6 +199,8 @@ def _job(run: Run, model: Embedder, images: list[JobImage], segments: Proposer |
 
 def calibration_of(run: Run, new: set[str]) -> Calibration:
     """Return the calibration that a run has; where no normals are known, p-values are relative to its other images."""
-    scores = [record.image_score for record in run.store.normals]
-    scores = scores or [record.image_score for record in run.store.scores if record.id not in new]
-    return Calibration(run.thresholds, np.array(scores, np.float64), run.map_range, [])
+    compared = normal_scores(run.store)
+    share = compared.false_alarm_share(run.thresholds.image) if len(compared) else None
+    if not len(compared):
+        compared = NormalScores.of([record.image_score for record in run.store.scores if record.id not in new])
+    return Calibration(run.thresholds, compared, run.map_range, share, [])

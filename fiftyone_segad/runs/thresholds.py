@@ -42,8 +42,8 @@ def set_threshold(
     Args:
         samples: the dataset, or a view of it; the whole run changes
         key: the run's key
-        threshold: ``"fpr:0.01"``, ``"quantile:0.95"``, ``"f1"`` (the highest F1 on the ground truth: it has
-            seen it), or a number
+        threshold: ``"fpr:0.05"``, ``"alarms:20"``, ``"quantile:0.95"``, ``"f1"`` (the highest F1 on the ground truth:
+            it has seen it), or a number
         gt_field ("defect_mask"): ground truth for ``"f1"``
         progress (None): whether to show a progress bar, or a function that gets it
 
@@ -64,12 +64,18 @@ def set_threshold(
     calibration = calibrate_run(dataset, run.store, run.method, rule, ids, gt_field)
     stale = _calibration_warnings(dataset, run, ids)
     warnings = [text for text in run.warnings if text not in (*stale, *calibration.warnings)] + calibration.warnings
-    changed = replace(run, thresholds=calibration.thresholds, masks=new_masks_name(), warnings=warnings)
-    changed = replace(changed, gt_field=gt_field if rule.kind == "f1" else "")
+    changed = replace(
+        run,
+        thresholds=calibration.thresholds,
+        false_alarm_share=calibration.false_alarm_share,
+        masks=new_masks_name(),
+        warnings=warnings,
+        gt_field=gt_field if rule.kind == "f1" else "",
+    )
     with fou.ProgressBar(total=run.scored, progress=progress, iters_str="images") as bar:
         records = run.store.scores_of(ids)
         old_masks = str(Path(run.folder) / run.masks)
-        write_fields(dataset, changed, records, calibration.scores, THRESHOLD_FIELDS, bar.update, [old_masks])
+        write_fields(dataset, changed, records, calibration.compared, THRESHOLD_FIELDS, bar.update, [old_masks])
     return changed
 
 
@@ -129,6 +135,6 @@ def best_thresholds(samples: Samples, store: RunStore, ids: set[str], gt_field: 
             pixels.add(image_pixels)
     best_image, best_pixel = f1_max(count_scores(scores, defective)), f1_max(pixels.pixels())
     if best_image is None or best_pixel is None:
-        raise ValueError(f"threshold='f1' needs defective images with masks in '{gt_field}'; use 'fpr:0.01'")
+        raise ValueError(f"threshold='f1' needs defective images with masks in '{gt_field}'; use 'fpr:0.05'")
     # Scores from there on are flagged, and a threshold flags what is above it; pixel scores are centres of bins
     return float(np.nextafter(best_image[1], -np.inf)), best_pixel[1] - bins.width / 2

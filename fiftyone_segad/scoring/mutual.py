@@ -57,7 +57,8 @@ def mutual_scores(
     if others == 0:
         raise ValueError("Images without labels are compared with each other; there is only one")
     nearest = min(max(FEWEST, round(SHARE * others)), others)
-    distances = index.image_distances(features, nearest, excluded)  # a(p; I_j): [n, nearest]
+    left_out = [] if excluded is None else [excluded]
+    distances = index.image_distances(features, nearest, left_out)  # a(p; I_j): [n, nearest]
     scores: NDArray[np.float32] = distances.mean(axis=1)
     return scores
 

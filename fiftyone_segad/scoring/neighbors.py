@@ -1,4 +1,4 @@
-"""Nearest neighbours: the distance of features to the nearest ones of a memory bank, with one image left out.
+"""Nearest neighbours: the distance of features to the nearest ones of a memory bank, with some images left out.
 
 The distance to the nearest normal feature as the anomaly score is that of SPADE (Cohen and Hoshen, "Sub-image anomaly
 detection with deep pyramid correspondences", 2020) and PatchCore (Roth et al., CVPR 2022, section 3.3). The search is
@@ -11,7 +11,7 @@ Throughout, ``n`` queries ``q`` are compared with the rows ``m`` of a bank ``M``
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,8 +43,6 @@ _ROWS_PER_IMAGE = 16
 _TRAINING_ROWS = 40
 """Rows per list from which the centres of the lists are found."""
 
-_NO_ROWS = slice(0, 0)
-
 
 class NeighborIndex:
     """Rows of many images, to be searched for the nearest ones.
@@ -64,7 +62,7 @@ class NeighborIndex:
         >>> index = NeighborIndex([np.array([[0.0, 0.0]]), np.array([[3.0, 4.0], [6.0, 8.0]])])
         >>> index.distances(np.array([[3.0, 4.0]])).tolist()
         [0.0]
-        >>> index.distances(np.array([[3.0, 4.0]]), excluded=1).tolist()
+        >>> index.distances(np.array([[3.0, 4.0]]), excluded=[1]).tolist()
         [5.0]
     """
 
@@ -99,12 +97,12 @@ class NeighborIndex:
         """Images there are."""
         return len(self.offsets) - 1
 
-    def distances(self, queries: NDArray[np.floating], excluded: int | None = None) -> NDArray[np.float32]:
+    def distances(self, queries: NDArray[np.floating], excluded: Sequence[int] = ()) -> NDArray[np.float32]:
         """Compute the Euclidean distance of each query to its nearest row: ``min over m in M of |q - m|``.
 
         Args:
             queries: array ``[n, d]``
-            excluded: number of the image whose rows are left out
+            excluded: numbers of the images whose rows are left out
 
         Returns:
             float32 array ``[n]``
@@ -113,14 +111,20 @@ class NeighborIndex:
             ValueError: if no other image is left
         """
         values = np.ascontiguousarray(queries, np.float32)
-        left_out = self._rows_of(excluded)
-        squares = self._search_all(values, left_out) if self._index is None else self._search_lists(values, left_out)
+        rows = self._others(excluded)
+        squares = self._search_all(values, rows) if self._index is None else self._search_lists(values, rows)
         return np.sqrt(np.maximum(squares, 0))  # rounding may leave squares below 0
 
     def image_distances(
-        self, queries: NDArray[np.floating], count: int, excluded: int | None = None
+        self, queries: NDArray[np.floating], count: int, excluded: Sequence[int] = ()
     ) -> NDArray[np.float32]:
-        """Compute the distances of each query to its nearest images: to the nearest row of each of them.
+        """Compute the distances ``[n, count]`` of each query to its nearest images, as ``nearest_images`` does."""
+        return self.nearest_images(queries, count, excluded)[0]
+
+    def nearest_images(
+        self, queries: NDArray[np.floating], count: int, excluded: Sequence[int] = ()
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Find the nearest images of each query, and its distance to the nearest row of each of them.
 
         In a bank of more than ``EXACT_IMAGE_ROWS`` rows only the nearest ``16 count`` rows are looked at; if they
         are of fewer images, the farthest of them stands for those that are missing.
@@ -128,77 +132,92 @@ class NeighborIndex:
         Args:
             queries: array ``[n, d]``
             count: number of images
-            excluded: number of the image that is left out
+            excluded: numbers of the images that are left out
 
         Returns:
-            float32 array ``[n, count]``, nearest first
+            a float32 array ``[n, count]`` of distances, nearest first, and an int64 array ``[n, count]`` of the
+            images' numbers, -1 for those that are missing
 
         Raises:
             ValueError: if fewer images are left
+
+        Examples:
+            >>> index = NeighborIndex([np.array([[0.0]]), np.array([[3.0], [4.0]]), np.array([[9.0]])])
+            >>> distances, images = index.nearest_images(np.array([[4.0]]), 2)
+            >>> distances.tolist(), images.tolist()
+            ([[0.0, 4.0]], [[1, 0]])
         """
         values = np.ascontiguousarray(queries, np.float32)
-        left_out = self._rows_of(excluded)
-        if count > self.images - (excluded is not None):
+        rows = self._others(excluded)
+        if count > self.images - len(excluded):
             raise ValueError(f"{count} images were asked for, the bank has {self.images}")
         if self._rows is not None:
-            squares = self._search_images(values, count, excluded)
+            squares, images = self._search_images(values, count, excluded)
         else:
-            squares = self._search_images_by_rows(values, count, left_out)
-        return np.sqrt(np.maximum(squares, 0))
+            squares, images = self._search_images_by_rows(values, count, rows)
+        return np.sqrt(np.maximum(squares, 0)), images
 
-    def _rows_of(self, excluded: int | None) -> slice:
-        if excluded is None:
-            return _NO_ROWS
-        rows = slice(int(self.offsets[excluded]), int(self.offsets[excluded + 1]))
-        if rows.stop - rows.start == self.size:
-            raise ValueError("Leaving one image out needs a bank of at least two")
+    def _others(self, excluded: Sequence[int]) -> list[slice]:
+        """Return the rows before, between and after those of the excluded images."""
+        images = sorted(excluded)
+        starts = [0, *self.offsets[[image + 1 for image in images]].tolist()]
+        stops = [*self.offsets[images].tolist(), self.size]
+        rows = [slice(start, stop) for start, stop in zip(starts, stops, strict=True) if stop > start]
+        if not rows:
+            raise ValueError("Leaving images out needs a bank of others")
         return rows
 
-    def _search_all(self, queries: NDArray[np.float32], left_out: slice) -> NDArray[np.float32]:
-        """Return the squared distances ``[n]`` to the nearest of all rows before and after those left out."""
+    def _search_all(self, queries: NDArray[np.float32], rows: list[slice]) -> NDArray[np.float32]:
+        """Return the squared distances ``[n]`` to the nearest of some rows."""
         assert self._rows is not None
         nearest = np.full(len(queries), np.inf, np.float32)
-        for rows in (self._rows[: left_out.start], self._rows[left_out.stop :]):
-            if len(rows):
-                nearest = np.minimum(nearest, self._faiss.knn(queries, rows, 1)[0][:, 0])
+        for part in rows:
+            nearest = np.minimum(nearest, self._faiss.knn(queries, self._rows[part], 1)[0][:, 0])
         return nearest
 
-    def _search_lists(self, queries: NDArray[np.float32], left_out: slice) -> NDArray[np.float32]:
+    def _search_lists(self, queries: NDArray[np.float32], rows: list[slice]) -> NDArray[np.float32]:
         """Return the squared distances ``[n]`` to the nearest row of the lists next to each query."""
-        squares, numbers = self._probe(queries, 1, self._probes, left_out)  # [n, 1] both
+        squares, numbers = self._probe(queries, 1, self._probes, rows)  # [n, 1] both
         nearest: NDArray[np.float32] = squares[:, 0]
-        empty = numbers[:, 0] < 0  # the visited lists hold rows of the excluded image only: visit all
+        empty = numbers[:, 0] < 0  # the visited lists hold rows of excluded images only: visit all
         if empty.any():
-            nearest[empty] = self._probe(queries[empty], 1, self._lists, left_out)[0][:, 0]
+            nearest[empty] = self._probe(queries[empty], 1, self._lists, rows)[0][:, 0]
         return nearest
 
-    def _search_images(self, queries: NDArray[np.float32], count: int, excluded: int | None) -> NDArray[np.float32]:
-        """Return the squared distances ``[n, count]`` to the nearest images, compared with all rows.
+    def _search_images(
+        self, queries: NDArray[np.float32], count: int, excluded: Sequence[int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return squared distances and numbers ``[n, count]`` of the nearest images, compared with all rows.
 
         One image at a time, so that a block of distances stays in the processor's cache.
         """
         assert self._rows is not None
         # One product of rows [d + 1] gives |m|^2 - 2 q.m; |q|^2 is the same for all and added to the nearest
         factors = np.hstack([-2 * queries, np.ones((len(queries), 1), np.float32)])  # [n, d + 1]
-        nearest = np.full((count + 1, len(queries)), np.inf, np.float32)  # the last row is for the image at hand
+        nearest = np.full((self.images, len(queries)), np.inf, np.float32)
         for image, (start, stop) in enumerate(itertools.pairwise(self.offsets)):
-            if image != excluded and stop > start:
+            if image not in excluded and stop > start:
                 rows = self._rows[start:stop]
                 values = np.hstack([rows, (rows**2).sum(axis=1, keepdims=True)])  # [n_i, d + 1]
-                nearest[count] = (factors @ values.T).min(axis=1)  # [n, n_i] -> [n]
-                nearest.partition(count - 1, axis=0)  # the farthest of count + 1 goes last, to be replaced next
-        squares: NDArray[np.float32] = np.sort(nearest[:count], axis=0).T + (queries**2).sum(axis=1, keepdims=True)
-        return squares
+                nearest[image] = (factors @ values.T).min(axis=1)  # [n, n_i] -> [n]
+        images = np.argpartition(nearest, count - 1, axis=0)[:count]  # [count, n], in no order
+        squares = np.take_along_axis(nearest, images, axis=0)
+        order = np.argsort(squares, axis=0, kind="stable")
+        images = np.take_along_axis(images, order, axis=0).T  # [n, count]
+        squares = np.take_along_axis(squares, order, axis=0).T
+        return squares + (queries**2).sum(axis=1, keepdims=True), np.where(np.isfinite(squares), images, -1)
 
-    def _search_images_by_rows(self, queries: NDArray[np.float32], count: int, left_out: slice) -> NDArray[np.float32]:
-        """Return the squared distances ``[n, count]`` to the nearest images, by the owners of the nearest rows.
+    def _search_images_by_rows(
+        self, queries: NDArray[np.float32], count: int, rows: list[slice]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return squared distances and numbers ``[n, count]`` of the nearest images, by the owners of the nearest rows.
 
         Of the ``k = 16 count`` nearest rows only the first of each image counts.
         """
-        squares, numbers = self._probe(queries, _ROWS_PER_IMAGE * count, IMAGE_PROBES, left_out)  # [n, k] both
+        squares, numbers = self._probe(queries, _ROWS_PER_IMAGE * count, IMAGE_PROBES, rows)  # [n, k] both
         short = numbers[:, -1] < 0  # fewer than k rows in the visited lists: visit all
         if short.any():
-            squares[short], numbers[short] = self._probe(queries[short], squares.shape[1], self._lists, left_out)
+            squares[short], numbers[short] = self._probe(queries[short], squares.shape[1], self._lists, rows)
         squares[numbers < 0] = np.inf
         farthest = np.where(numbers >= 0, squares, -np.inf).max(axis=1, keepdims=True)  # [n, 1]
         owners = np.searchsorted(self.offsets, numbers, side="right") - 1  # [n, k], the image of each row
@@ -209,22 +228,26 @@ class NeighborIndex:
         repeated[:, 1:] = keys[:, 1:] // k == keys[:, :-1] // k
         nearest = np.take_along_axis(squares, keys % k, axis=1)
         nearest[repeated] = np.inf
-        nearest = np.sort(nearest, axis=1)[:, :count]
-        return np.minimum(nearest, farthest)
+        order = np.argsort(nearest, axis=1, kind="stable")[:, :count]
+        nearest, images = np.take_along_axis(nearest, order, axis=1), np.take_along_axis(keys // k, order, axis=1)
+        return np.minimum(nearest, farthest), np.where(np.isfinite(nearest), images, -1)
 
     def _probe(
-        self, queries: NDArray[np.float32], count: int, probes: int, left_out: slice
+        self, queries: NDArray[np.float32], count: int, probes: int, rows: list[slice]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Find the ``count`` nearest rows in the lists next to each query.
+        """Find the ``count`` nearest of some rows in the lists next to each query.
 
         Returns:
             squared distances and numbers of these rows, both ``[n, count]``; a number is -1 if there are fewer rows
         """
         faiss: Any = self._faiss  # its type stubs do not know the arguments of parameters
-        others = None
-        if left_out.stop > left_out.start:
-            others = faiss.IDSelectorNot(faiss.IDSelectorRange(left_out.start, left_out.stop))
-        parameters = faiss.SearchParametersIVF(nprobe=min(probes, self._lists), sel=others)
+        selector = None
+        if rows != [slice(0, self.size)]:
+            is_other = np.zeros(self.size, bool)
+            for part in rows:
+                is_other[part] = True
+            selector = faiss.IDSelectorBitmap(np.packbits(is_other, bitorder="little"))
+        parameters = faiss.SearchParametersIVF(nprobe=min(probes, self._lists), sel=selector)
         squares, numbers = self._index.search(queries, count, params=parameters)
         return squares, numbers
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from .boxes import Segments, Size, intervals_overlap
 from .regions import label_regions
@@ -90,13 +91,17 @@ def interpolate(
     return np.clip(blended, values.min(), values.max(), out=blended)  # rounding must not leave the scores' range
 
 
-def anomaly_mask(anomaly: NDArray[np.floating], threshold: float, peak: float | None = None) -> NDArray[np.uint8]:
+def anomaly_mask(
+    anomaly: NDArray[np.floating], threshold: float, peak: float | None = None, extent: float = 0.0
+) -> NDArray[np.uint8]:
     """Threshold a map, with hysteresis if two thresholds are given (Canny, 1986).
 
     Args:
         anomaly: anomaly map ``[height, width]``
         threshold: pixels above it are candidates
         peak (None): a connected region of candidates stays only if one of its pixels is above this
+        extent (0): of a region that stays only the pixels above this share of its highest one do, where they are
+            connected with one above ``peak``; holes are filled
 
     Returns:
         a uint8 array ``[height, width]`` of 255 on predicted pixels, else 0
@@ -113,11 +118,27 @@ def anomaly_mask(anomaly: NDArray[np.floating], threshold: float, peak: float | 
         seeds = _above(anomaly, peak)
         if not seeds.any():
             return np.zeros(anomaly.shape, np.uint8)
-        labels, count = label_regions(candidates | seeds)
-        has_seed = np.zeros(count + 1, bool)
-        has_seed[labels[seeds]] = True
-        candidates = has_seed[labels]
+        candidates = _regions_with(candidates | seeds, seeds)
+        if extent:
+            candidates = _regions_with(_cut_to_extent(candidates, anomaly, extent), seeds)
+            candidates = np.asarray(ndimage.binary_fill_holes(candidates))
     return candidates.view(np.uint8) * np.uint8(255)
+
+
+def _regions_with(mask: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Keep the connected regions of a mask that hold a seed."""
+    labels, count = label_regions(mask)
+    has_seed = np.zeros(count + 1, bool)
+    has_seed[labels[seeds & mask]] = True
+    return has_seed[labels]
+
+
+def _cut_to_extent(mask: NDArray[np.bool_], anomaly: NDArray[np.floating], extent: float) -> NDArray[np.bool_]:
+    """Keep the pixels of each connected region that are above a share of its peak."""
+    labels, count = label_regions(mask)
+    peaks = np.asarray(ndimage.maximum(anomaly, labels, np.arange(1, count + 1)))  # [regions]
+    limits = np.where(peaks > 0, extent * peaks, -np.inf)  # a share of a negative peak would be above it
+    return mask & (anomaly > np.concatenate([[np.inf], limits])[labels])
 
 
 def segments_mask(segments: Segments, selected: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -120,6 +120,7 @@ class BankFile:
             [from_bank.get(path) or file_state(path, name) for path, name in names.items()],
             [record.id for record in calibration],
             _unique(image.path for image in marked),
+            [[names[path] for path in group if path in names] for group in store.groups() or []],
         )
         return cls(header, levels, scorer.arrays(), calibration)
 
@@ -191,6 +192,7 @@ class BankFile:
         if store.bank.paths():
             return
         save_bank_images(store, self.header.images)
+        store.save_groups(self.header.groups)
         store.save_levels(self.fitted)
         stored = store.normals.ids()
         for record in self.calibration:

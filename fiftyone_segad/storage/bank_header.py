@@ -39,6 +39,7 @@ class BankHeader:
         images: the normal images
         normals: names of the normal images whose scores are kept
         marked: names of the images of which parts were marked as normal in a review
+        groups: names of the normal images of each group that shows the same part
     """
 
     embedder: str
@@ -49,6 +50,7 @@ class BankHeader:
     images: list[FileState]
     normals: list[str]
     marked: list[str] = field(default_factory=list)
+    groups: list[list[str]] = field(default_factory=list)
 
 
 def parse_header(text: str) -> BankHeader:
@@ -72,6 +74,7 @@ def parse_header(text: str) -> BankHeader:
         (header.map_range[0] < header.map_range[1], "its range of heatmaps is empty"),
         (len(header.levels) > 0, "it has no levels"),
         (len(set(names)) == len(names) > 0, "it has no images, or two of one name"),
+        ({name for group in header.groups for name in group} <= set(names), "its groups name other images"),
         (not paths, f"'{''.join(paths[:1])}' is not the name of a file"),
     ):
         if not fits:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from ..data.truth import Truth, read_truth
+from ..engine.calibration import normal_scores
 from ..engine.prediction import predicted_mask
 from ..errors import ImageError, RunError
 from ..registry.run import Run
 from ..registry.samples import all_slices
-from ..scoring.thresholds import p_values
+from ..scoring.conformal import NormalScores
 from ..segments.maps import anomaly_map
 from ..storage.records import ImageScores
 from ..utils.drawing import shrink_mask
@@ -77,11 +77,11 @@ def draw_mistakes(results: AnomalyResults, ids: Sequence[str]) -> list[Mistake]:
     """
     paths, truths = _read_samples(results, ids)
     records = _read_records(results.run, set(ids))
-    normal_scores = _read_normal_scores(results.run)
+    normals = _read_normal_scores(results.run)
     mistakes = []
     for id in ids:
         name = short_name(paths[id]) if id in paths else id
-        mistake = Mistake(id, name, _facts(results, id, normal_scores))
+        mistake = Mistake(id, name, _facts(results, id, normals))
         if id in paths:
             _draw(mistake, paths[id], truths.get(id), records.get(id), results.run)
         else:
@@ -105,12 +105,12 @@ def root_dataset(results: AnomalyResults) -> Any:
     return samples if samples is None or isinstance(samples, fo.Dataset) else samples._root_dataset
 
 
-def _facts(results: AnomalyResults, id: str, normal_scores: NDArray[np.float64]) -> str:
+def _facts(results: AnomalyResults, id: str, normals: NormalScores) -> str:
     image = results.images[id]
     facts = [" / ".join(part for part in image.group if part)] if image.defective else []
     facts += [f"score {image.score:.4g}", f"threshold {results.threshold:.4g}"]
-    if normal_scores.size:
-        facts.append(f"p-value {p_values([image.score], normal_scores)[0]:.3g}")
+    if len(normals):
+        facts.append(f"p-value {normals.p_values([image.score])[0]:.3g}")
     return " · ".join(facts)
 
 
@@ -171,8 +171,8 @@ def _read_records(run: Run | None, ids: set[str]) -> dict[str, ImageScores]:
     return records
 
 
-def _read_normal_scores(run: Run | None) -> NDArray[np.float64]:
+def _read_normal_scores(run: Run | None) -> NormalScores:
     try:
-        return np.array([record.image_score for record in run.store.normals] if run is not None else [], np.float64)
+        return normal_scores(run.store) if run is not None else NormalScores.of([])
     except RunError:
-        return np.zeros(0)
+        return NormalScores.of([])

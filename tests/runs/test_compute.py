@@ -46,7 +46,7 @@ def test_all_six_fields(dataset: fo.Dataset) -> None:
     region = odd.segad_regions.detections[0]
     assert region.area == int((mask > 0).sum()) or len(odd.segad_regions.detections) > 1
     assert region.mask.sum() == region.area
-    assert run.thresholds.image < region.anomaly_score <= odd.segad_score + 1e-6
+    assert run.thresholds.image < odd.segad_score <= region.anomaly_score + 1e-6
     segments = odd.segad_segments.detections
     assert max(s.anomaly_score for s in segments) >= odd.segad_score - 1e-6
     assert len({s.index for s in segments}) == len(segments)

@@ -117,7 +117,7 @@ def _file(frame: FrameType) -> str | None:
 @pytest.fixture
 def way(dataset_of: Callable[..., fo.Dataset], pictures: list[Path], monkeypatch: pytest.MonkeyPatch) -> Way:
     """The way of the picture with a bright square."""
-    monkeypatch.setattr("fiftyone_segad.storage.store.PART_SIZE", 1)  # else a part waits for other images
+    monkeypatch.setattr("fiftyone_segad.storage.parts.PART_SIZE", 1)  # else a part waits for other images
     dataset = dataset_of(pictures)
     made = Way(dataset.last())
     with made.noted(monkeypatch):

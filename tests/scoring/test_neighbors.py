@@ -69,13 +69,22 @@ def test_an_image_is_not_compared_with_itself() -> None:
     bank = NeighborIndex(images)
     for image, rows in enumerate(images):
         others = np.concatenate([other for index, other in enumerate(images) if index != image])
-        np.testing.assert_allclose(bank.distances(rows, excluded=image), nearest(rows, others), atol=1e-5)
+        np.testing.assert_allclose(bank.distances(rows, excluded=[image]), nearest(rows, others), atol=1e-5)
         assert bank.distances(rows).max() < 1e-3  # with itself there is no distance
+
+
+def test_several_images_are_left_out() -> None:
+    bank = NeighborIndex([np.array([[position]]) for position in (0.0, 1.0, 2.0, 4.0)])
+    queries = np.array([[0.0], [4.0]])
+    assert bank.distances(queries, excluded=[3, 0]).tolist() == [1, 2]
+    assert bank.distances(queries, excluded=[0, 1, 2]).tolist() == [4, 0]
+    with pytest.raises(ValueError, match="others"):
+        bank.distances(queries, excluded=[0, 1, 2, 3])
 
 
 def test_an_exact_copy_is_another_image() -> None:
     bank = NeighborIndex([np.array([X, Y]), np.array([X])])
-    np.testing.assert_allclose(bank.distances(np.array([X, Y]), excluded=0), [0, math.sqrt(2)], atol=1e-6)
+    np.testing.assert_allclose(bank.distances(np.array([X, Y]), excluded=[0]), [0, math.sqrt(2)], atol=1e-6)
 
 
 @pytest.mark.parametrize("empty", [0, 1, 2])
@@ -85,9 +94,9 @@ def test_an_image_without_rows(empty: int) -> None:
     bank = NeighborIndex(images)
     assert bank.images == 3
     # Leaving out the image that has no rows leaves out none
-    np.testing.assert_allclose(bank.distances(np.array([X, Y]), excluded=empty), [0, 0], atol=1e-6)
+    np.testing.assert_allclose(bank.distances(np.array([X, Y]), excluded=[empty]), [0, 0], atol=1e-6)
     first = 1 if empty == 0 else 0
-    np.testing.assert_allclose(bank.distances(np.array([X, Y]), excluded=first), [math.sqrt(2), 0], atol=1e-6)
+    np.testing.assert_allclose(bank.distances(np.array([X, Y]), excluded=[first]), [math.sqrt(2), 0], atol=1e-6)
 
 
 def test_no_queries() -> None:
@@ -104,19 +113,19 @@ def test_errors() -> None:
     for nothing in ([], [np.zeros((0, 3))]):
         with pytest.raises(ValueError, match="at least one row"):
             NeighborIndex(nothing)
-    with pytest.raises(ValueError, match="at least two"):
-        NeighborIndex([np.array([X, Y])]).distances(np.array([X]), excluded=0)
-    with pytest.raises(ValueError, match="at least two"):  # the other image holds nothing
-        NeighborIndex([np.array([X, Y]), np.zeros((0, 2))]).distances(np.array([X]), excluded=0)
+    with pytest.raises(ValueError, match="others"):
+        NeighborIndex([np.array([X, Y])]).distances(np.array([X]), excluded=[0])
+    with pytest.raises(ValueError, match="others"):  # the other image holds nothing
+        NeighborIndex([np.array([X, Y]), np.zeros((0, 2))]).distances(np.array([X]), excluded=[0])
 
 
-@pytest.mark.parametrize("excluded", [None, 17])
+@pytest.mark.parametrize("excluded", [[], [17], [3, 17, 18, 34]])
 def test_a_large_bank_finds_most_of_the_nearest(
-    large: tuple[NeighborIndex, list[NDArray[np.float32]]], excluded: int | None
+    large: tuple[NeighborIndex, list[NDArray[np.float32]]], excluded: list[int]
 ) -> None:
     bank, images = large
-    queries = clustered(1, 300, seed=2)[0] if excluded is None else images[excluded][:300]
-    others = np.concatenate([rows for index, rows in enumerate(images) if index != excluded])
+    queries = images[excluded[0]][:300] if excluded else clustered(1, 300, seed=2)[0]
+    others = np.concatenate([rows for index, rows in enumerate(images) if index not in excluded])
     expected, distances = nearest(queries, others), bank.distances(queries, excluded)
     assert (distances > expected - 1e-3).all()  # what is not found makes distances larger, never smaller
     assert np.isclose(distances, expected, atol=1e-3).mean() > 0.85
@@ -130,7 +139,7 @@ def test_no_result_is_lost_where_all_visited_lists_are_of_the_image_itself() -> 
     images.append((np.random.default_rng(4).normal(size=(4000, 8)) + 1000).astype(np.float32))
     bank = NeighborIndex(images)
     queries = images[-1][:50]
-    distances = bank.distances(queries, excluded=35)
+    distances = bank.distances(queries, excluded=[35])
     np.testing.assert_allclose(distances, nearest(queries, np.concatenate(images[:-1])), rtol=1e-3)
     # The case is the one of the name: with the visited lists alone there would be no result
     others = bank._faiss.IDSelectorNot(bank._faiss.IDSelectorRange(35000, 39000))
@@ -154,22 +163,29 @@ def nearest_images(
     return np.sort([nearest(queries, rows) for rows in images], axis=0)[:count].T
 
 
-@pytest.mark.parametrize("excluded", [None, 0, 3])
-def test_distances_to_the_nearest_images(excluded: int | None) -> None:
+@pytest.mark.parametrize("excluded", [[], [0], [3], [1, 4]])
+def test_distances_to_the_nearest_images(excluded: list[int]) -> None:
     random = np.random.default_rng(6)
     images = [random.normal(size=(n, 6)).astype(np.float32) for n in (3, 9, 1, 5, 4)]
     queries = random.normal(size=(20, 6))
-    others = [rows for i, rows in enumerate(images) if i != excluded]
-    distances = NeighborIndex(images).image_distances(queries, 3, excluded)
+    others = [rows for i, rows in enumerate(images) if i not in excluded]
+    distances, numbers = NeighborIndex(images).nearest_images(queries, 3, excluded)
     assert distances.dtype == np.float32
     np.testing.assert_allclose(distances, nearest_images(queries, others, 3), atol=1e-5)
+    assert not np.isin(numbers, excluded).any()
+    for column in range(3):  # each distance is to the image that is named
+        own = [nearest(queries[i : i + 1], images[numbers[i, column]])[0] for i in range(len(queries))]
+        np.testing.assert_allclose(distances[:, column], own, atol=1e-5)
 
 
 def test_nearest_images_of_a_large_bank(large: tuple[NeighborIndex, list[NDArray[np.float32]]]) -> None:
     bank, images = large
     queries, others = images[7][:60], images[:7] + images[8:]
     exact = nearest_images(queries, others, 5)
-    distances = bank.image_distances(queries, 5, excluded=7)
+    distances, numbers = bank.nearest_images(queries, 5, excluded=[7])
+    assert set(np.unique(numbers)) <= {-1, *range(bank.images)} - {7}
+    named = np.array([nearest(queries[i : i + 1], images[numbers[i, 0]])[0] for i in range(len(queries))])
+    np.testing.assert_allclose(distances[:, 0], named, rtol=1e-3)
     assert (distances[:, 0] >= exact[:, 0] - 1e-3).all()  # none of its own rows is among them
     assert np.abs(distances / exact - 1).mean() < 0.05
 
@@ -186,4 +202,4 @@ def test_nearest_images_are_exact_where_every_row_is_looked_at(
 
 def test_error_with_too_few_images() -> None:
     with pytest.raises(ValueError, match="3 images were asked for, the bank has 3"):
-        NeighborIndex([np.eye(2)] * 3).image_distances(np.eye(2), 3, excluded=0)
+        NeighborIndex([np.eye(2)] * 3).image_distances(np.eye(2), 3, excluded=[0])

@@ -1,91 +1,25 @@
-"""Thresholds: conformal by hand, against p-values and by simulation; quantiles; rules."""
+"""Thresholds: quantiles, numbers of alarms, rules."""
 
 from __future__ import annotations
-
-from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from fiftyone_segad.scoring.conformal import NormalScores
 from fiftyone_segad.scoring.thresholds import (
     PIXEL_SHARE,
     ThresholdRule,
     Thresholds,
+    alarms_threshold,
     choose_thresholds,
-    conformal_threshold,
-    p_values,
     parse_threshold,
     quantile_threshold,
-    smallest_fpr,
     threshold_text,
 )
 
 NONE = np.zeros(0)
-NORMALS = np.arange(1.0, 20)  # 19 normals, 1 to 19
-
-
-@pytest.mark.parametrize(
-    ("scores", "fpr", "expected"),
-    [
-        pytest.param([3, 1, 2, 4], 0.2, 4, id="1 of 5 new normals may be above all four"),
-        pytest.param([3, 1, 2, 4], 0.4, 3, id="2 of 5"),
-        pytest.param([3, 1, 2, 4], 0.59, 3, id="just less than 3 of 5"),
-        pytest.param([3, 1, 2, 4], 0.6, 2, id="3 of 5"),
-        pytest.param([3, 1, 2, 4], 0.99, 1, id="all but the lowest"),
-        pytest.param([3, 1, 2, 4], 0.01, 4, id="too few for the share: the highest"),
-        pytest.param([5, 5, 5, 1], 0.4, 5, id="ties"),
-        pytest.param([7], 0.5, 7, id="one normal"),
-        pytest.param(list(range(1, 10)), 0.3, 7, id="3 of 10, where 0.3 * 10 could be rounded down"),
-        pytest.param(list(range(1, 100)), 0.29, 71, id="29 of 100: 0.29 * 100 is 28.999..."),
-    ],
-)
-def test_conformal_by_hand(scores: list[float], fpr: float, expected: float) -> None:
-    assert conformal_threshold(scores, fpr) == expected
-
-
-def test_error_without_scores() -> None:
-    with pytest.raises(ValueError, match="needs scores of normal"):
-        conformal_threshold([], 0.01)
-    with pytest.raises(ValueError, match="needs scores"):
-        quantile_threshold([], 0.5)
-
-
-def test_p_values_by_hand() -> None:
-    np.testing.assert_allclose(p_values([0, 1, 2, 2.5, 9], [1, 2, 2, 3]), [1, 1, 4 / 5, 2 / 5, 1 / 5])
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 9, 10, 19, 37, 99, 100, 250])
-def test_flagged_is_a_p_value_of_at_most_the_share(n: int) -> None:
-    random = np.random.default_rng(n)
-    normals = random.integers(0, 2 * n, n).astype(float)  # with ties
-    scores = np.arange(-1, 2 * n + 1, 0.5)
-    at_least = [int((normals >= score).sum()) for score in scores]
-    for fpr in ("0.01", "0.05", "0.1", "0.2", "0.25", "0.3", "0.5", "0.7", "0.9", "0.99"):
-        if Fraction(fpr) >= Fraction(1, n + 1):  # else no p-value is that low
-            expected = [Fraction(1 + above, n + 1) <= Fraction(fpr) for above in at_least]
-            assert (scores > conformal_threshold(normals, float(fpr))).tolist() == expected
-    np.testing.assert_allclose(p_values(scores, normals), [(1 + above) / (n + 1) for above in at_least])
-
-
-@pytest.mark.parametrize("n", [4, 9, 19, 99])
-def test_smallest_share(n: int) -> None:
-    normals = np.arange(n)
-    assert smallest_fpr(n) == p_values([n], normals)[0] == 1 / (n + 1)
-    assert conformal_threshold(normals, smallest_fpr(n)) == n - 1
-    assert conformal_threshold(normals, smallest_fpr(n) / 5) == n - 1
-
-
-@pytest.mark.parametrize(("n", "fpr"), [(19, 0.1), (30, 0.05), (50, 0.25), (12, 0.5)])
-def test_share_of_false_alarms_in_simulation(n: int, fpr: float) -> None:
-    random = np.random.default_rng(n)
-    shares = []
-    for _ in range(3000):
-        scores = random.standard_normal(n + 20)
-        shares.append(np.mean(scores[n:] > conformal_threshold(scores[:n], fpr)))
-    error = np.std(shares) / np.sqrt(len(shares))
-    expected = int(fpr * (n + 1) + 1e-9) / (n + 1)  # what exchangeability gives exactly
-    assert expected <= fpr
-    assert abs(np.mean(shares) - expected) < 4 * error
+NO_NORMALS = NormalScores.of([])
+NORMALS = NormalScores.of(np.arange(1.0, 20))  # 19 normals, 1 to 19
 
 
 @pytest.mark.parametrize(
@@ -124,7 +58,9 @@ def test_parse_threshold(text: str | float, rule: ThresholdRule) -> None:
     [
         *[(text, r"share must be in \(0, 1\)") for text in ("fpr:0", "fpr:1", "fpr:-0.1", "quantile:1.5", "fpr:nan")],
         *[(text, r"share must be in \(0, 1\)") for text in ("fpr:much", "quantile:inf")],
+        *[(text, "number of alarms must be") for text in ("alarms:-1", "alarms:2.5", "alarms:nan", "alarms:many")],
         *[(text, "is not a threshold") for text in ("", "fpr", "fpr:", "quantile", "f1:0.5", "F1", "best", "p:0.1")],
+        *[(text, "is not a threshold") for text in ("alarms", "alarms:")],
         *[(value, "is not a threshold") for value in ("nan", "inf", float("nan"), float("-inf"), True, None, [0.5])],
     ],
 )
@@ -133,7 +69,7 @@ def test_error_of_a_threshold(text: str | float, message: str) -> None:
         parse_threshold(text)
 
 
-@pytest.mark.parametrize("text", ["fpr:0.01", "quantile:0.95", "f1"])
+@pytest.mark.parametrize("text", ["fpr:0.01", "quantile:0.95", "alarms:20", "f1"])
 def test_rule_is_written_as_it_was_given(text: str) -> None:
     assert str(parse_threshold(text)) == text
 
@@ -142,14 +78,14 @@ def test_rule_is_written_as_it_was_given(text: str) -> None:
     ("rule", "normal_pixels", "expected"),
     [
         pytest.param("fpr:0.1", NONE, Thresholds("fpr:0.1", 18, 18), id="2 of 20; no pixels known"),
-        pytest.param("fpr:0.1", np.arange(1, 1001) / 100, Thresholds("fpr:0.1", 18, 9.98), id="998 of 1000 pixels"),
+        pytest.param("fpr:0.1", np.arange(1, 1001) / 100, Thresholds("fpr:0.1", 18, 9.95), id="995 of 1000 pixels"),
         pytest.param("fpr:0.1", np.full(9, 99.0), Thresholds("fpr:0.1", 18, 18), id="never above the image's"),
         pytest.param("quantile:0.5", NONE, Thresholds("quantile:0.5", 0.2, 0.2), id="of the scored images"),
         pytest.param("f1", np.ones(9), Thresholds("f1", 0.7, 0.4), id="both come from the truth"),
     ],
 )
 def test_choose(rule: str, normal_pixels: np.ndarray, expected: Thresholds) -> None:
-    assert PIXEL_SHARE == 0.002
+    assert PIXEL_SHARE == 0.005
     thresholds, warnings = choose_thresholds(
         parse_threshold(rule), np.array([0.1, 0.2, 0.3]), NORMALS, normal_pixels, f1=(0.7, 0.4)
     )
@@ -157,7 +93,7 @@ def test_choose(rule: str, normal_pixels: np.ndarray, expected: Thresholds) -> N
 
 
 def test_choose_a_number() -> None:
-    thresholds, warnings = choose_thresholds(parse_threshold(2.5), NONE, NONE, NONE)
+    thresholds, warnings = choose_thresholds(parse_threshold(2.5), NONE, NO_NORMALS, NONE)
     assert (thresholds.image, thresholds.pixel, warnings) == (2.5, 2.5, [])
 
 
@@ -168,13 +104,27 @@ def test_warning_of_too_few_normals() -> None:
     assert choose_thresholds(parse_threshold("fpr:0.05"), NONE, NORMALS, NONE)[1] == []  # 1 / 20 is enough
 
 
+def test_warning_names_how_many_parts_are_missing() -> None:
+    normals = NormalScores.of(np.arange(18.0), np.arange(18) // 2)  # 9 parts, two pictures each
+    [warning] = choose_thresholds(parse_threshold("fpr:0.05"), NONE, normals, NONE)[1]
+    assert "18 normal images of 9 parts" in warning and "Add 10 more" in warning  # 1 / (19 + 1) is 0.05
+
+
+@pytest.mark.parametrize(("alarms", "flagged"), [(0, 0), (1, 1), (2, 2), (3, 2), (4, 2), (5, 5), (6, 6), (99, 6)])
+def test_number_of_alarms(alarms: int, flagged: int) -> None:
+    scores = np.array([2.0, 7, 3, 3, 9, 3])  # three are alike: both 3 and 4 alarms would flag five images
+    assert (scores > alarms_threshold(scores, alarms)).sum() == flagged
+    thresholds, _ = choose_thresholds(parse_threshold(f"alarms:{alarms}"), scores, NORMALS, NONE)
+    assert (thresholds.rule, (scores > thresholds.image).sum()) == (f"alarms:{alarms}", flagged)
+
+
 @pytest.mark.parametrize(
     ("rule", "message"),
     [("fpr:0.01", "'fpr:0.01' needs normal images"), ("f1", "needs ground-truth masks"), ("quantile:0.9", "scores")],
 )
 def test_error_of_a_rule_without_what_it_needs(rule: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        choose_thresholds(parse_threshold(rule), NONE, NONE, NONE)
+        choose_thresholds(parse_threshold(rule), NONE, NO_NORMALS, NONE)
 
 
 @pytest.mark.parametrize(("rule", "text"), [("fpr:0.01", "0.9 (fpr:0.01)"), ("f1", "0.9 (f1)"), ("0.9", "0.9")])

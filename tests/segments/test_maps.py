@@ -165,6 +165,34 @@ def test_mask(threshold: float, peak: float | None, kept: list[tuple[int, int]] 
     np.testing.assert_array_equal(mask, np.where(expected, 255, 0))
 
 
+def masked(rows: list[str], extent: float, peak: float = 5.5) -> list[str]:
+    """Mask a map drawn in digits, at a threshold of 1.5; what is masked stays, the rest becomes dots."""
+    anomaly = np.array([[float(digit) for digit in row] for row in rows])
+    mask = anomaly_mask(anomaly, 1.5, peak, extent) > 0
+    return ["".join(np.where(line, list(row), ".")) for row, line in zip(rows, mask, strict=True)]
+
+
+def test_extent_follows_the_peak_of_each_region() -> None:
+    rows = ["0234930", "0000000", "2346432"]
+    assert masked(rows, 0) == [".23493.", ".......", "2346432"]
+    assert masked(rows, 0.5) == ["....9..", ".......", "..464.."]
+    assert masked(rows, 0.4) == ["...49..", ".......", ".34643."]
+
+
+def test_what_falls_off_a_region_stays_only_with_a_peak_of_its_own() -> None:
+    assert masked(["8272"], 0.5) == ["8.7."]
+    assert masked(["8252"], 0.5) == ["8..."]
+
+
+def test_holes_are_filled() -> None:
+    assert masked(["9999", "9029", "9999"], 0.5) == ["9999", "9029", "9999"]
+
+
+def test_an_extent_of_a_negative_peak_cuts_nothing() -> None:
+    anomaly = np.array([[-3.0, -2.0, -1.0]])
+    assert (anomaly_mask(anomaly, -2.5, -1.5, 0.65) > 0).tolist() == [[False, True, True]]
+
+
 def test_thresholds_are_not_rounded_to_single_precision() -> None:
     anomaly = np.array([[0.1, 0.7]], np.float32)  # 0.100000001 and 0.699999988
     assert anomaly_mask(anomaly, 0.1).tolist() == [[255, 255]]

@@ -19,8 +19,9 @@ from fiftyone_segad.errors import BankError, RunError, SegadError
 from fiftyone_segad.segments.boxes import from_boxes, grid
 from fiftyone_segad.storage.bank_file import BankFile
 from fiftyone_segad.storage.bank_images import bank_images
+from fiftyone_segad.storage.parts import FeatureParts, ScoreParts
 from fiftyone_segad.storage.records import ImageFeatures, ImageScores
-from fiftyone_segad.storage.store import FeatureParts, RunStore, ScoreParts
+from fiftyone_segad.storage.store import RunStore
 from fiftyone_segad.utils.arrays import map_arrays, write_arrays
 from fiftyone_segad.utils.files import read_json
 from fuzzing import FIXED, JSON

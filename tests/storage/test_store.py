@@ -10,8 +10,9 @@ import pytest
 
 from fiftyone_segad.errors import RunError
 from fiftyone_segad.segments.boxes import Segments, from_boxes, grid, patch_grid, tiles
+from fiftyone_segad.storage.parts import PART_SIZE, FeatureParts, Parts, ScoreParts
 from fiftyone_segad.storage.records import ImageFeatures, ImageScores
-from fiftyone_segad.storage.store import PART_SIZE, FeatureParts, Parts, RunStore, ScoreParts
+from fiftyone_segad.storage.store import RunStore
 from fiftyone_segad.utils.arrays import write_arrays
 from fiftyone_segad.utils.files import read_json, write_json
 

@@ -19,7 +19,7 @@ from ...registry.keys import check_key, list_runs
 from ...registry.run import Run, load_run
 from ...runs.compute import compute_segment_anomalies
 from ...scoring import METHODS
-from ...scoring.thresholds import parse_threshold
+from ...scoring.thresholds import DEFAULT_FPR, DEFAULT_QUANTILE, parse_threshold
 from ...segments.boxes import DEFAULT_GRID, parse_spec
 from .. import execution, forms, normals
 from ..current_run import shown_fields
@@ -179,13 +179,13 @@ def _add_comparison(ctx: foo.ExecutionContext, inputs: types.Object, method: str
     spec = forms.text(ctx.params, "segments")
     if spec is not None and not ctx.dataset.has_sample_field(spec):
         forms.invalid(segments, lambda: parse_spec(spec))
-    usual = "fpr:0.01" if method == "reference" else "quantile:0.95"
+    usual = f"fpr:{DEFAULT_FPR}" if method == "reference" else f"quantile:{DEFAULT_QUANTILE}"
     threshold = inputs.str(
         "threshold",
         default=usual,
         label="Threshold",
-        description="'fpr:0.01': share of normal images that may be flagged, if some are known; 'quantile:0.95' of the "
-        "scored images; 'f1'; or a number",
+        description="'fpr:0.05': about 5 of 100 good images are flagged, if normal ones are known; 'alarms:20': at "
+        "most that many images are; 'quantile:0.95': 5 of 100 scored images are; 'f1'; or a number",
     )
     forms.invalid(threshold, lambda: parse_threshold(forms.number_or_text(ctx.params.get("threshold") or usual)))
 

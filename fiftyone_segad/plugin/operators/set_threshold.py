@@ -11,6 +11,7 @@ import fiftyone.operators.types as types
 import numpy as np
 
 from ...data.truth import GT_FIELD
+from ...engine.calibration import normal_scores
 from ...errors import RunError
 from ...registry.evaluations import stale_evaluations
 from ...registry.fields import flagged
@@ -24,9 +25,9 @@ from ..current_run import shown_fields
 from .base import NOTES, Line, LongOperator, long_config, notes
 
 _HELP = (
-    "'fpr:0.01': at most this share of normal images is expected to be flagged (needs a run with normal images); "
-    "'quantile:0.95': all but this share of the scored images are flagged; 'f1': the best on the ground truth, which "
-    "has then been seen; or a number"
+    "'fpr:0.05': about 5 of 100 good images are flagged (needs a run with normal images); 'alarms:20': at most that "
+    "many of the scored images are; 'quantile:0.95': all but this share of them are; 'f1': the best on the ground "
+    "truth, which has then been seen; or a number"
 )
 
 
@@ -62,7 +63,7 @@ class SetThreshold(LongOperator):
     def execute(self, ctx: foo.ExecutionContext) -> Any:
         rule = _rule(ctx.params)
         if rule is None:
-            raise ValueError("threshold is missing: give a rule such as 'fpr:0.01', or a number")
+            raise ValueError("threshold is missing: give a rule such as 'fpr:0.05', or a number")
         gt_field = forms.text(ctx.params, "gt_field", GT_FIELD) or GT_FIELD
         dataset, view, key = ctx.dataset, ctx.view, forms.run_key(ctx)
 
@@ -116,11 +117,13 @@ def _preview(dataset: fo.Dataset, run: Run, rule: str | float) -> tuple[str, lis
     scores = np.array(
         [score for score in all_slices(dataset).values(run.field("score")) if score is not None], np.float64
     )
-    normals = np.array([record.image_score for record in run.store.normals], np.float64)
+    normals = normal_scores(run.store)
     thresholds, notes = choose_thresholds(parse_threshold(rule), scores, normals, np.zeros(0))
     would = int((scores > thresholds.image).sum())
     now = int((scores > run.thresholds.image).sum())
     label = f"{would:,} of {len(scores):,} images would be flagged, those above {thresholds.image:.4g} (now {now:,})"
+    if len(normals):
+        label += f"; {normals.false_alarm_share(thresholds.image)}"
     return f"{label}. {pluralize(run.scored, 'image')} will be rewritten", notes
 
 

@@ -127,6 +127,13 @@ class TriageActions:
             score = view.run.field("score")
             _set_view(ctx, all_slices(ctx.dataset).exists(score).group_by("defect.label", order_by=score, reverse=True))
 
+    def show_parts(self, ctx: foo.ExecutionContext) -> None:
+        """Set the grid to the normal images that show the same part as others, part after part, largest first."""
+        view = run_view_of(ctx)
+        if view is not None:
+            ids = dict(zip(*all_slices(ctx.dataset).values(["filepath", "id"]), strict=True))
+            _show_samples(ctx, [ids[path] for group in view.run.groups for path in group if path in ids])
+
     def show_segments(self, ctx: foo.ExecutionContext) -> None:
         """Set the grid to the patches of the segments that were clicked or encircled in the plot."""
         view, points = run_view_of(ctx), ctx.params.get("data")

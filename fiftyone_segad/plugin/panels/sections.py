@@ -94,11 +94,16 @@ def add_head(panel: types.Object, view: RunView, actions: TriageActions) -> None
     for key in view.runs:
         runs.add_choice(key, label=key)
     panel.enum("run", runs.values(), label="Run", view=runs, on_change=actions.choose_run)
-    panel.md(
+    about = [
         f"{pluralize(run.scored, 'image')} by **{run.method}** with **{run.embedder}**; threshold in force "
-        f"{threshold_text(run.thresholds.image, run.thresholds.rule)}",
-        name="about",
-    )
+        f"{threshold_text(run.thresholds.image, run.thresholds.rule)}"
+    ]
+    if run.false_alarm_share:
+        about.append(f"there {run.false_alarm_share}")
+    panel.md(": ".join(about), name="about")
+    if run.parts:
+        label = f"{pluralize(run.normals, 'normal image')} in {pluralize(run.parts, 'part')}"
+        panel.btn("parts", label=label, icon="dynamic_feed", on_click=actions.show_parts)
     for i, sentence in enumerate(view.notes):
         panel.view(f"note{i}", types.AlertView(severity="warning", label=in_app_words(sentence)))
     tabs = types.TabsView()
