@@ -28,10 +28,11 @@ from ..scoring.mutual import FEWEST
 from ..segments.boxes import Size
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
+from ..utils.exposure import Exposure, measure
 from ..utils.grey_scale import GreyScale
 from ..utils.images import find_scale, pixel_digest, read_ahead
 from ..utils.threads import usable_cores
-from .quality import ODD, Exposure, measure, modified_z, odd_sizes
+from .quality import ODD, modified_z, odd_sizes
 from .registration import Curation, ShowProgress, check_curation, write_curation
 
 logger = logging.getLogger(__name__)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import fiftyone as fo
 import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
@@ -17,14 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import ImageError
 from ..registry.samples import all_slices, check_collection, check_numbers
 from ..segments.boxes import Size
+from ..utils.exposure import DARK, Exposure, measure
 from .registration import Curation, ShowProgress, check_curation, read_samples, write_curation
 
 logger = logging.getLogger(__name__)
 
 QUALITY_KEY = "quality"
-
-DARK = 32
-"""Grey values below this are dark: the lowest eighth of 0 to 255."""
 
 ODD = 3.5
 """Modified z-score from which a value is unlike the others (Iglewicz and Hoaglin, "How to detect and handle outliers",
@@ -98,46 +94,6 @@ def image_quality(
     write_curation(dataset, curation, kinds, values, [*errors, *(id for id in odd if odd[id])])
     order = [*errors, *sorted(measured, key=lambda id: measured[id].blur)]
     return all_slices(dataset).select(order, ordered=True)
-
-
-@dataclass(frozen=True)
-class Exposure:
-    """Statistics of one image, of its grey values from 0 to 255.
-
-    Attributes:
-        size: ``(width, height)`` in pixels
-        blur: variance of the Laplacian (Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", 2000),
-            fastdup's ``blur``: the lower, the more blurred
-        brightness: mean
-        contrast: standard deviation
-        dark: share of pixels below ``DARK``
-    """
-
-    size: Size
-    blur: float
-    brightness: float
-    contrast: float
-    dark: float
-
-
-def measure(pixels: NDArray[np.uint8]) -> Exposure:
-    """Measure an RGB image ``[height, width, 3]``.
-
-    Examples:
-        >>> pixels = np.zeros((2, 4, 3), np.uint8)
-        >>> pixels[:, 2:] = 200  # the right half
-        >>> exposure = measure(pixels)
-        >>> exposure.size, exposure.brightness, exposure.contrast, exposure.dark
-        ((4, 2), 100.0, 100.0, 0.5)
-    """
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    return Exposure(
-        size=(grey.shape[1], grey.shape[0]),
-        blur=float(cv2.Laplacian(grey, cv2.CV_64F).var()),
-        brightness=float(grey.mean()),
-        contrast=float(grey.std()),
-        dark=float((grey < DARK).mean()),
-    )
 
 
 def modified_z(values: ArrayLike) -> NDArray[np.float64]:

@@ -64,15 +64,13 @@ def calibrate(
     Raises:
         ValueError: if the rule needs normals or ground truth and there are none
     """
-    image_scores, image_medians = _summarize(store.scores_of(ids))
-    normals, (_, normal_medians) = normal_scores(store), _summarize(store.normals)
+    image_scores = np.array([record.image_score for record in store.scores_of(ids)], np.float64)
+    normals = normal_scores(store)
     normal_pixels = _pixels(store.normals)
     thresholds, warnings = choose_thresholds(rule, image_scores, normals, normal_pixels, truth() if truth else None)
     if rule.kind == "fpr" and thresholds.image == normals.scores.max():
         highest = max(store.normals, key=lambda record: record.image_score)
         warnings.append(f"The threshold is the score of a single normal image; look whether it is one: {highest.id}")
-    if method == "reference":
-        warnings += _warn_if_foreign(image_medians, normal_medians)
     if method == "within_image":  # its masks are the outlier segments, whatever the image threshold
         thresholds = replace(thresholds, pixel=None)
     background = normal_pixels if normal_pixels.size else _pixels(store.scores_of(ids))
@@ -90,31 +88,6 @@ def normal_scores(store: RunStore) -> NormalScores:
     alone = range(len(numbers), len(numbers) + len(records))
     groups = [numbers.get(path, number) for (path, _), number in zip(records, alone, strict=True)]
     return NormalScores.of([score for _, score in records], groups)
-
-
-def _summarize(records: Iterable[ImageScores]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the image score, and the median score of the segments, of each image, both ``[images]``."""
-    pairs = [(record.image_score, float(np.median(record.scores))) for record in records]
-    peaks, medians = np.array(pairs, np.float64).reshape(-1, 2).T
-    return peaks, medians
-
-
-def _warn_if_foreign(images: NDArray[np.float64], normals: NDArray[np.float64]) -> list[str]:
-    """Warn if most images are, all over, clearly farther from the normal ones than these are from each other.
-
-    Args:
-        images: median segment score of each image
-        normals: that of each normal image
-    """
-    if len(normals) < 2 or len(images) == 0:
-        return []
-    highest = float(normals.max())
-    if np.median(images) <= highest + max(highest - float(np.median(normals)), 0.5 * highest):
-        return []
-    return [
-        "Most images are unlike the normal ones all over, not in single places: do these show the same product, from "
-        "the same camera, at the same scale? If so, add normal images that look like them"
-    ]
 
 
 def _pixels(records: Iterable[ImageScores]) -> NDArray[np.float32]:

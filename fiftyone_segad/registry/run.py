@@ -17,6 +17,7 @@ from fiftyone.core.odm.database import get_db_conn
 
 from ..errors import RunBusyError, RunError
 from ..scoring.conformal import FalseAlarmShare
+from ..scoring.drift import Drift
 from ..scoring.thresholds import Thresholds, threshold_text
 from ..storage.store import RunStore
 from ..utils.grey_scale import FULL_RANGE, GreyScale
@@ -66,6 +67,7 @@ class Run:
         gt_field: ground truth that the threshold ``f1`` has seen; empty for other rules and for the default field
         parts: number of parts that the normal images show, if some show the same one; else 0
         false_alarm_share: share of new good images that the threshold flags; None if no normals are known
+        drift: how unlike the normal images those are that were scored last; None if nothing tells
         pending: names of the fields that are written but not yet committed
         obsolete: folders that go once they are committed
     """
@@ -87,6 +89,7 @@ class Run:
     gt_field: str = ""
     parts: int = 0
     false_alarm_share: FalseAlarmShare | None = None
+    drift: Drift | None = None
     pending: list[str] = field(default_factory=list)
     obsolete: list[str] = field(default_factory=list)
 

@@ -13,6 +13,7 @@ import fiftyone as fo
 import fiftyone.core.utils as fou
 
 from ..engine.calibration import Calibration
+from ..engine.drift import find_drift
 from ..engine.job import Job
 from ..errors import RunError
 from ..registry.fields import add_fields, write_fields
@@ -20,6 +21,7 @@ from ..registry.folders import check_links, in_use, runs_folder, stores
 from ..registry.retry import retry_on_reconnect
 from ..registry.run import Run, current_folders, save_run
 from ..registry.samples import all_slices
+from ..scoring.drift import Drift
 from ..storage.store import RunStore
 from ..utils.grey_scale import FULL_RANGE
 
@@ -123,6 +125,7 @@ def commit(dataset: fo.Dataset, run: Run, job: Job, calibration: Calibration) ->
     )
     if not extends:
         run.parts = _count_parts(run)
+    run = _with_drift(run, find_drift(job))
     records = job.store.scores_of(tried)
     with job.timer("write"):
         if extends:
@@ -136,6 +139,12 @@ def commit(dataset: fo.Dataset, run: Run, job: Job, calibration: Calibration) ->
     dataset.reload()
     logger.info("%s", run)
     return run
+
+
+def _with_drift(run: Run, drift: Drift | None) -> Run:
+    """Return the run with the drift of the images that were scored last, and the warning of it."""
+    others = [text for text in run.warnings if text != str(run.drift)]
+    return replace(run, drift=drift, warnings=others + ([str(drift)] if drift else []))
 
 
 def _count_parts(run: Run) -> int:

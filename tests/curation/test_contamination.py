@@ -19,8 +19,8 @@ import fiftyone_segad as segad
 from bolts import SHAFT, bolt, red
 from conftest import shared
 from fiftyone_segad.curation.contamination import SUSPECT, judge
-from fiftyone_segad.curation.quality import Exposure
 from fiftyone_segad.embedders.factory import EMBEDDERS
+from fiftyone_segad.utils.exposure import Exposure
 from plugin_calls import form, plugin_module, run
 
 FIELDS = {"contamination", "contamination_reason", "contamination_segment"}

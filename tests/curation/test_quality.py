@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 import fiftyone_segad as segad
-from fiftyone_segad.curation.quality import DARK, measure, modified_z, odd_sizes
+from fiftyone_segad.curation.quality import modified_z, odd_sizes
+from fiftyone_segad.utils.exposure import DARK, measure
 from plugin_calls import form, run
 
 NAMES = ("blur", "brightness", "contrast", "dark", "odd_size", "error")
