@@ -12,8 +12,8 @@ from ..errors import RunError
 from .folders import delete_interrupted, runs_folder, stores
 from .keys import check_name
 from .locks import run_lock
-from .run import exists, recover
-from .samples import root_dataset
+from .run import recover
+from .samples import exists, root_dataset
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -31,8 +31,8 @@ from .clearing import delete_fields
 from .colours import colour_run
 from .keys import ANOMALOUS, FIELD_NAMES, NORMAL, field_name
 from .retry import retry_on_reconnect
-from .run import Run, check_exists, commit_run, new_folders
-from .samples import all_slices
+from .run import Run, commit_run, new_folders
+from .samples import all_slices, check_exists
 
 TOP_SEGMENTS = 10
 """Segments shown of an image whose segments overlap: all of them would hide it."""

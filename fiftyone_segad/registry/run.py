@@ -13,7 +13,6 @@ from typing import Any
 import fiftyone as fo
 from bson import ObjectId
 from fiftyone.core.collections import SampleCollection as Samples
-from fiftyone.core.odm.database import get_db_conn
 
 from ..errors import RunBusyError, RunError
 from ..scoring.conformal import FalseAlarmShare
@@ -265,18 +264,6 @@ def _save_values(dataset: fo.Dataset, key: str, values: dict[str, Any]) -> None:
         dataset.update_run_config(key, config)
     else:
         dataset.register_run(key, config)
-
-
-@retry_on_reconnect
-def exists(dataset: fo.Dataset) -> bool:
-    """Return whether a dataset is still in the database: another process may have deleted it."""
-    return get_db_conn()["datasets"].find_one({"_id": dataset._doc.id}, {"_id": True}) is not None
-
-
-def check_exists(dataset: fo.Dataset) -> None:
-    """Raise RunError if a dataset is not in the database any more."""
-    if not exists(dataset):
-        raise RunError(f"Dataset '{dataset.name}' was deleted")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Check the collections and numbers that public functions take."""
+"""Check the collections and numbers that public functions take, and that datasets still exist."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import fiftyone.core.media as fom
 import fiftyone.core.patches as fop
 import fiftyone.core.video as fov
 from fiftyone.core.collections import SampleCollection as Samples
+from fiftyone.core.odm.database import get_db_conn
+
+from ..errors import RunError
+from .retry import retry_on_reconnect
 
 MAX_ROTATIONS = 36
 
@@ -107,3 +111,15 @@ def check_whole_number(name: str, value: object, least: int = 1) -> None:
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be a whole number from {least} on, got {value!r}")
+
+
+@retry_on_reconnect
+def exists(dataset: fo.Dataset) -> bool:
+    """Return whether a dataset is still in the database: another process may have deleted it."""
+    return get_db_conn()["datasets"].find_one({"_id": dataset._doc.id}, {"_id": True}) is not None
+
+
+def check_exists(dataset: fo.Dataset) -> None:
+    """Raise RunError if a dataset is not in the database any more."""
+    if not exists(dataset):
+        raise RunError(f"Dataset '{dataset.name}' was deleted")

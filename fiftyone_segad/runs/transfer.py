@@ -23,8 +23,9 @@ from ..registry.run import Run, current_folders, load_run, parse_run
 from ..registry.samples import all_slices, check_collection
 from ..review.mark_field import Mark, read_marks, write_marks
 from ..storage.bank_images import FileState, bank_images, save_bank_images
+from ..storage.parts import PART_SIZE, FeatureParts, ScoreParts
 from ..storage.run_archive import CarriedImage, RunArchive, is_archive, open_store, read_archive, write_archive
-from ..storage.store import PART_SIZE, FeatureParts, RunStore, ScoreParts
+from ..storage.store import RunStore
 from ..utils.text import pluralize
 from ..utils.values import make_dataclass
 from .lifecycle import new_masks_name
@@ -148,7 +149,7 @@ def _import(
     try:
         with store.explain_write_errors(), open_store(source, dataset_folder(dataset)) as carried:
             run = _run_of(archive, key, carried, _warnings(left_out, len(archive.samples)))
-            compared = calibration_of(run, set()).scores
+            compared = calibration_of(run, set()).compared
             _copy_store(carried, store, ids, archive.normals, match_paths(archive.normals, files))
             run = replace(run, folder=str(store.folder), scored=len(ids), owns_color_scheme=owns_color_scheme(dataset))
             obsolete = current_folders(dataset, key)
@@ -195,6 +196,8 @@ def _copy_store(
     RunStore.create(store.folder, settings)
     if levels := carried.levels():
         store.save_levels(levels)
+    if (groups := carried.groups()) is not None:
+        store.save_groups([[paths.get(path, path) for path in group] for group in groups])
     _copy_features(carried.bank, store.bank, paths)
     _copy_features(carried.marked, store.marked, paths)
     _copy_features(carried.features, store.features, ids, only_named=True)
