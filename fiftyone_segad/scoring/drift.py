@@ -21,7 +21,10 @@ UNUSUAL = 0.1
 """P-value up to which an image is unusual."""
 
 CLEAR = 0.5
-"""Share of unusual images above which there is drift."""
+"""Share of images that are unusual all over above which there is drift."""
+
+CLEAR_IN_PLACES = 0.75
+"""Share of images that are unusual in places above which there is drift: among defective images half are."""
 
 FEWEST = 5
 """Scored images of which drift is told, at least."""
@@ -40,7 +43,7 @@ class Drift:
     Attributes:
         share: share of the scored images that are unusual, in [0, 1]; about 0.1 without drift
         images: scored images it is of
-        where: ``all over`` or ``in places``, where the share is above 0.5; else empty
+        where: ``all over`` or ``in places``, where the share is above 0.5 or 0.75; else empty
         brightness: mean grey value of scored images relative to that of normal ones; 1 if it was not measured
         sharpness: variance of the Laplacian, likewise
     """
@@ -104,4 +107,4 @@ def measure_drift(images: NDArray[np.float64], normals: NDArray[np.float64], gro
     )
     if all_over > CLEAR:
         return Drift(all_over, len(images), "all over")
-    return Drift(in_places, len(images), "in places" if in_places > CLEAR else "")
+    return Drift(in_places, len(images), "in places" if in_places > CLEAR_IN_PLACES else "")
