@@ -105,8 +105,9 @@ def test_a_run_that_learns_keeps_them(dataset: fo.Dataset) -> None:
     segad.mark_normal(dataset.match(F("split") == "test").limit(1), "segad")
     learnt = segad.rescore(dataset, "segad").run
     assert names(learnt.groups) == EXPECTED and learnt.parts == PARTS
+    scores = {record.id: record.image_score for record in learnt.store.normals}
     again = compute(dataset, groups="part")  # a new run of the key learns the mark, too
-    assert {r.id: r.image_score for r in again.store.normals} == {r.id: r.image_score for r in learnt.store.normals}
+    assert {record.id: record.image_score for record in again.store.normals} == scores
 
 
 def test_a_bank_file_carries_them(dataset: fo.Dataset, dataset_of: Callable[..., fo.Dataset], tmp_path: Path) -> None:
