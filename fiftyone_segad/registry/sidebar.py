@@ -36,10 +36,8 @@ def arranged_run(dataset: fo.Dataset, key: str, method: str) -> Iterator[None]:
     if any(path in placed for placed in groups.values() for path in paths):
         _activate(dataset, [path for path in active if path not in gone])
     else:
-        for group in dataset.app_config.sidebar_groups or []:
-            if group.name in list_runs(dataset):
-                group.expanded = False
         _activate(dataset, shown_fields(dataset, key, method, active))
+        _expand(dataset, key)
     add_group(dataset, key, paths)
 
 
@@ -70,6 +68,7 @@ def remove_groups(dataset: fo.Dataset, names: Iterable[str]) -> None:
 def show_run(dataset: fo.Dataset, key: str) -> None:
     """Have a dataset show a run when it is opened, in place of other runs."""
     method = dataset.get_run_info(key).config.run["method"]
+    _expand(dataset, key)
     _activate(dataset, shown_fields(dataset, key, method, _active_paths(dataset)))
 
 
@@ -92,6 +91,14 @@ def shown_fields(dataset: fo.Dataset, key: str, method: str, active: Sequence[st
     return [path for path in active if path not in of_runs] + [
         field_name(key, name) for name in ("score", "pred", "segments" if method == "within_image" else "map")
     ]
+
+
+def _expand(dataset: fo.Dataset, key: str) -> None:
+    """Open the group of a run, and close those of the others."""
+    runs = list_runs(dataset)
+    for group in dataset.app_config.sidebar_groups or []:
+        if group.name in runs:
+            group.expanded = group.name == key
 
 
 def _names(key: str) -> list[str]:

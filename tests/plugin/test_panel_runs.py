@@ -55,6 +55,16 @@ def test_a_chosen_run_is_that_of_the_grid_the_forms_and_other_pages(two_runs: fo
     assert Page(two_runs).state["run"] == "segad", "a reload keeps it"
 
 
+def test_a_poll_does_not_take_back_a_choice_whose_event_is_on_its_way(two_runs: fo.Dataset) -> None:
+    page = Page(two_runs)
+    page.state["run"] = "segad"
+    page.send("poll")
+    assert (page.state["run"], page.button("counts", "flagged")) == ("segad", "1 flagged")
+    page.send("choose_run", value="segad")
+    page.send("poll")
+    assert (page.state["run"], page.button("counts", "flagged")) == ("segad", "1 flagged")
+
+
 def test_a_view_that_is_of_no_run_stays(two_runs: fo.Dataset) -> None:
     page = Page(two_runs)
     page.state["run"] = "segad"

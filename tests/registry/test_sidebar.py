@@ -57,6 +57,7 @@ def test_the_newest_run_is_shown_or_one_that_is_chosen(dataset: fo.Dataset) -> N
     assert active(dataset) == ["again_score", "again_pred", "again_map"]
     show_run(dataset, "segad")
     assert active(dataset) == SHOWN
+    assert [group.expanded for group in dataset.app_config.sidebar_groups] == [True, False]
     segad.set_threshold(dataset, "again", 0.3)
     assert active(dataset) == SHOWN
     segad.delete_run(dataset, "segad")

@@ -27,8 +27,8 @@ class AnomalyTriage(foo.Panel):
     """Histogram, threshold, counts and views of a run, and why a sample is anomalous.
 
     State: ``tab`` and the slider's value are the App's own, which each event therefore brings up to date; ``run`` is
-    the current run; ``why`` explains a sample; ``active`` is what runs; ``drawn`` is what was drawn last; ``failures``
-    counts the events in a row that failed.
+    the current run, and ``shown`` the one that was drawn last; ``why`` explains a sample; ``active`` is what runs;
+    ``drawn`` is what was drawn last; ``failures`` counts the events in a row that failed.
     """
 
     @property
@@ -87,7 +87,7 @@ class AnomalyTriage(foo.Panel):
 
     def on_change_dataset(self, ctx: foo.ExecutionContext) -> None:
         """Begin anew."""
-        for name in ("run", "tab", "why", "active"):
+        for name in ("run", "shown", "tab", "why", "active"):
             page_state.change(ctx.panel.state, name, None)
         self.on_load(ctx)
 

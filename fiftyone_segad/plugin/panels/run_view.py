@@ -74,10 +74,15 @@ def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
     if ctx.dataset is None:
         return None
     state = ctx.panel.state
-    key = current_run(ctx.dataset)
-    if key is not None and state.run != key:  # another page, or an operator, has chosen it
-        state.run = key
-        state.why = None
+    runs, key = list_runs(ctx.dataset), current_run(ctx.dataset)
+    if key is not None and state.run != key:
+        if state.run in runs and state.shown not in (None, state.run):
+            key = state.run  # a person has chosen it on this page, and the event that says so is on its way
+        else:  # another page, or an operator, has chosen one
+            state.run = key
+            state.why = None
+    if state.shown != key:
+        state.shown = key
     run = None if key is None else load_shown_run(ctx)
     if isinstance(run, str) or run is None:
         return None
@@ -86,7 +91,7 @@ def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
         page_state.change(state, name, run.thresholds.image)
     return RunView(
         run=run,
-        runs=list_runs(ctx.dataset),
+        runs=runs,
         table=score_table(ctx.dataset, run),
         threshold=float(state.get(name)),
         tab=state.tab if state.tab in TABS else FIRST_TAB,
