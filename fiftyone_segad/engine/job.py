@@ -70,6 +70,7 @@ class JobSpec:
         scale: grey values of more than 8 bits that are black and white in all images
         groups: what tells which normals show the same part: ``auto`` for their features, a field for their ``group``,
             or None if each stands alone (``reference``)
+        clean: whether the second-nearest part of the bank counts, not the nearest row (``reference``)
     """
 
     images: Sequence[JobImage]
@@ -85,6 +86,7 @@ class JobSpec:
     bank_names: Mapping[str, str] = field(default_factory=dict)
     scale: GreyScale = FULL_RANGE
     groups: str | None = None
+    clean: bool = False
 
     @property
     def ids(self) -> set[str]:

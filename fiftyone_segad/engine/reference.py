@@ -32,7 +32,7 @@ from .passes import (
     score_images,
 )
 from .prediction import image_scores
-from .siblings import find_groups
+from .siblings import FEWEST_PARTS, find_groups, part_numbers
 
 _TURNED = 8
 """Images that are turned to see whether rotations would help."""
@@ -52,6 +52,7 @@ def score_by_reference(job: Job) -> None:
     indexes = bank_indexes(job, levels)
     if store.groups() is None:
         store.save_groups(find_groups(job, levels, indexes))
+    _warn_if_few_parts(job)
     score_levels, marked = against_bank(job, levels, indexes)
     if len(paths) > 1:
         _score_normals(job, levels, score_levels, marked)
@@ -59,6 +60,16 @@ def score_by_reference(job: Job) -> None:
     elif levels.has_common_scale:
         _scale_by_halves(job, levels)
     _score_missing(job, levels, score_levels, marked)
+
+
+def _warn_if_few_parts(job: Job) -> None:
+    """Warn where a clean bank is asked for that too few parts can give."""
+    parts = len(np.unique(part_numbers(job.store.bank.paths(), job.store.groups() or [])))
+    if job.spec.clean and parts < FEWEST_PARTS:
+        job.report.warnings.append(
+            f"clean=True needs normal images of at least {FEWEST_PARTS} parts, and these show {parts}: it was left "
+            "out, and each segment is compared with the nearest one. Add normal images"
+        )
 
 
 def score_against_bank(job: Job) -> None:
@@ -76,12 +87,11 @@ def against_bank(
     job: Job, levels: LevelScorer, indexes: Callable[[], list[NeighborIndex]]
 ) -> tuple[ScoreLevels, MarkedIndexes]:
     """Return the function that scores images against the store's bank, and the indexes of what is marked as normal."""
-    numbers = {path: number for number, path in enumerate(job.store.bank.paths())}
-    parts = {path: [number] for path, number in numbers.items()}
-    for group in job.store.groups() or []:
-        members = [numbers[path] for path in group if path in numbers]
-        parts |= {path: members for path in group}
-    score_levels = _BankScore(indexes, parts, job.spec.bank_names, job.timer)
+    paths = job.store.bank.paths()
+    parts = part_numbers(paths, job.store.groups() or [])
+    clean = job.spec.clean and len(np.unique(parts)) >= FEWEST_PARTS
+    own_parts = dict(zip(paths, parts.tolist(), strict=True))
+    score_levels = _BankScore(indexes, parts, own_parts, clean, job.spec.bank_names, job.timer)
     return score_levels, build_indexes(job, levels, job.store.marked) if job.store.marked.paths() else ()
 
 
@@ -90,7 +100,9 @@ class _BankScore:
 
     Args:
         indexes: gives one index per level
-        parts: numbers of the images of the bank that show the same part, by the path of each
+        parts: int array ``[images]``, the number of the part that each image of the bank shows
+        own_parts: that number by the path of each
+        clean: whether the second-nearest part counts, not the nearest row
         bank_names: as those of a ``JobSpec``
         timer: counts the seconds
     """
@@ -98,21 +110,31 @@ class _BankScore:
     def __init__(
         self,
         indexes: Callable[[], list[NeighborIndex]],
-        parts: dict[str, list[int]],
+        parts: NDArray[np.int64],
+        own_parts: dict[str, int],
+        clean: bool,
         bank_names: Mapping[str, str],
         timer: StageTimer,
     ) -> None:
-        self._indexes, self._parts, self._bank_names, self._timer = indexes, parts, bank_names, timer
+        self._indexes, self._parts, self._own_parts, self._clean = indexes, parts, own_parts, clean
+        self._bank_names, self._timer = bank_names, timer
 
     def __call__(self, rows: LevelFeatures, segments: Sequence[Segments], path: str) -> list[LevelScores]:
-        excluded = self._parts.get(self._bank_names.get(path, path), [])
+        own_part = self._own_parts.get(self._bank_names.get(path, path))
+        excluded = [] if own_part is None else np.flatnonzero(self._parts == own_part).tolist()
         indexes = self._indexes()
         with self._timer("search"):
-            distances = [index.distances(values, excluded) for index, values in zip(indexes, rows, strict=True)]
+            distances = [
+                index.second_distances(values, self._parts, excluded)
+                if self._clean
+                else index.distances(values, excluded)
+                for index, values in zip(indexes, rows, strict=True)
+            ]
         return list(zip(segments, distances, strict=True))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _bank_score, (self._indexes(), self._parts, dict(self._bank_names), self._timer)
+        others = (self._parts, self._own_parts, self._clean, dict(self._bank_names), self._timer)
+        return _bank_score, (self._indexes(), *others)
 
 
 def _bank_score(indexes: list[NeighborIndex], *others: Any) -> _BankScore:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from .passes import upright_rows
 
 AUTO = "auto"
 """Groups that are found from the features of the bank."""
+
+FEWEST_PARTS = 3
+"""Parts that a bank must have for the second-nearest one to count: a normal image is compared with those of others."""
 
 
 def find_groups(job: Job, levels: LevelScorer, indexes: Callable[[], list[NeighborIndex]]) -> list[list[str]]:
@@ -44,6 +47,19 @@ def find_groups(job: Job, levels: LevelScorer, indexes: Callable[[], list[Neighb
         )
         return []
     return [[paths[image] for image in group] for group in groups]
+
+
+def part_numbers(paths: Sequence[str], groups: Sequence[Sequence[str]]) -> NDArray[np.int64]:
+    """Give each part that images show a number, the same one for the images of a group.
+
+    >>> part_numbers(["a.png", "b.png", "c.png"], [["c.png", "a.png"]]).tolist()
+    [0, 1, 0]
+    """
+    numbers = {path: number for number, path in enumerate(paths)}
+    for group in groups:
+        members = [path for path in group if path in numbers]
+        numbers |= dict.fromkeys(members, min((numbers[path] for path in members), default=0))
+    return np.array([numbers[path] for path in paths], np.int64)
 
 
 def _votes(job: Job, index: NeighborIndex, level: int) -> Iterator[tuple[int, NDArray[np.float64]]]:

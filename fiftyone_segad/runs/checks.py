@@ -8,6 +8,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 
 from ..data.truth import GT_FIELD, check_defects
 from ..engine.job import JobImage
+from ..engine.siblings import FEWEST_PARTS
 from ..scoring.mutual import FEWEST
 from ..scoring.thresholds import DEFAULT_FPR, DEFAULT_QUANTILE, ThresholdRule, parse_threshold
 
@@ -38,6 +39,23 @@ def check_reference(method: str, images: list[JobImage], normals: list[JobImage]
     paths = {copies.get(image.path, image.path) for image in images}
     if method == "reference" and len(normals) == 1 and paths == {normals[0].path}:
         raise ValueError("The only normal image is also the only image to score; add normals to reference=...")
+
+
+def check_clean(clean: object, method: str, normals: list[JobImage]) -> None:
+    """Check that the second-nearest part can be asked for.
+
+    Raises:
+        ValueError: if it cannot
+    """
+    if not isinstance(clean, bool):
+        raise ValueError(f"clean={clean!r} must be True or False")
+    if clean and method != "reference":
+        raise ValueError("clean=True is for method='reference', which compares with normal images; leave it out")
+    if clean and len(normals) < FEWEST_PARTS:
+        raise ValueError(
+            f"clean=True compares with the second-nearest part and needs at least {FEWEST_PARTS} normal images in "
+            f"reference=..., got {len(normals)}"
+        )
 
 
 def check_threshold(threshold: str | float | None, samples: Samples, normals: list[JobImage]) -> ThresholdRule:

@@ -37,6 +37,7 @@ def compute_segment_anomalies(
     seed: int = 0,
     executor: str = "local",
     groups: str | None = "auto",
+    clean: bool = False,
 ) -> Run:
     """Score the segments of each image, and add scores, maps, masks and regions to the dataset.
 
@@ -83,6 +84,9 @@ def compute_segment_anomalies(
         groups ("auto"): which normal images show the same part. Each is scored without all of its own part, as a new
             image has none of it in the bank; else thresholds are too low for new parts. ``auto`` finds out from their
             features, a field of the reference says it, and None takes each image for a part of its own
+        clean (False): for normal images with defective ones among them that nobody has found: a segment must be like
+            normal images of two parts, as a defect usually is in one. It costs accuracy where normal parts vary and
+            are few, see ``docs/thresholds.md``
 
     Returns:
         the ``Run``
@@ -118,6 +122,7 @@ def compute_segment_anomalies(
         seed,
         executor,
         groups,
+        clean,
     )
     dataset = request.dataset
     with request.load_embedder() as model, request.executor() as runner:

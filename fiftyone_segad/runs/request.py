@@ -35,7 +35,7 @@ from ..utils.images import find_scale
 from ..utils.object_storage import is_url, object_state
 from ..utils.text import pluralize
 from ..utils.threads import usable_cores
-from .checks import check_reference, check_threshold
+from .checks import check_clean, check_reference, check_threshold
 from .features import segments_name
 from .lifecycle import log_stages
 
@@ -95,6 +95,7 @@ class RunRequest:
         seed: int,
         executor: str,
         groups: str | None,
+        clean: bool,
     ) -> RunRequest:
         """Check the arguments; no model is loaded, and nothing is written.
 
@@ -119,6 +120,7 @@ class RunRequest:
         normal_paths = [normal.path for normal in normals]
         if method != "reference" and groups not in (None, AUTO):
             raise ValueError(f"groups={groups!r} is for method='reference'; leave it out")
+        check_clean(clean, method, normals)
         copies = find_copies(paths, paths if method == "unlabeled" else normal_paths)
         check_reference(method, images, normals, copies)
         rule = check_threshold(threshold, samples, normals)
@@ -140,6 +142,7 @@ class RunRequest:
             bank_names=copies,
             scale=scale,
             groups=groups,
+            clean=clean,
         )
         return cls(dataset, key, spec, digest, rule, name, batch_size, defects, kwargs, executor, workers)
 
@@ -173,6 +176,7 @@ class RunRequest:
             "bank_size": spec.bank_size,
             "seed": spec.seed,
             "groups": spec.groups,
+            "clean": spec.clean,
             "defects": self.defects,
             "embedder_kwargs": self.embedder_kwargs,
             MARKS: self.marks,

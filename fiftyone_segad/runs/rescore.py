@@ -172,6 +172,7 @@ def _spec(run: Run, images: list[JobImage], segments: str | Proposer | None, mar
         bank_names=find_copies(paths, bank) | bank_copies(run.store, paths),
         scale=run.grey_scale,
         groups=run.settings.get("groups"),
+        clean=run.settings.get("clean", False),
     )
 
 

@@ -192,6 +192,7 @@ def _job(run: Run, model: Embedder, images: list[JobImage], segments: Proposer |
         seed=run.settings["seed"],
         bank_names=find_copies(paths, run.store.bank.paths()) | bank_copies(run.store, paths),
         scale=run.grey_scale,
+        clean=run.settings.get("clean", False),
     )
     workers, timer = num_workers or usable_cores(), StageTimer(dict(run.seconds))
     return Job(spec, JobContext(model, run.store, workers, on_stage=log_stages(run.key), timer=timer))

@@ -40,6 +40,9 @@ IMAGE_PROBES = 6
 _ROWS_PER_IMAGE = 16
 """Nearest rows that are looked at for each of the nearest images that are asked for, as images have several of them."""
 
+_ROWS_OF_TWO_PARTS = 16
+"""Nearest rows that are looked at for one of another part than the nearest."""
+
 _TRAINING_ROWS = 40
 """Rows per list from which the centres of the lists are found."""
 
@@ -115,6 +118,45 @@ class NeighborIndex:
         squares = self._search_all(values, rows) if self._index is None else self._search_lists(values, rows)
         return np.sqrt(np.maximum(squares, 0))  # rounding may leave squares below 0
 
+    def second_distances(
+        self, queries: NDArray[np.floating], parts: NDArray[np.integer], excluded: Sequence[int] = ()
+    ) -> NDArray[np.float32]:
+        """Compute the Euclidean distance of each query to its second-nearest part.
+
+        With ``m1`` the row nearest to ``q``, that is ``min |q - m|`` over the rows ``m`` of all parts but that of
+        ``m1``.
+
+        Args:
+            queries: array ``[n, d]``
+            parts: int array ``[images]``, the same number for images of one part
+            excluded: numbers of the images whose rows are left out
+
+        Returns:
+            float32 array ``[n]``
+
+        Raises:
+            ValueError: if fewer than two parts are left
+
+        Examples:
+            >>> index = NeighborIndex([np.array([[0.0]]), np.array([[3.0], [4.0]]), np.array([[9.0]])])
+            >>> index.second_distances(np.array([[4.0], [9.0]]), parts=np.array([0, 1, 2])).tolist()
+            [4.0, 5.0]
+        """
+        values = np.ascontiguousarray(queries, np.float32)
+        rows = self._others(excluded)
+        search = self._nearest_of_all if self._index is None else self._nearest_of_lists
+        squares, numbers = search(values, _ROWS_OF_TWO_PARTS, rows)  # [n, k] both, nearest first
+        owners = parts[np.searchsorted(self.offsets, numbers, side="right") - 1]  # [n, k]
+        is_other = (owners != owners[:, :1]) & (numbers >= 0)
+        second: NDArray[np.float32] = squares[np.arange(len(values)), is_other.argmax(axis=1)]
+        second = np.sqrt(np.maximum(second, 0))
+        missing = ~is_other.any(axis=1)  # all k rows are of one part
+        for part in np.unique(owners[missing, 0]):
+            is_of_part = missing & (owners[:, 0] == part)
+            left_out = {*excluded, *np.flatnonzero(parts == part).tolist()}
+            second[is_of_part] = self.distances(values[is_of_part], sorted(left_out))
+        return second
+
     def image_distances(
         self, queries: NDArray[np.floating], count: int, excluded: Sequence[int] = ()
     ) -> NDArray[np.float32]:
@@ -167,6 +209,28 @@ class NeighborIndex:
             raise ValueError("Leaving images out needs a bank of others")
         return rows
 
+    def _nearest_of_all(
+        self, queries: NDArray[np.float32], count: int, rows: list[slice]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return squared distances and numbers, ``[n, count]`` or fewer, of the nearest of some rows."""
+        assert self._rows is not None
+        numbers = np.concatenate([np.arange(part.start, part.stop) for part in rows])
+        squares, nearest = self._faiss.knn(queries, self._rows[numbers], min(count, len(numbers)))
+        return squares, numbers[nearest]
+
+    def _nearest_of_lists(
+        self, queries: NDArray[np.float32], count: int, rows: list[slice]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return squared distances and numbers ``[n, count]`` of the nearest of some rows in the lists next to each.
+
+        A number is -1 where there are fewer.
+        """
+        squares, numbers = self._probe(queries, count, self._probes, rows)
+        empty = numbers[:, 0] < 0  # the visited lists hold rows of excluded images only: visit all
+        if empty.any():
+            squares[empty], numbers[empty] = self._probe(queries[empty], count, self._lists, rows)
+        return squares, numbers
+
     def _search_all(self, queries: NDArray[np.float32], rows: list[slice]) -> NDArray[np.float32]:
         """Return the squared distances ``[n]`` to the nearest of some rows."""
         assert self._rows is not None
@@ -177,12 +241,8 @@ class NeighborIndex:
 
     def _search_lists(self, queries: NDArray[np.float32], rows: list[slice]) -> NDArray[np.float32]:
         """Return the squared distances ``[n]`` to the nearest row of the lists next to each query."""
-        squares, numbers = self._probe(queries, 1, self._probes, rows)  # [n, 1] both
-        nearest: NDArray[np.float32] = squares[:, 0]
-        empty = numbers[:, 0] < 0  # the visited lists hold rows of excluded images only: visit all
-        if empty.any():
-            nearest[empty] = self._probe(queries[empty], 1, self._lists, rows)[0][:, 0]
-        return nearest
+        squares: NDArray[np.float32] = self._nearest_of_lists(queries, 1, rows)[0][:, 0]
+        return squares
 
     def _search_images(
         self, queries: NDArray[np.float32], count: int, excluded: Sequence[int]

@@ -24,6 +24,7 @@ class BankSettings:
     bank_size: int | None
     seed: int
     grey_scale: tuple[int, int] | None = None
+    clean: bool = False
 
 
 @dataclass(frozen=True)

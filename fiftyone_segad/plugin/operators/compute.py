@@ -38,7 +38,7 @@ EXECUTOR_LABELS = {
 }
 
 _FIELDS = {
-    "reference": ("defects", "segments", "threshold", "rotations"),
+    "reference": ("defects", "segments", "threshold", "rotations", "clean"),
     "unlabeled": ("defects", "segments", "threshold"),
     "within_image": ("grid",),
 }
@@ -117,6 +117,7 @@ class _Request:
     threshold: str | float | None
     defects: str
     rotations: int
+    clean: bool
     overwrite: bool
     executor: str
 
@@ -140,6 +141,7 @@ class _Request:
             threshold=forms.number_or_text(threshold) if isinstance(threshold, str) and threshold else threshold,
             defects=forms.text(params, "defects", "any") or "any",
             rotations=forms.whole(params, "rotations", 1, low=1),
+            clean=bool(params.get("clean", False)),
             overwrite=bool(params.get("overwrite", False)),
             executor=forms.text(params, "executor", "local") or "local",
         )
@@ -165,6 +167,13 @@ def _add_normals(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         "normal images takes that many times as long"
     )
     forms.choose_number(ctx, inputs, "rotations", 1, "Rotations", about, max=_MOST_ROTATIONS)
+    inputs.bool(
+        "clean",
+        default=False,
+        label="Some normal images may be defective",
+        description="A segment must then be like normal images of two parts, as a defect usually is in one. Costs "
+        "accuracy where normal parts vary and are few",
+    )
 
 
 def _add_comparison(ctx: foo.ExecutionContext, inputs: types.Object, method: str) -> None:
