@@ -69,8 +69,7 @@ def large() -> tuple[NeighborIndex, list[NDArray[np.float32]]]:
     random = np.random.default_rng(1)
     kinds = 10 * random.normal(size=(200, 8))
     images = [
-        (kinds[random.integers(200, size=600)] + random.normal(size=(600, 8))).astype(np.float32)
-        for _ in range(IMAGES)
+        (kinds[random.integers(200, size=600)] + random.normal(size=(600, 8))).astype(np.float32) for _ in range(IMAGES)
     ]
     assert sum(map(len, images)) > EXACT_ROWS
     return NeighborIndex(images), images
