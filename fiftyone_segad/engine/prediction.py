@@ -11,9 +11,6 @@ from ..segments.maps import anomaly_map, anomaly_mask, segments_mask
 from ..storage.records import ImageScores
 from ..utils.timing import StageTimer
 
-EXTENT = 0.65
-"""Share of a region's peak that its pixels must exceed: maps are blurred, the more the higher the peak."""
-
 TOP_SHARE = 0.005
 """Share of an image's segments, those of the highest scores, whose mean is its score: it varies less from picture to
 picture of one part than the peak, and a defect of a few patches still fills it."""
@@ -67,4 +64,4 @@ def predicted_mask(record: ImageScores, anomaly: NDArray[np.floating], threshold
         return np.zeros(anomaly.shape, np.uint8)
     # The highest place stays where none reaches the threshold: a map may lie a little below the segments' scores
     peak = min(thresholds.image, float(np.nextafter(anomaly.max(), -np.inf)))
-    return anomaly_mask(anomaly, thresholds.pixel, peak, EXTENT)
+    return anomaly_mask(anomaly, thresholds.pixel, peak, cut=True)

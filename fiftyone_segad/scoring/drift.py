@@ -27,7 +27,7 @@ CLEAR_IN_PLACES = 0.75
 """Share of images that are unusual in places above which there is drift: among defective images half are."""
 
 FEWEST = 5
-"""Scored images of which drift is told, at least."""
+"""Scored images from which on p-values tell of drift."""
 
 _BRIGHTER = 0.05
 """Relative change of the mean grey value that is named."""
@@ -90,7 +90,8 @@ def measure_drift(images: NDArray[np.float64], normals: NDArray[np.float64], gro
         groups: int array ``[m]``, the same for normal images of one part
 
     Returns:
-        the drift, its ``brightness`` and ``sharpness`` not measured; None if there are too few images to tell
+        the drift, its ``brightness`` and ``sharpness`` not measured. With few images only one that is plain is told,
+        else None
 
     Examples:
         >>> normals = np.arange(40.0).reshape(20, 2)
@@ -101,10 +102,25 @@ def measure_drift(images: NDArray[np.float64], normals: NDArray[np.float64], gro
     """
     compared = [NormalScores.of(column, groups) for column in normals.T]
     if len(images) < FEWEST or not len(normals) or compared[0].smallest_share > UNUSUAL:
-        return None
+        return _measure_few(images[:, 0], normals[:, 0])
     all_over, in_places = (
         float((by.p_values(column) <= UNUSUAL).mean()) for by, column in zip(compared, images.T, strict=True)
     )
     if all_over > CLEAR:
         return Drift(all_over, len(images), "all over")
     return Drift(in_places, len(images), "in places" if in_places > CLEAR_IN_PLACES else "")
+
+
+def _measure_few(images: NDArray[np.float64], normals: NDArray[np.float64]) -> Drift | None:
+    """Tell drift that is plain: most images are clearly farther from the normal ones than these from each other.
+
+    Args:
+        images: lower quartile of each image
+        normals: that of each normal image
+    """
+    if len(normals) < 2 or not len(images):
+        return None
+    highest = float(normals.max())
+    limit = highest + max(highest - float(np.median(normals)), 0.5 * abs(highest))
+    share = float((images > limit).mean())
+    return Drift(share, len(images), "all over") if share > CLEAR else None

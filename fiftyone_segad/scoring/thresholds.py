@@ -18,7 +18,7 @@ it is hardly known, and misses most defects (``benchmarks/calibration.py``)."""
 DEFAULT_QUANTILE = 0.95
 """Default without normals: the highest-scoring 5 %, the share at which fastdup calls pairs outliers."""
 
-PIXEL_SHARE = 0.005
+PIXEL_SHARE = 0.01
 """Share of the pixels of normal images above the pixel threshold. Regions must also reach the image threshold
 (hysteresis), so that this sets how far a mask extends, not how many false regions there are."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -11,6 +12,16 @@ from .regions import label_regions
 
 MAP_SIDE = 256
 """Longest side of the heatmap files in pixels; the App takes seconds to draw larger ones."""
+
+EXTENT = 0.65
+"""Share of its peak to which a region reaches: the map of a small defect is a blur, the larger the higher its peak."""
+
+WIDE_EXTENT = 0.4
+"""Share of its peak to which a wide region reaches, which is no blur of something small."""
+
+WIDE = 1 / 8
+"""Radius, as a share of the shorter side, of the circle that only wide regions have room for: two segments of the
+coarsest level of the default embedder."""
 
 _MIN_WEIGHT = 1e-6
 """Weight of a box on its own border, so that a pixel there belongs to it."""
@@ -92,7 +103,7 @@ def interpolate(
 
 
 def anomaly_mask(
-    anomaly: NDArray[np.floating], threshold: float, peak: float | None = None, extent: float = 0.0
+    anomaly: NDArray[np.floating], threshold: float, peak: float | None = None, cut: bool = False
 ) -> NDArray[np.uint8]:
     """Threshold a map, with hysteresis if two thresholds are given (Canny, 1986).
 
@@ -100,8 +111,9 @@ def anomaly_mask(
         anomaly: anomaly map ``[height, width]``
         threshold: pixels above it are candidates
         peak (None): a connected region of candidates stays only if one of its pixels is above this
-        extent (0): of a region that stays only the pixels above this share of its highest one do, where they are
-            connected with one above ``peak``; holes are filled
+        cut (False): whether of a region that stays only the pixels above a share of its highest one do, where they are
+            connected with one above ``peak``; holes are filled. The share is ``EXTENT``, or ``WIDE_EXTENT`` in a region
+            that is wider there than a map's blur
 
     Returns:
         a uint8 array ``[height, width]`` of 255 on predicted pixels, else 0
@@ -119,8 +131,8 @@ def anomaly_mask(
         if not seeds.any():
             return np.zeros(anomaly.shape, np.uint8)
         candidates = _regions_with(candidates | seeds, seeds)
-        if extent:
-            candidates = _regions_with(_cut_to_extent(candidates, anomaly, extent), seeds)
+        if cut:
+            candidates = _regions_with(_cut_to_extent(candidates, anomaly), seeds)
             candidates = np.asarray(ndimage.binary_fill_holes(candidates))
     return candidates.view(np.uint8) * np.uint8(255)
 
@@ -133,12 +145,17 @@ def _regions_with(mask: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[
     return has_seed[labels]
 
 
-def _cut_to_extent(mask: NDArray[np.bool_], anomaly: NDArray[np.floating], extent: float) -> NDArray[np.bool_]:
+def _cut_to_extent(mask: NDArray[np.bool_], anomaly: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Keep the pixels of each connected region that are above a share of its peak."""
     labels, count = label_regions(mask)
     peaks = np.asarray(ndimage.maximum(anomaly, labels, np.arange(1, count + 1)))  # [regions]
-    limits = np.where(peaks > 0, extent * peaks, -np.inf)  # a share of a negative peak would be above it
-    return mask & (anomaly > np.concatenate([[np.inf], limits])[labels])
+    # A share of a negative peak would be above it
+    peaks = np.concatenate([[np.inf], np.where(peaks > 0, peaks, -np.inf)])
+    wide = mask & (anomaly > WIDE_EXTENT * peaks[labels])
+    to_border = cv2.distanceTransform(np.pad(wide, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    is_wide = np.zeros(count + 1, bool)
+    is_wide[labels[to_border > WIDE * min(mask.shape)]] = True
+    return wide & (is_wide[labels] | (anomaly > EXTENT * peaks[labels]))
 
 
 def segments_mask(segments: Segments, selected: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -167,8 +167,8 @@ def test_says_when_the_images_are_of_another_product(
     normals = dataset.limit(5)
     same = segad.compute_segment_anomalies(dataset.skip(5).limit(1), key="same", reference=normals)
     other = segad.compute_segment_anomalies(dataset.skip(6), key="other", reference=normals)
-    assert not any("unlike the normal ones" in warning for warning in same.warnings)
-    assert any("unlike the normal ones" in warning for warning in other.warnings)
+    assert not any("all over less like the normal images" in warning for warning in same.warnings)
+    assert any("all over less like the normal images" in warning for warning in other.warnings)
 
 
 def test_says_what_a_single_normal_image_cannot_tell(

@@ -39,10 +39,18 @@ def test_a_few_defective_images_are_no_drift() -> None:
     assert drift is not None and not drift
 
 
-@pytest.mark.parametrize(("images", "normals", "parts"), [(4, 40, 40), (40, 8, 8), (40, 40, 8), (5, 0, 0)])
-def test_too_few_to_tell(images: int, normals: int, parts: int) -> None:
-    groups = np.arange(normals) % max(parts, 1)
-    assert measure_drift(NORMALS[:images] + 100, NORMALS[:normals], groups) is None
+@pytest.mark.parametrize(("images", "normals", "parts"), [(4, 40, 40), (40, 8, 8), (40, 40, 8), (1, 2, 2)])
+def test_of_few_images_only_plain_drift_is_told(images: int, normals: int, parts: int) -> None:
+    groups = np.arange(normals) % parts
+    limit = 1.5 * (normals - 1)  # half of the highest above it, which is as far as that is above the median
+    assert measure_drift(np.full((images, 2), limit), NORMALS[:normals], groups) is None
+    drift = measure_drift(np.full((images, 2), limit + 0.01), NORMALS[:normals], groups)
+    assert drift is not None and (drift.where, drift.share) == ("all over", 1)
+
+
+@pytest.mark.parametrize(("images", "normals"), [(3, 0), (3, 1), (0, 3)])
+def test_nothing_to_tell_from(images: int, normals: int) -> None:
+    assert measure_drift(NORMALS[:images] + 1000, NORMALS[:normals], ALONE[:normals]) is None
 
 
 @pytest.mark.parametrize(

@@ -78,14 +78,14 @@ def test_rule_is_written_as_it_was_given(text: str) -> None:
     ("rule", "normal_pixels", "expected"),
     [
         pytest.param("fpr:0.1", NONE, Thresholds("fpr:0.1", 18, 18), id="2 of 20; no pixels known"),
-        pytest.param("fpr:0.1", np.arange(1, 1001) / 100, Thresholds("fpr:0.1", 18, 9.95), id="995 of 1000 pixels"),
+        pytest.param("fpr:0.1", np.arange(1, 1001) / 100, Thresholds("fpr:0.1", 18, 9.9), id="990 of 1000 pixels"),
         pytest.param("fpr:0.1", np.full(9, 99.0), Thresholds("fpr:0.1", 18, 18), id="never above the image's"),
         pytest.param("quantile:0.5", NONE, Thresholds("quantile:0.5", 0.2, 0.2), id="of the scored images"),
         pytest.param("f1", np.ones(9), Thresholds("f1", 0.7, 0.4), id="both come from the truth"),
     ],
 )
 def test_choose(rule: str, normal_pixels: np.ndarray, expected: Thresholds) -> None:
-    assert PIXEL_SHARE == 0.005
+    assert PIXEL_SHARE == 0.01
     thresholds, warnings = choose_thresholds(
         parse_threshold(rule), np.array([0.1, 0.2, 0.3]), NORMALS, normal_pixels, f1=(0.7, 0.4)
     )

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fiftyone_segad.segments.boxes import Segments, from_boxes, grid, tiles
-from fiftyone_segad.segments.maps import anomaly_map, anomaly_mask, segments_mask
+from fiftyone_segad.segments.maps import EXTENT, WIDE, WIDE_EXTENT, anomaly_map, anomaly_mask, segments_mask
 
 SIDE, STEP = 48, 16
 TILED = tiles((192, 192), SIDE / 192, STEP / 192)
@@ -165,32 +165,47 @@ def test_mask(threshold: float, peak: float | None, kept: list[tuple[int, int]] 
     np.testing.assert_array_equal(mask, np.where(expected, 255, 0))
 
 
-def masked(rows: list[str], extent: float, peak: float = 5.5) -> list[str]:
+def masked(rows: list[str], peak: float = 5.5, cut: bool = True) -> list[str]:
     """Mask a map drawn in digits, at a threshold of 1.5; what is masked stays, the rest becomes dots."""
     anomaly = np.array([[float(digit) for digit in row] for row in rows])
-    mask = anomaly_mask(anomaly, 1.5, peak, extent) > 0
+    mask = anomaly_mask(anomaly, 1.5, peak, cut) > 0
     return ["".join(np.where(line, list(row), ".")) for row, line in zip(rows, mask, strict=True)]
 
 
-def test_extent_follows_the_peak_of_each_region() -> None:
-    rows = ["0234930", "0000000", "2346432"]
-    assert masked(rows, 0) == [".23493.", ".......", "2346432"]
-    assert masked(rows, 0.5) == ["....9..", ".......", "..464.."]
-    assert masked(rows, 0.4) == ["...49..", ".......", ".34643."]
+def test_a_region_reaches_to_a_share_of_its_own_peak() -> None:
+    assert (EXTENT, WIDE_EXTENT, WIDE) == (0.65, 0.4, 1 / 8)
+    rows = ["0000000000"] * 4 + ["0257965200", "0000000000", "0000000000", "2346432000"] + ["0000000000"] * 4
+    uncut = masked(rows, cut=False)
+    assert (uncut[4], uncut[7]) == (".2579652..", "2346432...")
+    cut = masked(rows)
+    assert (cut[4], cut[7]) == ("...796....", "..464....."), "above 5.85 and 3.9"
+
+
+def test_a_wide_region_reaches_further() -> None:
+    """In a map of 12 px a circle of 1.5 px has room in a square of 4 px, and none in one of 2 px."""
+    rows = [["0"] * 12 for _ in range(12)]
+    for y, x, size in [(1, 1, 4), (8, 8, 2)]:
+        for i in range(size):
+            rows[y + i][x : x + size] = ["5"] * size
+        rows[y][x] = "9"
+    cut = masked(["".join(row) for row in rows])
+    assert [cut[1], cut[2]] == [".9555.......", ".5555......."]
+    assert [cut[8], cut[9]] == ["........9...", "............"]
 
 
 def test_what_falls_off_a_region_stays_only_with_a_peak_of_its_own() -> None:
-    assert masked(["8272"], 0.5) == ["8.7."]
-    assert masked(["8252"], 0.5) == ["8..."]
+    assert masked(["8272"]) == ["8.7."]
+    assert masked(["8252"], peak=6.5) == ["8..."]
+    assert masked(["8262"], peak=6.5) == ["8..."], "6 is above 5.2, but not above the peak that is asked for"
 
 
 def test_holes_are_filled() -> None:
-    assert masked(["9999", "9029", "9999"], 0.5) == ["9999", "9029", "9999"]
+    assert masked(["9999", "9029", "9999"]) == ["9999", "9029", "9999"]
 
 
-def test_an_extent_of_a_negative_peak_cuts_nothing() -> None:
+def test_a_negative_peak_cuts_nothing() -> None:
     anomaly = np.array([[-3.0, -2.0, -1.0]])
-    assert (anomaly_mask(anomaly, -2.5, -1.5, 0.65) > 0).tolist() == [[False, True, True]]
+    assert (anomaly_mask(anomaly, -2.5, -1.5, cut=True) > 0).tolist() == [[False, True, True]]
 
 
 def test_thresholds_are_not_rounded_to_single_precision() -> None:
