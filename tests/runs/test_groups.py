@@ -7,39 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-import numpy as np
 import pytest
 from fiftyone import ViewField as F
-from PIL import Image
 
 import fiftyone_segad as segad
+from parted_dataset import PARTS, PICTURES, make_parts, part_image
 
 pytestmark = pytest.mark.usefixtures("colour_embedder")
-
-PARTS = 12
-PICTURES = 3
-"""Pictures of each of the first four parts; the others have one."""
-
-
-def part_image(part: int, picture: int, light: float = 1.0) -> Image.Image:
-    """Draw a part: a pattern of coarse squares of its own, and a little noise in each picture of it."""
-    pattern = np.random.default_rng(part).integers(40, 200, (6, 6, 3)).astype(float)
-    pixels = np.kron(pattern, np.ones((12, 12, 1))) * light
-    noise = np.random.default_rng([part, picture]).normal(0, 4, pixels.shape)
-    return Image.fromarray(np.clip(pixels + noise, 0, 255).astype(np.uint8))
 
 
 @pytest.fixture
 def dataset(dataset_of: Callable[..., fo.Dataset], tmp_path: Path) -> fo.Dataset:
-    """Twenty normal pictures of twelve parts, and six of other parts to score."""
-    files, parts, splits = [], [], []
-    for part in range(PARTS + 6):
-        for picture in range(PICTURES if part < 4 else 1):
-            files.append(tmp_path / f"{part}-{picture}.png")
-            part_image(part, picture).save(files[-1])
-            parts.append(f"part {part}")
-            splits.append("train" if part < PARTS else "test")
-    return dataset_of(files, part=parts, split=splits)
+    return make_parts(dataset_of, tmp_path)
 
 
 def compute(dataset: fo.Dataset, **options: Any) -> segad.Run:

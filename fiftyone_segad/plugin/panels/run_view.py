@@ -41,7 +41,7 @@ class RunView:
         table: its scores
         threshold: the one that is looked at; the run's own until the slider is moved
         tab: scores, curves or segments
-        notes: what should be known of it: that its folder is gone, or evaluations are stale
+        notes: what should be known of it: that its folder is gone, evaluations are stale, or there is drift
     """
 
     run: Run
@@ -95,7 +95,7 @@ def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
         table=score_table(ctx.dataset, run),
         threshold=float(state.get(name)),
         tab=state.tab if state.tab in TABS else FIRST_TAB,
-        notes=[*_gone(run), *stale_evaluations(ctx.dataset, run)],
+        notes=[*_gone(run), *stale_evaluations(ctx.dataset, run), *([str(run.drift)] if run.drift else [])],
     )
 
 
