@@ -19,7 +19,6 @@ not looked at is not held.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -31,7 +30,7 @@ from numpy.typing import NDArray
 
 from ..errors import RunError
 from ..utils.arrays import as_run_error, map_arrays, write_arrays
-from ..utils.files import read_json, write_json
+from ..utils.files import link_or_copy, read_json, write_json
 from .parts import FeatureParts, ScoreParts
 from .records import ImageScores
 
@@ -118,10 +117,7 @@ class RunStore:
             if not file.is_file() or target.exists():
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(file, target)
-            except OSError:
-                shutil.copyfile(file, target)
+            link_or_copy(file, target)
 
     def save_levels(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Keep what was fitted to the levels."""

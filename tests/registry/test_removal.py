@@ -126,3 +126,14 @@ def test_fields_of_others_stay_where_there_is_no_run(dataset: fo.Dataset) -> Non
     with pytest.raises(ValueError, match="no run 'mine'"):
         segad.delete_run(dataset, "mine")
     assert dataset.has_sample_field("mine_score")
+
+
+def test_a_run_whose_folder_is_gone_is_replaced(dataset: fo.Dataset) -> None:
+    run = compute(dataset)
+    before = dataset.values("segad_score")
+    shutil.rmtree(run.folder)
+    again = compute(dataset, overwrite=True)
+    assert dataset.values("segad_score") == before and again.folder != run.folder
+    assert segad.set_threshold(dataset, "segad", 0.5).thresholds.image == 0.5
+    segad.delete_run(dataset, "segad")
+    assert not dataset_folder(dataset).exists()
