@@ -1,6 +1,6 @@
 """Do thresholds keep what they promise on new parts? Normal images flagged over random splits by part.
 
-    python benchmarks/calibration.py [FOLDER ...] [--splits 100] [--input-size 256] [--bank 0.6]
+    python benchmarks/calibration.py [FOLDER ...] [--splits 100] [--input-size 192] [--bank 0.6]
 
 The normal images of a folder in MVTec layout (``train/good`` and ``test/good``) are divided by part, again and again:
 one share is the bank and calibrates the threshold, each image without its own part as a run finds it; the rest is
@@ -45,7 +45,7 @@ ASKED = (0.01, 0.05, 0.1)
 """Shares of new good images that may be flagged."""
 
 BANK_ROWS = 2**15
-"""Rows of a bank per level at most: a quarter of the default, as the images have a quarter of the patches."""
+"""Rows of a bank per level at most; for their size, images have more of them than by default."""
 
 SEED = 0
 
@@ -88,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="*", default=FOLDERS)
     parser.add_argument("--splits", type=int, default=100)
-    parser.add_argument("--input-size", type=int, default=256)
+    parser.add_argument("--input-size", type=int, default=192)
     parser.add_argument("--bank", type=float, default=0.6)
     arguments = parser.parse_args()
     columns = ("folder", "asked", "parts", "each by itself", "found", "named")
