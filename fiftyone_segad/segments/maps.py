@@ -19,9 +19,12 @@ EXTENT = 0.65
 WIDE_EXTENT = 0.4
 """Share of its peak to which a wide region reaches, which is no blur of something small."""
 
-WIDE = 1 / 8
-"""Radius, as a share of the shorter side, of the circle that only wide regions have room for: two segments of the
-coarsest level of the default embedder."""
+WIDE = 9 / 64
+"""Radius of the circle that only wide regions have room for, in a map drawn as a square of side 1, as the default
+embedder sees it: a little more than two segments of its coarsest level."""
+
+_SIDE = 256
+"""Pixels of the side of that square."""
 
 _MIN_WEIGHT = 1e-6
 """Weight of a box on its own border, so that a pixel there belongs to it."""
@@ -151,11 +154,13 @@ def _cut_to_extent(mask: NDArray[np.bool_], anomaly: NDArray[np.floating]) -> ND
     peaks = np.asarray(ndimage.maximum(anomaly, labels, np.arange(1, count + 1)))  # [regions]
     # A share of a negative peak would be above it
     peaks = np.concatenate([[np.inf], np.where(peaks > 0, peaks, -np.inf)])
-    wide = mask & (anomaly > WIDE_EXTENT * peaks[labels])
-    to_border = cv2.distanceTransform(np.pad(wide, 1).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    reached = mask & (anomaly > WIDE_EXTENT * peaks[labels])
+    in_square = np.ix_(*(((np.arange(_SIDE) + 0.5) * side / _SIDE).astype(int) for side in mask.shape))
+    padded = np.pad(reached[in_square], 1).astype(np.uint8)  # the border of the image bounds regions, too
+    radii = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     is_wide = np.zeros(count + 1, bool)
-    is_wide[labels[to_border > WIDE * min(mask.shape)]] = True
-    return wide & (is_wide[labels] | (anomaly > EXTENT * peaks[labels]))
+    is_wide[labels[in_square][radii > WIDE * _SIDE]] = True
+    return reached & (is_wide[labels] | (anomaly > EXTENT * peaks[labels]))
 
 
 def segments_mask(segments: Segments, selected: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -173,7 +173,7 @@ def masked(rows: list[str], peak: float = 5.5, cut: bool = True) -> list[str]:
 
 
 def test_a_region_reaches_to_a_share_of_its_own_peak() -> None:
-    assert (EXTENT, WIDE_EXTENT, WIDE) == (0.65, 0.4, 1 / 8)
+    assert (EXTENT, WIDE_EXTENT, WIDE) == (0.65, 0.4, 9 / 64)
     rows = ["0000000000"] * 4 + ["0257965200", "0000000000", "0000000000", "2346432000"] + ["0000000000"] * 4
     uncut = masked(rows, cut=False)
     assert (uncut[4], uncut[7]) == (".2579652..", "2346432...")
@@ -182,9 +182,9 @@ def test_a_region_reaches_to_a_share_of_its_own_peak() -> None:
 
 
 def test_a_wide_region_reaches_further() -> None:
-    """In a map of 12 px a circle of 1.5 px has room in a square of 4 px, and none in one of 2 px."""
+    """In a map of 12 px a circle of 1.7 px has room in a square of 4 px, and none in one of 3 px."""
     rows = [["0"] * 12 for _ in range(12)]
-    for y, x, size in [(1, 1, 4), (8, 8, 2)]:
+    for y, x, size in [(1, 1, 4), (8, 8, 3)]:
         for i in range(size):
             rows[y + i][x : x + size] = ["5"] * size
         rows[y][x] = "9"
