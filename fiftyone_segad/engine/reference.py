@@ -18,6 +18,7 @@ from ..storage.parts import ScoreParts
 from ..storage.records import ImageFeatures
 from ..utils.timing import StageTimer
 from .bank import build_indexes
+from .dirty_bank import warn_if_dirty
 from .job import Job, JobImage
 from .passes import (
     MarkedIndexes,
@@ -59,7 +60,11 @@ def score_by_reference(job: Job) -> None:
         _advise_rotations(job, levels, calibrating, score_levels)
     elif levels.has_common_scale:
         _scale_by_halves(job, levels)
+    known = store.scores.ids() | set(store.features.paths())
+    has_new = any(image.id not in known and spec.bank_path(image) not in paths for image in spec.images)
     _score_missing(job, levels, score_levels, marked)
+    if has_new:  # else the bank need not be indexed
+        warn_if_dirty(job, levels, indexes)
 
 
 def _warn_if_few_parts(job: Job) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..data.truth import GT_FIELD, Truth, check_defects, read_truth, truth_fields
+from ..engine.dirty_bank import DIRTY_BANK
 from ..engine.job import Job, JobContext, JobImage, JobSpec
 from ..engine.methods import run_job, steps
 from ..registry.exclusive import holds_run_lock
@@ -151,7 +152,9 @@ def rescore(
             calibration = calibrate_run(dataset, store, run.method, rule, ids, gt_field)
             truths = _truths(dataset, flagged_before)
             matched = found_regions(run.store, run.thresholds, truths, flagged_before)  # before its store goes
-            run = commit(dataset, replace(run, settings=settings, warnings=[]), job, calibration)
+            # Of a bank that was not indexed again nothing new is known
+            dirty = [text for text in run.warnings if text.startswith(DIRTY_BANK)]
+            run = commit(dataset, replace(run, settings=settings, warnings=dirty), job, calibration)
     report = _report(dataset, run, mark_count, flagged_before, truths, matched)
     logger.info("%s", report)
     return report

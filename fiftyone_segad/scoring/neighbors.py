@@ -121,10 +121,16 @@ class NeighborIndex:
     def second_distances(
         self, queries: NDArray[np.floating], parts: NDArray[np.integer], excluded: Sequence[int] = ()
     ) -> NDArray[np.float32]:
-        """Compute the Euclidean distance of each query to its second-nearest part.
+        """Compute the distance ``[n]`` of each query to its second-nearest part, as ``nearest_parts`` does."""
+        return self.nearest_parts(queries, parts, excluded)[2]
 
-        With ``m1`` the row nearest to ``q``, that is ``min |q - m|`` over the rows ``m`` of all parts but that of
-        ``m1``.
+    def nearest_parts(
+        self, queries: NDArray[np.floating], parts: NDArray[np.integer], excluded: Sequence[int] = ()
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+        """Find the nearest part of each query, and its Euclidean distances to that and to the second-nearest one.
+
+        With ``m1`` the row nearest to ``q``, the second distance is ``min |q - m|`` over the rows ``m`` of all parts
+        but that of ``m1``.
 
         Args:
             queries: array ``[n, d]``
@@ -132,15 +138,17 @@ class NeighborIndex:
             excluded: numbers of the images whose rows are left out
 
         Returns:
-            float32 array ``[n]``
+            float32 array ``[n]`` of distances, int64 array ``[n]`` of the nearest parts' numbers, and float32 array
+            ``[n]`` of second distances; if only one part is left, these are the distances to it
 
         Raises:
-            ValueError: if fewer than two parts are left
+            ValueError: if no other image is left
 
         Examples:
             >>> index = NeighborIndex([np.array([[0.0]]), np.array([[3.0], [4.0]]), np.array([[9.0]])])
-            >>> index.second_distances(np.array([[4.0], [9.0]]), parts=np.array([0, 1, 2])).tolist()
-            [4.0, 5.0]
+            >>> nearest, parts, second = index.nearest_parts(np.array([[4.0], [9.0]]), parts=np.array([0, 1, 2]))
+            >>> nearest.tolist(), parts.tolist(), second.tolist()
+            ([0.0, 0.0], [1, 2], [4.0, 5.0])
         """
         values = np.ascontiguousarray(queries, np.float32)
         rows = self._others(excluded)
@@ -148,14 +156,17 @@ class NeighborIndex:
         squares, numbers = search(values, _ROWS_OF_TWO_PARTS, rows)  # [n, k] both, nearest first
         owners = parts[np.searchsorted(self.offsets, numbers, side="right") - 1]  # [n, k]
         is_other = (owners != owners[:, :1]) & (numbers >= 0)
-        second: NDArray[np.float32] = squares[np.arange(len(values)), is_other.argmax(axis=1)]
+        # The first of another part; where all k rows are of one part, argmax gives the nearest row
+        second = squares[np.arange(len(values)), is_other.argmax(axis=1)]  # [n]
         second = np.sqrt(np.maximum(second, 0))
-        missing = ~is_other.any(axis=1)  # all k rows are of one part
-        for part in np.unique(owners[missing, 0]):
-            is_of_part = missing & (owners[:, 0] == part)
-            left_out = {*excluded, *np.flatnonzero(parts == part).tolist()}
-            second[is_of_part] = self.distances(values[is_of_part], sorted(left_out))
-        return second
+        missing = ~is_other.any(axis=1)
+        left = np.setdiff1d(np.flatnonzero(np.diff(self.offsets)), excluded)  # images that have rows
+        if len(np.unique(parts[left])) > 1:
+            for part in np.unique(owners[missing, 0]):
+                is_of_part = missing & (owners[:, 0] == part)
+                left_out = {*excluded, *np.flatnonzero(parts == part).tolist()}
+                second[is_of_part] = self.distances(values[is_of_part], sorted(left_out))
+        return np.sqrt(np.maximum(squares[:, 0], 0)), owners[:, 0], second
 
     def image_distances(
         self, queries: NDArray[np.floating], count: int, excluded: Sequence[int] = ()

@@ -118,6 +118,35 @@ def test_too_few_parts_are_told(dataset: fo.Dataset) -> None:
     assert not any("clean" in warning for warning in run.warnings)
 
 
+def spotted_set(dataset_of: Callable[..., fo.Dataset], folder: Path, spotted: set[int]) -> fo.Dataset:
+    """Make a dataset of thirty normal pictures and twenty to score, some of them with the spot."""
+    files = [folder / f"{number}.png" for number in range(100, 150)]
+    for number, file in enumerate(files):
+        picture(100 + number, spotted=number in spotted).save(file)
+    return dataset_of(files, split=["train"] * 30 + ["test"] * 20)
+
+
+def test_a_dirty_bank_is_told_by_name(dataset_of: Callable[..., fo.Dataset], tmp_path: Path) -> None:
+    dataset = spotted_set(dataset_of, tmp_path, {7, *range(40, 50)})
+    (warning,) = [text for text in compute(dataset).warnings if "seem to be defective" in text]
+    assert "1 part of the bank hides" in warning and "107.png" in warning and "clean=True" in warning
+    segad.mark_normal(dataset.match(F("filepath").ends_with("/130.png")), "segad")
+    assert warning in segad.rescore(dataset, "segad").run.warnings, "what a run learns does not clean its bank"
+    assert not any("seem to be defective" in text for text in compute(dataset, key="cleaned", clean=True).warnings)
+
+
+def test_of_a_clean_bank_nothing_is_told(dataset_of: Callable[..., fo.Dataset], tmp_path: Path) -> None:
+    dataset = spotted_set(dataset_of, tmp_path, set(range(40, 50)))
+    assert not any("seem to be defective" in text for text in compute(dataset).warnings)
+
+
+@pytest.mark.parametrize("size", [2, 30])
+def test_banks_of_few_rows(dataset: fo.Dataset, size: int) -> None:
+    """A coreset may leave most normal images without a row."""
+    for key, clean in (("nearest", False), ("clean", True)):
+        assert compute(dataset, key=key, clean=clean, bank_size=size).scored == 5
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

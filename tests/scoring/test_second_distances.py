@@ -55,12 +55,16 @@ def test_a_part_of_many_near_rows_hides_no_other() -> None:
     assert index.second_distances(np.array([[0.0]]), parts, excluded=[2]).tolist() == [9.0]
 
 
-def test_fewer_than_two_parts() -> None:
-    index = NeighborIndex([np.array([[0.0]]), np.array([[1.0]]), np.array([[5.0]])])
+@pytest.mark.parametrize(("parts", "excluded"), [([0, 0, 0, 1], []), ([0, 0, 2, 1], [2])])
+def test_of_one_part_the_nearest_row_counts(parts: list[int], excluded: list[int]) -> None:
+    """The last image has no rows, as a coreset may leave it."""
+    index = NeighborIndex([np.array([[0.0]]), np.array([[1.0]]), np.array([[5.0]]), np.zeros((0, 1))])
+    assert index.second_distances(np.array([[0.5], [3.0]]), np.array(parts), excluded).tolist() == [0.5, 2.0]
+
+
+def test_without_any_part_there_is_no_distance() -> None:
     with pytest.raises(ValueError, match="needs a bank of others"):
-        index.second_distances(np.array([[0.0]]), np.array([0, 0, 0]))
-    with pytest.raises(ValueError, match="needs a bank of others"):
-        index.second_distances(np.array([[0.0]]), np.array([0, 0, 2]), excluded=[2])
+        NeighborIndex([np.array([[0.0]])]).second_distances(np.array([[0.0]]), np.array([0]), excluded=[0])
 
 
 @pytest.fixture(scope="module")
