@@ -60,8 +60,8 @@ def score_by_reference(job: Job) -> None:
         _advise_rotations(job, levels, calibrating, score_levels)
     elif levels.has_common_scale:
         _scale_by_halves(job, levels)
-    known = store.scores.ids() | set(store.features.paths())
-    has_new = any(image.id not in known and spec.bank_path(image) not in paths for image in spec.images)
+    known, in_bank = store.scores.ids() | set(store.features.paths()), set(paths)
+    has_new = any(image.id not in known and spec.bank_path(image) not in in_bank for image in spec.images)
     _score_missing(job, levels, score_levels, marked)
     if has_new:  # else the bank need not be indexed
         warn_if_dirty(job, levels, indexes)
