@@ -49,8 +49,8 @@ def warn_if_dirty(job: Job, levels: LevelScorer, indexes: Callable[[], list[Neig
             return Matches(*index.nearest_parts(upright_rows(image)[level], parts, own))
 
     by_id = {image.id: image for image in job.spec.images}
-    scored_ids = [id for id in job.store.features.paths() if id in by_id]
-    scored_ids = _sample([id for id in scored_ids if job.spec.bank_path(by_id[id]) not in numbers])
+    known_ids = [id for id in job.store.features.paths() if id in by_id]
+    scored_ids = _sample([id for id in known_ids if job.spec.bank_path(by_id[id]) not in numbers])
     normal_paths = _sample([path for path in paths if path in job.store.normals.ids()])
     normal = [match(image) for image in job.store.bank if image.path in normal_paths and image.complete]
     scored = [match(image) for image in job.store.features if image.path in scored_ids]

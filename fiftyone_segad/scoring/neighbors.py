@@ -119,13 +119,13 @@ class NeighborIndex:
         return np.sqrt(np.maximum(squares, 0))  # rounding may leave squares below 0
 
     def second_distances(
-        self, queries: NDArray[np.floating], parts: NDArray[np.integer], excluded: Sequence[int] = ()
+        self, queries: NDArray[np.floating], parts: NDArray[np.int64], excluded: Sequence[int] = ()
     ) -> NDArray[np.float32]:
         """Compute the distance ``[n]`` of each query to its second-nearest part, as ``nearest_parts`` does."""
         return self.nearest_parts(queries, parts, excluded)[2]
 
     def nearest_parts(
-        self, queries: NDArray[np.floating], parts: NDArray[np.integer], excluded: Sequence[int] = ()
+        self, queries: NDArray[np.floating], parts: NDArray[np.int64], excluded: Sequence[int] = ()
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
         """Find the nearest part of each query, and its Euclidean distances to that and to the second-nearest one.
 
@@ -157,7 +157,7 @@ class NeighborIndex:
         owners = parts[np.searchsorted(self.offsets, numbers, side="right") - 1]  # [n, k]
         is_other = (owners != owners[:, :1]) & (numbers >= 0)
         # The first of another part; where all k rows are of one part, argmax gives the nearest row
-        second = squares[np.arange(len(values)), is_other.argmax(axis=1)]  # [n]
+        second: NDArray[np.float32] = squares[np.arange(len(values)), is_other.argmax(axis=1)]  # [n]
         second = np.sqrt(np.maximum(second, 0))
         missing = ~is_other.any(axis=1)
         left = np.setdiff1d(np.flatnonzero(np.diff(self.offsets)), excluded)  # images that have rows
