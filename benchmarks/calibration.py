@@ -1,12 +1,13 @@
 """Do thresholds keep what they promise on new parts? Normal images flagged over random splits by part.
 
-    python benchmarks/calibration.py [FOLDER ...] [--splits 100] [--input-size 192] [--bank 0.6]
+    python benchmarks/calibration.py [FOLDER ...] [--splits 100] [--every 3] [--bank 0.6]
 
 The normal images of a folder in MVTec layout (``train/good`` and ``test/good``) are divided by part, again and again:
 one share is the bank and calibrates the threshold, each image without its own part as a run finds it; the rest is
 unseen. Parts are told by file names where these tell them (magnetic tiles, see ``part_numbers``), else each image is
-one. Levels, components, scales and image scores are those of the default; images are read smaller, and the rows of a
-bank that are too many are chosen at random, for speed. The table goes to calibration.md beside this file.
+one. Levels, components, scales and image scores are those of the default; for speed only every third row and column of
+each level's patches is used, and the rows of a bank that are too many are chosen at random. The table goes to
+calibration.md beside this file.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from fiftyone_segad.scoring.conformal import NormalScores
 from fiftyone_segad.scoring.levels import FIT_IMAGES, LevelFeatures, LevelScorer, LevelScores
 from fiftyone_segad.scoring.neighbors import NeighborIndex
 from fiftyone_segad.scoring.siblings import sibling_groups, sibling_votes
+from fiftyone_segad.segments.boxes import patch_grid
 from fiftyone_segad.utils.images import read_ahead
 from fiftyone_segad.utils.threads import usable_cores
 from fiftyone_segad.utils.timing import StageTimer
@@ -45,7 +47,7 @@ ASKED = (0.01, 0.05, 0.1)
 """Shares of new good images that may be flagged."""
 
 BANK_ROWS = 2**15
-"""Rows of a bank per level at most; for their size, images have more of them than by default."""
+"""Rows of a bank per level at most; more than by default, for so few patches an image."""
 
 SEED = 0
 
@@ -54,7 +56,7 @@ LEGEND = """Share of good images of unseen parts that were flagged, over {splits
 in the mean; `n` of them support no smaller share than `1 / (n + 1)`, which is then the promise (in brackets). "Each by
 itself" is what becomes of it where normal images are scored without themselves only (`groups=None`), "found" where they
 are scored without their part as it is found from their features (`groups="auto"`), "named" where the parts are given
-(`groups="part"`). After each mean the standard error over the splits. Images are read at {size} pixels."""
+(`groups="part"`). After each mean the standard error over the splits. One patch in {every} x {every} is used."""
 
 
 @dataclass(frozen=True)
@@ -88,25 +90,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="*", default=FOLDERS)
     parser.add_argument("--splits", type=int, default=100)
-    parser.add_argument("--input-size", type=int, default=192)
+    parser.add_argument("--every", type=int, default=3)
     parser.add_argument("--bank", type=float, default=0.6)
     arguments = parser.parse_args()
     columns = ("folder", "asked", "parts", "each by itself", "found", "named")
     lines = [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
     print("\n".join(lines), flush=True)
-    with EfficientNetEmbedder(input_size=arguments.input_size) as embedder:
+    with EfficientNetEmbedder() as embedder:
         for folder in arguments.folders:
-            normals = read_normals(embedder, folder)
+            normals = read_normals(embedder, folder, arguments.every)
             splits = all_splits(embedder.levels, normals, arguments.bank, arguments.splits)
             for asked in ASKED:
                 lines.append(table_row(folder.resolve().name, asked, splits))
                 print(lines[-1], flush=True)
-    legend = LEGEND.format(splits=arguments.splits, bank=arguments.bank, size=arguments.input_size)
+    legend = LEGEND.format(splits=arguments.splits, bank=arguments.bank, every=arguments.every)
     title = "# Do thresholds keep what they promise?\n\nMade by `python benchmarks/calibration.py`."
     TABLE.write_text("\n\n".join([title, legend, "\n".join(lines)]) + "\n")
 
 
-def read_normals(embedder: EfficientNetEmbedder, folder: Path) -> Normals:
+def read_normals(embedder: EfficientNetEmbedder, folder: Path, every: int) -> Normals:
     """Compute the features of the good images of a folder, in the order of their numbers."""
     files = [file for split in ("train", "test") for file in (folder / split / "good").iterdir()]
     files.sort(key=lambda file: (int((re.findall(r"\d+", file.stem) or ["0"])[-1]), file.stem))
@@ -114,8 +116,15 @@ def read_normals(embedder: EfficientNetEmbedder, folder: Path) -> Normals:
     for pixels in read_ahead(list(map(str, files)), usable_cores()):
         if isinstance(pixels, Exception):
             raise pixels
-        patches.append(embedder.patches(pixels))
+        patches.append([thin_out(level, every) for level in embedder.patches(pixels)])
     return Normals(patches, part_numbers(files))
+
+
+def thin_out(patches: Patches, every: int) -> Patches:
+    """Keep one of so many rows and columns of patches."""
+    assert patches.segments.shape is not None
+    cells = patches.features.reshape(*patches.segments.shape, -1)[every // 2 :: every, every // 2 :: every]
+    return Patches(patch_grid(patches.segments.size, *cells.shape[:2]), cells.reshape(-1, cells.shape[-1]))
 
 
 def part_numbers(files: Sequence[Path]) -> NDArray[np.int64]:
