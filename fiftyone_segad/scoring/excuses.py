@@ -23,6 +23,12 @@ RATIO = 0.7
 FEWEST_PATCHES = 2
 """Patches of an image that are excused by one part alone, at least, for it to count."""
 
+FEWEST_SHARE = 0.004
+"""Share of the patches of an image that are so, at least."""
+
+FACTOR = 2.0
+"""Times that scored images are excused as often as normal ones, at least: then most of what is named is rightly so."""
+
 SIGNIFICANCE = 0.01
 """Probability of a difference between scored and normal images as large by chance, below which a bank is dirty."""
 
@@ -51,7 +57,7 @@ class Matches:
         """
         is_excused = (self.second > limit) & (self.nearest < RATIO * self.second)
         parts, counts = np.unique(self.parts[is_excused], return_counts=True)
-        return [int(part) for part in parts[counts >= FEWEST_PATCHES]]
+        return [int(part) for part in parts[counts >= max(FEWEST_PATCHES, FEWEST_SHARE * len(self.parts))]]
 
 
 def suspicious_parts(normal: Sequence[Matches], scored: Sequence[Matches]) -> list[int]:
@@ -81,7 +87,8 @@ def suspicious_parts(normal: Sequence[Matches], scored: Sequence[Matches]) -> li
     normal_parts, scored_parts = ([image.excusing(limit) for image in images] for images in (normal, scored))
     normal_count, scored_count = (sum(map(bool, parts)) for parts in (normal_parts, scored_parts))
     table = [[scored_count, len(scored) - scored_count], [normal_count, len(normal) - normal_count]]
-    if fisher_exact(table, "greater").pvalue >= SIGNIFICANCE:
+    is_often = scored_count * len(normal) >= FACTOR * normal_count * len(scored)
+    if not is_often or fisher_exact(table, "greater").pvalue >= SIGNIFICANCE:
         return []
     parts, counts = np.unique([part for image in scored_parts for part in image], return_counts=True)
     return [int(part) for part in parts[np.argsort(-counts, kind="stable")]]

@@ -77,10 +77,10 @@ def test_load_mvtec(sample_category: Path) -> None:
 def test_the_form_has_what_its_method_takes(dataset: fo.Dataset) -> None:
     reference = form("compute_segment_anomalies", dataset)
     assert not any(entry["invalid"] for entry in reference.values())
-    assert reference["key"]["default"] == "segad"
+    assert reference["key"]["default"] == "segad" and reference["clean"]["default"] is False
     assert "grid" in form("compute_segment_anomalies", dataset, method="within_image")
     unlabeled = form("compute_segment_anomalies", dataset, method="unlabeled")
-    assert "normals" not in unlabeled and "rotations" not in unlabeled and "grid" not in unlabeled
+    assert not {"normals", "rotations", "clean", "grid"} & set(unlabeled)
     assert unlabeled["threshold"]["default"] == "quantile:0.95"
 
 

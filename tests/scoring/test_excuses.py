@@ -45,3 +45,5 @@ def test_a_varied_bank_is_not_dirty() -> None:
     scored = [image()] * 30 + [image(9, excused=3)] * 10
     assert suspicious_parts([image()] * 30 + [image(7, excused=3)] * 8, scored) == []
     assert suspicious_parts([image()] * 38, scored) == [9]
+    varied = [image()] * 240 + [image(7, excused=3)] * 60
+    assert suspicious_parts(varied, [image()] * 195 + [image(9, excused=3)] * 105) == [], "less than twice as often"
