@@ -82,6 +82,7 @@ audit: $(VENV)/installed
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/python benchmarks/dirty_bank.py
 	$(BIN)/python benchmarks/decisions.py
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/engines.py
