@@ -217,7 +217,7 @@ class NeighborIndex:
         stops = [*self.offsets[images].tolist(), self.size]
         rows = [slice(start, stop) for start, stop in zip(starts, stops, strict=True) if stop > start]
         if not rows:
-            raise ValueError("Leaving images out needs a bank of others")
+            raise ValueError("The bank holds no rows of others: raise bank_size, or add normal images of other parts")
         return rows
 
     def _nearest_of_all(

@@ -44,6 +44,12 @@ def test_few_images_cannot_tell() -> None:
     assert sibling_votes(NeighborIndex(images[:1]), images[0], 0).tolist() == [0]
 
 
+def test_images_of_which_a_coreset_has_no_rows_do_not_count() -> None:
+    images = pictures(list(range(30)))
+    few = [rows[:1] if image < 3 else rows[:0] for image, rows in enumerate(images)]
+    assert sibling_votes(NeighborIndex(few), images[0], 0).tolist() == [0] * 30
+
+
 def test_groups_are_joined_through_others() -> None:
     votes = np.zeros((5, 5))
     votes[0, 3] = votes[3, 4] = SIBLING_VOTES
