@@ -115,8 +115,12 @@ def activities(dataset_id: str) -> list[Activity]:
 
 
 def failures(dataset_id: str) -> dict[str, str]:
-    """Return why what ran on a dataset lately did not end well, by name; gone once it ends well or is dismissed."""
-    return _values(f"failed:{dataset_id}:")
+    """Return why what ran on a dataset lately did not end well, by name; gone once it ends well or is dismissed.
+
+    What is about to end still counts as running, so that one is shown after the other and never both.
+    """
+    ending = running(dataset_id)
+    return {name: error for name, error in _values(f"failed:{dataset_id}:").items() if name not in ending}
 
 
 def dismiss_failure(dataset_id: str, name: str) -> None:

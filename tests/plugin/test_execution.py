@@ -81,9 +81,9 @@ def test_a_closed_page_stops_the_run(dataset_with_run: fo.Dataset, monkeypatch: 
     messages.close()
     execution, dataset_id = plugin_module("plugin.execution"), str(dataset_with_run._doc.id)
     end = time.monotonic() + 30
-    while execution.running(dataset_id) and time.monotonic() < end:
+    while not execution.failures(dataset_id) and time.monotonic() < end:  # it may not even have begun
         time.sleep(0.1)
-    assert "Cancelled" in execution.failures(dataset_id)["later"]
+    assert "Cancelled" in execution.failures(dataset_id)["later"] and not execution.running(dataset_id)
 
 
 @pytest.mark.parametrize(
@@ -134,3 +134,14 @@ def requests_of(context: ExecutionContext) -> Triggers:
     """What a plain operator has the App do."""
     requests = context.executor.to_json()["requests"]
     return [(entry["operator_uri"].removeprefix(f"{PLUGIN}/"), entry["params"]) for entry in requests]
+
+
+def test_a_failure_is_shown_once_it_has_ended(dataset_with_run: fo.Dataset) -> None:
+    """It is stored before, so that no poll sees neither; a button would move away under the mouse."""
+    execution, dataset_id = plugin_module("plugin.execution"), str(dataset_with_run._doc.id)
+    monitor = execution._RunMonitor(dataset_id, "later")
+    monitor.__enter__()
+    execution._store().set(f"failed:{dataset_id}:later", "out of paper")
+    assert execution.running(dataset_id) == ["later"] and execution.failures(dataset_id) == {}
+    monitor.__exit__(ValueError, ValueError("out of paper"), None)
+    assert execution.running(dataset_id) == [] and execution.failures(dataset_id) == {"later": "out of paper"}
