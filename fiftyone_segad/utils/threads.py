@@ -6,7 +6,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -49,24 +49,26 @@ def prefetch_map(
         [('a', 1), ('bcd', 3)]
     """
     workers = workers or usable_cores()
-    with ThreadPoolExecutor(workers, thread_name_prefix="segad-ahead") as threads:
-        waiting: deque[tuple[_Item, int, Future[_Result]]] = deque()
-        spent = 0
-        try:
-            for item in items:
-                item_cost = cost(item)
-                while waiting and (len(waiting) > 2 * workers or spent + item_cost > budget):
-                    first, first_cost, future = waiting.popleft()
-                    spent -= first_cost
-                    yield first, future.result()
-                spent += item_cost
-                waiting.append((item, item_cost, threads.submit(work, item)))
-            while waiting:
-                first, _, future = waiting.popleft()
+    threads = ThreadPoolExecutor(workers, thread_name_prefix="segad-ahead")
+    waiting: deque[tuple[_Item, int, Future[_Result]]] = deque()
+    spent = 0
+    try:
+        for item in items:
+            item_cost = cost(item)
+            while waiting and (len(waiting) > 2 * workers or spent + item_cost > budget):
+                first, first_cost, future = waiting.popleft()
+                spent -= first_cost
                 yield first, future.result()
-        finally:
-            for _, _, future in waiting:
-                future.cancel()
+            spent += item_cost
+            waiting.append((item, item_cost, threads.submit(work, item)))
+        while waiting:
+            first, _, future = waiting.popleft()
+            yield first, future.result()
+    finally:
+        # Threads are not joined: where the garbage collector closes the generator while some thread is being started,
+        # that would wait for a lock which this very thread holds
+        wait([future for _, _, future in waiting if not future.cancel()])
+        threads.shutdown(wait=False)
 
 
 @contextmanager

@@ -93,3 +93,19 @@ def test_heavy_items_are_not_all_worked_on_ahead(seed: int) -> None:
             held[0] -= weights[item]
     assert results == [(item, -item) for item in range(60)]
     assert 0 < most[0] <= 10 + 25  # those that wait, and the one that was just given out
+
+
+@pytest.mark.skipif(not hasattr(threading, "_shutdown_locks_lock"), reason="Python 3.13 starts threads without it")
+def test_what_the_garbage_collector_closes_needs_no_lock_of_starting_threads() -> None:
+    """It may do so in a thread that is being started, and holds this lock then."""
+    results = prefetch_map(len, ["a", "bc", "d", "ef"], workers=1)
+    assert next(results) == ("a", 1)
+
+    def close() -> None:
+        with threading._shutdown_locks_lock:  # type: ignore[attr-defined]
+            results.close()  # type: ignore[attr-defined]
+
+    closing = threading.Thread(target=close, daemon=True)
+    closing.start()
+    closing.join(30)
+    assert not closing.is_alive()
