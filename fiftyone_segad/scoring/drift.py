@@ -95,7 +95,7 @@ def measure_drift(images: NDArray[np.float64], normals: NDArray[np.float64], gro
 
     Examples:
         >>> normals = np.arange(40.0).reshape(20, 2)
-        >>> measure_drift(normals[::2], normals, np.arange(20)).share
+        >>> measure_drift(normals[1::2], normals, np.arange(20)).share
         0.1
         >>> measure_drift(normals + 50, normals, np.arange(20)).where
         'all over'

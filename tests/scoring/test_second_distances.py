@@ -63,7 +63,7 @@ def test_of_one_part_the_nearest_row_counts(parts: list[int], excluded: list[int
 
 
 def test_without_any_part_there_is_no_distance() -> None:
-    with pytest.raises(ValueError, match="needs a bank of others"):
+    with pytest.raises(ValueError, match="no rows of others"):
         NeighborIndex([np.array([[0.0]])]).second_distances(np.array([[0.0]]), np.array([0]), excluded=[0])
 
 
