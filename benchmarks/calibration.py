@@ -213,7 +213,7 @@ def table_row(folder: str, asked: float, splits: Sequence[dict[str, Split]]) -> 
     """Return a line of the table."""
     promised = float(np.mean([max(asked, split["found"].calibrating.smallest_share) for split in splits]))
     parts = float(np.mean([split["found"].calibrating.parts for split in splits]))
-    cells = [f"{asked:g}" + (f" ({promised:.3f})" if promised > asked else ""), f"{parts:.0f}"]
+    cells = [f"{asked:g}" + (f" ({promised:.3f})" if promised > asked + 1e-9 else ""), f"{parts:.0f}"]
     for name in ("each by itself", "found", "named"):
         shares = np.array([(split[name].unseen > split[name].calibrating.threshold(asked)).mean() for split in splits])
         cells.append(f"{shares.mean():.3f} ± {shares.std(ddof=1) / np.sqrt(len(shares)):.3f}")
