@@ -179,7 +179,7 @@ def split_by_part(levels: Sequence[Level], normals: Normals, bank: float, seed: 
         NeighborIndex([image[level][random.random(len(image[level])) < share[level]] for image in rows], SEED)
         for level in range(len(levels))
     ]
-    main = int(np.argmax([level.weight for level in levels]))
+    main = scorer.heaviest
     votes = ((i, sibling_votes(indexes[main], image[main], i)) for i, image in enumerate(rows))
     found = np.arange(len(inside))
     for group in sibling_groups(votes, len(inside)):

@@ -1,4 +1,4 @@
-"""What becomes of a ranking: alarms and masks of the default run at thresholds that promise a share of false alarms.
+"""Measure alarms and masks of the default run at thresholds that promise a share of false alarms.
 
     python benchmarks/decisions.py [FOLDER ...] [--rotations 8]
 

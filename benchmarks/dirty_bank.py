@@ -1,4 +1,4 @@
-"""What do defective images among the normal ones cost, and what does ``clean=True`` give back?
+"""Measure what defective images among the normal ones cost, and what ``clean=True`` gives back.
 
     python benchmarks/dirty_bank.py [FOLDER ...] [--draws 2] [--input-size 256]
 
@@ -71,7 +71,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one bank.
+    """Outcome of one bank.
 
     Attributes:
         aurocs: image AUROC by the nearest row, and by the second-nearest part

@@ -147,7 +147,7 @@ def check_defects(samples: Samples, gt_field: str) -> None:
     paths = dict(zip(*samples.values(["id", "filepath"]), strict=True))
     named_first = sorted(truths, key=lambda id: truths[id].defect in (None, GOOD))
     if not any(_is_defective(truths[id], paths[id]) for id in named_first):
-        raise ValueError(f"threshold='f1' needs defective images with masks in '{gt_field}'; use 'fpr:0.01'")
+        raise ValueError(f"threshold='f1' needs defective images with masks in '{gt_field}'; use 'fpr:0.05'")
 
 
 def _is_defective(truth: Truth, path: str) -> bool:

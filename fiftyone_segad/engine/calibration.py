@@ -15,6 +15,7 @@ from ..scoring.thresholds import ThresholdRule, Thresholds, choose_thresholds, q
 from ..segments.maps import anomaly_map
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
+from .siblings import part_numbers
 
 _PIXEL_SIDE = 64
 """Side of the maps from which pixel thresholds are taken; maps are smooth at the scale of a segment."""
@@ -84,10 +85,8 @@ def calibrate(
 def normal_scores(store: RunStore) -> NormalScores:
     """Return the scores of a run's normal images and their groups; empty if none are known."""
     records = [(record.id, record.image_score) for record in store.normals]
-    numbers = {path: number for number, group in enumerate(store.groups() or []) for path in group}
-    alone = range(len(numbers), len(numbers) + len(records))
-    groups = [numbers.get(path, number) for (path, _), number in zip(records, alone, strict=True)]
-    return NormalScores.of([score for _, score in records], groups)
+    parts = part_numbers([path for path, _ in records], store.groups() or [])
+    return NormalScores.of([score for _, score in records], parts)
 
 
 def _pixels(records: Iterable[ImageScores]) -> NDArray[np.float32]:

@@ -37,10 +37,11 @@ def warn_if_dirty(job: Job, levels: LevelScorer, indexes: Callable[[], list[Neig
     """
     paths = job.store.bank.paths()
     parts = part_numbers(paths, job.store.groups() or [])
-    if job.spec.clean or len(np.unique(parts)) <= FEWEST_PARTS or not job.store.features.paths():
+    with_features, calibrating = job.store.features.paths(), job.store.normals.ids()
+    if job.spec.clean or len(np.unique(parts)) <= FEWEST_PARTS or not with_features:
         return
     job.stage("looking for defective images among the normal ones")
-    level = int(np.argmax([level.weight for level in levels.levels]))
+    level = levels.heaviest
     index, numbers = indexes()[level], {path: number for number, path in enumerate(paths)}
 
     def match(image: ImageFeatures) -> Matches:
@@ -49,9 +50,9 @@ def warn_if_dirty(job: Job, levels: LevelScorer, indexes: Callable[[], list[Neig
             return Matches(*index.nearest_parts(upright_rows(image)[level], parts, own))
 
     by_id = {image.id: image for image in job.spec.images}
-    known_ids = [id for id in job.store.features.paths() if id in by_id]
+    known_ids = [id for id in with_features if id in by_id]
     scored_ids = _sample([id for id in known_ids if job.spec.bank_path(by_id[id]) not in numbers])
-    normal_paths = _sample([path for path in paths if path in job.store.normals.ids()])
+    normal_paths = _sample([path for path in paths if path in calibrating])
     normal = [match(image) for image in job.store.bank if image.path in normal_paths and image.complete]
     scored = [match(image) for image in job.store.features if image.path in scored_ids]
     suspects = suspicious_parts(normal, scored)

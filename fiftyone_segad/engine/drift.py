@@ -12,8 +12,8 @@ from ..errors import ImageError
 from ..scoring.drift import Drift, measure_drift, quartiles
 from ..utils.exposure import measure
 from ..utils.images import read_ahead
-from .calibration import normal_scores
 from .job import Job
+from .siblings import part_numbers
 
 _LOOKED_AT = 24
 """Images of each kind that are read again, where there is drift, to say how they look different."""
@@ -28,13 +28,14 @@ def find_drift(job: Job) -> Drift | None:
     store, spec = job.store, job.spec
     if spec.method != "reference":
         return None
-    paths = {image.id: image.path for image in spec.images if spec.bank_path(image) not in set(store.bank.paths())}
+    in_bank = set(store.bank.paths())
+    paths = {image.id: image.path for image in spec.images if spec.bank_path(image) not in in_bank}
     images = [(record.id, quartiles(record.scores)) for record in store.scores_of(paths)]
     normals = [(record.id, quartiles(record.scores)) for record in store.normals]
     drift = measure_drift(
         np.array([values for _, values in images], np.float64).reshape(-1, 2),
         np.array([values for _, values in normals], np.float64).reshape(-1, 2),
-        normal_scores(store).groups,
+        part_numbers([path for path, _ in normals], store.groups() or []),
     )
     if not drift:
         return drift

@@ -35,7 +35,7 @@ def find_groups(job: Job, levels: LevelScorer, indexes: Callable[[], list[Neighb
         return []
     if job.spec.groups == AUTO:
         job.stage("looking for pictures of the same part")
-        level = int(np.argmax([level.weight for level in levels.levels]))
+        level = levels.heaviest
         groups = sibling_groups(_votes(job, indexes()[level], level), len(paths))
     else:
         by_path = {image.path: image.group for image in job.spec.normals}

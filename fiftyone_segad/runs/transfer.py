@@ -35,7 +35,7 @@ from .score_new import calibration_of
 logger = logging.getLogger(__name__)
 
 _LOCAL = ("folder", "masks", "scored", "skipped", "owns_color_scheme", "pending", "obsolete")
-"""What a record holds that is true on one machine only."""
+"""Parts of a record that are true on one machine only."""
 
 _NAMED = 5
 """Images that a message names."""

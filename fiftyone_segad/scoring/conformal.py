@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special  # scipy.stats takes longer to import than all of the package
 
 _ROUNDING = 1e-9
 """Keeps a share of ``k / (n + 1)`` from being rounded down to that of ``k - 1``."""
@@ -124,9 +124,8 @@ class NormalScores:
         above, parts = float(self.count_above([threshold])[0]), self.parts
         if above >= parts - _ROUNDING:
             return FalseAlarmShare(1.0, parts / (parts + 1), 1.0, parts, len(self))
-        beta = stats.beta(above + 1, parts - above)
-        low, high = beta.ppf([0.025, 0.975])
-        return FalseAlarmShare(float(beta.mean()), float(low), float(high), parts, len(self))
+        low, high = special.betaincinv(above + 1, parts - above, [0.025, 0.975])
+        return FalseAlarmShare((above + 1) / (parts + 1), float(low), float(high), parts, len(self))
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ _SHARPER = 0.3
 
 @dataclass(frozen=True)
 class Drift:
-    """How unlike the normal images the scored ones are as a whole.
+    """Unlikeness of the scored images as a whole to the normal ones.
 
     Attributes:
         share: share of the scored images that are unusual, in [0, 1]; about 0.1 without drift

@@ -220,6 +220,11 @@ class LevelScorer:
         return len(self.levels) > 1 or self.levels[0].components is not None
 
     @property
+    def heaviest(self) -> int:
+        """Number of the level that counts most."""
+        return int(np.argmax([level.weight for level in self.levels]))
+
+    @property
     def needs_fit(self) -> bool:
         """Whether ``fit`` is still to be called."""
         pairs = zip(self.levels, self._projections, strict=True)
