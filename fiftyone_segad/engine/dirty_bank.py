@@ -10,6 +10,7 @@ from ..scoring.excuses import Matches, suspicious_parts
 from ..scoring.levels import LevelScorer
 from ..scoring.neighbors import NeighborIndex
 from ..storage.records import ImageFeatures
+from ..utils.arrays import spread_indices
 from ..utils.text import pluralize
 from .job import Job
 from .passes import upright_rows
@@ -69,6 +70,4 @@ def warn_if_dirty(job: Job, levels: LevelScorer, indexes: Callable[[], list[Neig
 
 def _sample(names: Sequence[str]) -> set[str]:
     """Return some of the names, spread evenly; all if there are no more than ``SAMPLE``."""
-    if len(names) <= SAMPLE:
-        return set(names)
-    return {names[position] for position in np.linspace(0, len(names) - 1, SAMPLE).round().astype(int)}
+    return {names[position] for position in spread_indices(len(names), SAMPLE)}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError
 from ..scoring.drift import Drift, measure_drift, quartiles
+from ..utils.arrays import spread_indices
 from ..utils.exposure import measure
 from ..utils.images import read_ahead
 from .job import Job
@@ -49,7 +50,7 @@ def find_drift(job: Job) -> Drift | None:
 
 def _exposure(job: Job, paths: Sequence[str]) -> NDArray[np.float64] | None:
     """Return the median brightness and sharpness ``[2]`` of some images, spread over all; None if none can be read."""
-    some = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, _LOOKED_AT).round().astype(int))]
+    some = [paths[i] for i in spread_indices(len(paths), _LOOKED_AT)]
     measured = []
     for pixels in read_ahead(some, job.context.workers, scale=job.spec.scale):
         if not isinstance(pixels, ImageError):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from ..utils.arrays import spread_indices
 from .neighbors import NeighborIndex
 
 QUERIES = 128
@@ -58,7 +59,7 @@ def sibling_votes(index: NeighborIndex, rows: NDArray[np.floating], image: int) 
     votes = np.zeros(index.images)
     if (np.diff(index.offsets) > 0).sum() < FEWEST:  # a small coreset may have no rows of an image
         return votes
-    queries = rows[np.linspace(0, len(rows) - 1, min(QUERIES, len(rows))).round().astype(int)]  # [q, d]
+    queries = rows[spread_indices(len(rows), QUERIES)]  # [q, d]
     distances, images = index.nearest_images(queries, RIVAL, [image])  # [q, RIVAL] both
     ratio = RATIO * min(index.images / MANY, 1) ** 0.2
     is_vote = (distances < ratio * distances[:, -1:]) & (images >= 0)

@@ -148,3 +148,12 @@ def _unseal(metadata: dict[str, str] | None) -> tuple[dict[str, str], str]:
         return {str(name): str(text) for name, text in sealed["texts"].items()}, str(sealed["checksum"])
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("its texts cannot be read") from error
+
+
+def spread_indices(length: int, most: int) -> NDArray[np.int64]:
+    """Choose ascending indices that are spread evenly over a sequence; all if there are no more than asked for.
+
+    >>> spread_indices(9, 3).tolist(), spread_indices(2, 3).tolist()
+    ([0, 4, 8], [0, 1])
+    """
+    return np.linspace(0, length - 1, min(most, length)).round().astype(np.int64)
