@@ -21,7 +21,8 @@ import fiftyone_segad as segad
 from app_page import MINUTE, app_page, close, needs_chromium, open_dataset, select_first, wait_until_idle
 from conftest import ROOT
 from fiftyone_segad.plugin import execution
-from fiftyone_segad.review.triage import ScoreTable, read_score_table
+from fiftyone_segad.review.score_table import ScoreTable
+from fiftyone_segad.review.triage import read_score_table
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, needs_chromium]
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import fiftyone_segad as segad
-from fiftyone_segad.review.triage import HISTOGRAM_BINS, ScoreTable, disagreements, read_score_table
+from fiftyone_segad.review.score_table import HISTOGRAM_BINS, ScoreTable
+from fiftyone_segad.review.triage import disagreements, read_score_table
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...registry.keys import list_runs
-from ...review.triage import MAX_IMAGES, disagreements, second_opinions
+from ...review.score_table import MAX_IMAGES
+from ...review.triage import disagreements, second_opinions
 from .. import forms
 from ..current_run import set_current_run
 from .base import Line, Operator, short_config

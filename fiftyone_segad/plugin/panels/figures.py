@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...metrics.curves import AUPRO_LIMITS
-from ...review.triage import Overlap, ScoreTable
+from ...review.score_table import ScoreTable
+from ...review.triage import Overlap
 from ...visualization import palette, traces
 from ...visualization.text import format_metric
 from ...visualization.traces import Trace

@@ -13,7 +13,8 @@ from ...errors import SegadError
 from ...registry.evaluations import stale_evaluations
 from ...registry.keys import list_evaluations, list_runs
 from ...registry.run import Run, load_record
-from ...review.triage import ScoreTable, read_score_table
+from ...review.score_table import ScoreTable
+from ...review.triage import read_score_table
 from ..current_run import current_run
 from ..wording import in_app_words
 from . import page_state
