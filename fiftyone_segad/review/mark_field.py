@@ -22,7 +22,7 @@ from ..segments.boxes import RelativeBox, Size
 SAMPLE, REGION, SEGMENT = "sample", "region", "segment"
 """Kinds of marks."""
 
-_DESCRIPTION = "What people said: normal or anomalous; by, at (UTC), why, kind (sample, region or segment)"
+_DESCRIPTION = "What people said: normal or anomalous (defect: its kind); by, at (UTC), why, kind (sample, region or segment)"
 _GREEN, _MAGENTA = "#00c853", "#d500f9"
 _ROUNDING = 1e-6
 
@@ -41,6 +41,7 @@ class Mark:
         why: the reason, empty if none was given
         id: the id of its Detection
         action: marks that were made by one call share it
+        defect: the kind of defect, if one was named
     """
 
     sample_id: str
@@ -52,6 +53,7 @@ class Mark:
     why: str
     id: str
     action: str
+    defect: str | None = None
 
     def pixels(self, size: Size) -> tuple[slice, slice]:
         """Return rows and columns of the box in an image of ``size``; pixels that it cuts are in it.
@@ -112,7 +114,7 @@ def write_marks(dataset: fo.Dataset, key: str, marks: Sequence[Mark]) -> None:
     declare_review_field(dataset, key)
     detections: dict[str, list[fo.Detection]] = {}
     for mark in marks:
-        values = {name: getattr(mark, name) for name in ("label", "kind", "by", "at", "why", "action")}
+        values = {name: getattr(mark, name) for name in ("label", "kind", "by", "at", "why", "action", "defect")}
         detections.setdefault(mark.sample_id, []).append(fo.Detection(bounding_box=list(mark.box), **values))
     write_detections(dataset, key, detections)
     dataset.add_dynamic_sample_fields(all_slices(dataset).get_dynamic_field_schema(fields=review_field(key)))
@@ -143,4 +145,5 @@ def mark_of(sample_id: str, detection: fo.Detection) -> Mark:
         why=detection["why"],
         id=str(detection.id),
         action=detection["action"],
+        defect=detection["defect"] if detection.has_field("defect") else None,  # marks of older versions have none
     )

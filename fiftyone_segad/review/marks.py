@@ -6,7 +6,7 @@ import getpass
 import hashlib
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timezone
 from typing import NamedTuple
 
@@ -55,7 +55,9 @@ class _Target(NamedTuple):
     kind: str
 
 
-def mark_normal(samples: Samples, key: str, why: str = "", by: str | None = None) -> list[Mark]:
+def mark_normal(
+    samples: Samples, key: str, why: str = "", by: str | None = None, label_ids: Collection[str] | None = None
+) -> list[Mark]:
     """Mark samples, or patches of them, as normal; ``rescore`` learns it.
 
     Marks that lie on defects of the ground truth in ``defect_mask`` are kept, with a warning.
@@ -66,32 +68,42 @@ def mark_normal(samples: Samples, key: str, why: str = "", by: str | None = None
         key: key of the run that is reviewed
         why (""): the reason
         by (None): who says so; by default the user of the machine
+        label_ids (None): ids of the run's regions or segments in these samples, which are meant instead of the samples
 
     Returns:
         the new marks
 
     Raises:
-        ValueError: if there is no such run, nothing is chosen, or the patches have no boxes
+        ValueError: if there is no such run, nothing is chosen, the patches have no boxes, or the run has no such label
 
     Examples:
         >>> regions = dataset.to_patches("segad_regions")  # doctest: +SKIP
         >>> segad.mark_normal(regions.limit(1), "segad", why="only dust")  # doctest: +SKIP
         >>> segad.rescore(dataset, "segad")  # doctest: +SKIP
     """
-    marks = _mark(samples, key, NORMAL, why, by)
+    marks = _mark(samples, key, label_ids, label=NORMAL, why=why, by=by)
     if wrong := marks_on_defects(samples, marks):
         logger.warning("%s Undo it with undo_review(), unless the ground truth is wrong", on_defects_text(wrong))
     return marks
 
 
-def mark_anomalous(samples: Samples, key: str, why: str = "", by: str | None = None) -> list[Mark]:
+def mark_anomalous(
+    samples: Samples,
+    key: str,
+    label: str | None = None,
+    why: str = "",
+    by: str | None = None,
+    label_ids: Collection[str] | None = None,
+) -> list[Mark]:
     """Mark samples, or patches of them, as defective.
 
     Args:
         samples: as for ``mark_normal``
         key: key of the run
+        label (None): the kind of defect, e.g. ``"scratch"``
         why: as for ``mark_normal``
         by (None): as for ``mark_normal``
+        label_ids (None): as for ``mark_normal``
 
     Returns:
         the new marks
@@ -101,8 +113,12 @@ def mark_anomalous(samples: Samples, key: str, why: str = "", by: str | None = N
 
     Examples:
         >>> segad.mark_anomalous(dataset.match_tags("scrap"), "segad", by="ada")  # doctest: +SKIP
+        >>> region = dataset.first().segad_regions.detections[0]  # doctest: +SKIP
+        >>> segad.mark_anomalous(dataset, "segad", "scratch", label_ids=[region.id])  # doctest: +SKIP
     """
-    return _mark(samples, key, ANOMALOUS, why, by)
+    if label is not None and not (isinstance(label, str) and label.strip()):
+        raise ValueError(f"label={label!r} must be the name of a kind of defect, or None")
+    return _mark(samples, key, label_ids, label=ANOMALOUS, why=why, by=by, defect=label)
 
 
 def unmark(samples: Samples, key: str) -> list[Mark]:
@@ -205,10 +221,22 @@ def on_defects_text(wrong: list[Mark]) -> str:
     return f"{marks} normal what the ground truth calls a defect: the next rescore() learns to miss it."
 
 
-def _mark(samples: Samples, key: str, label: str, why: str, by: str | None) -> list[Mark]:
+def _mark(
+    samples: Samples,
+    key: str,
+    label_ids: Collection[str] | None,
+    *,
+    label: str,
+    why: str,
+    by: str | None,
+    defect: str | None = None,
+) -> list[Mark]:
     dataset = reviewed_dataset(samples, key)
-    flat = all_slices(samples)  # of groups, those samples are meant that the run scored
-    targets = _targets(samples if flat is samples else flat.exists(field_name(key, "score")), key)
+    if label_ids is None:
+        flat = all_slices(samples)  # of groups, those samples are meant that the run scored
+        targets = _targets(samples if flat is samples else flat.exists(field_name(key, "score")), key)
+    else:
+        targets = _label_targets(samples, key, label_ids)
     declare_review_field(dataset, key)
     action = uuid.uuid4().hex
     common = {
@@ -217,6 +245,7 @@ def _mark(samples: Samples, key: str, label: str, why: str, by: str | None) -> l
         "at": datetime.now(timezone.utc),
         "why": why or "",
         "action": action,
+        "defect": defect,
     }
     added: list[Mark] = []
     replaced: dict[str, list[fo.Detection]] = {}
@@ -250,6 +279,30 @@ def _targets(samples: Samples, key: str) -> dict[str, list[_Target]]:
     targets: dict[str, list[_Target]] = {}
     for id, (x, y, width, height) in zip(*samples.values(["sample_id", f"{field}.bounding_box"]), strict=True):
         targets.setdefault(str(id), []).append(_Target((x, y, width, height), kind))
+    return targets
+
+
+def _label_targets(samples: Samples, key: str, label_ids: Collection[str]) -> dict[str, list[_Target]]:
+    """Return the boxes of the run's regions and segments that have some ids, by sample."""
+    if isinstance(label_ids, str) or not label_ids:
+        raise ValueError(f"label_ids={label_ids!r} must be a list of ids of labels, at least one")
+    missing = set(label_ids)
+    targets: dict[str, list[_Target]] = {}
+    for name, kind in (("regions", REGION), ("segments", SEGMENT)):
+        field = field_name(key, name)
+        if not missing or not samples.has_sample_field(field):
+            continue
+        view = all_slices(samples).select_labels(ids=list(missing), fields=field)
+        paths = ["id", f"{field}.detections.id", f"{field}.detections.bounding_box"]
+        for sample_id, ids, boxes in zip(*view.values(paths), strict=True):
+            for id, (x, y, width, height) in zip(ids or (), boxes or (), strict=True):
+                missing.discard(id)
+                targets.setdefault(sample_id, []).append(_Target((x, y, width, height), kind))
+    if missing:
+        raise ValueError(
+            f"Run '{key}' has no region or segment with the id {sorted(missing)[0]} in these samples; ids change when "
+            "it is scored again or its threshold is set"
+        )
     return targets
 
 

@@ -71,6 +71,38 @@ def test_regions_and_segments_are_marked_where_they_are(dataset: fo.Dataset) -> 
     assert len(segad.list_marks(dataset, "segad", "anomalous")) == 3
 
 
+def test_labels_are_marked_by_their_ids(dataset: fo.Dataset) -> None:
+    sample = next(sample for sample in dataset if sample.segad_regions.detections)
+    region, segment = sample.segad_regions.detections[0], sample.segad_segments.detections[1]
+    made = segad.mark_anomalous(dataset, "segad", "dent", label_ids=[region.id, segment.id])
+    assert [(mark.sample_id, mark.kind, mark.defect) for mark in made] == [
+        (sample.id, "region", "dent"),
+        (sample.id, "segment", "dent"),
+    ]
+    assert [mark.box for mark in made] == [pytest.approx(label.bounding_box) for label in (region, segment)]
+    assert [mark.defect for mark in segad.list_marks(dataset, "segad")] == ["dent", "dent"]
+    segad.mark_normal(dataset, "segad", label_ids=[region.id])
+    assert {mark.label: mark.defect for mark in segad.list_marks(dataset, "segad")} == {
+        "normal": None,
+        "anomalous": "dent",
+    }
+
+
+def test_ids_of_no_label_are_refused_and_nothing_is_marked(dataset: fo.Dataset) -> None:
+    sample = next(sample for sample in dataset if sample.segad_regions.detections)
+    region = sample.segad_regions.detections[0].id
+    for ids, message in (
+        ([region, sample.id], f"no region or segment with the id {sample.id}"),
+        ([], "must be a list of ids of labels, at least one"),
+        (region, "must be a list of ids of labels"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            segad.mark_anomalous(dataset, "segad", label_ids=ids)
+    with pytest.raises(ValueError, match="label=' ' must be the name of a kind of defect"):
+        segad.mark_anomalous(dataset, "segad", " ")
+    assert segad.list_marks(dataset, "segad") == []
+
+
 def test_a_later_mark_of_the_same_box_replaces_the_earlier(dataset: fo.Dataset) -> None:
     first = dataset.limit(1)
     segad.mark_normal(first, "segad")

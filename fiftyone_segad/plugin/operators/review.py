@@ -88,7 +88,7 @@ class _Mark(_SelectionReview):
 
     def act(self, ctx: foo.ExecutionContext, key: str, samples: Samples) -> int:
         why = forms.text(ctx.params, "why", "") or ""
-        return len(type(self).mark(samples, key, why, _user(ctx)))
+        return len(type(self).mark(samples, key, why=why, by=_user(ctx)))
 
 
 class MarkNormal(_Mark):
