@@ -22,7 +22,9 @@ from ..segments.boxes import RelativeBox, Size
 SAMPLE, REGION, SEGMENT = "sample", "region", "segment"
 """Kinds of marks."""
 
-_DESCRIPTION = "What people said: normal or anomalous (defect: its kind); by, at (UTC), why, kind (sample, region or segment)"
+_DESCRIPTION = (
+    "What people said: normal or anomalous (defect: its kind); by, at (UTC), why, kind (sample, region or segment)"
+)
 _GREEN, _MAGENTA = "#00c853", "#d500f9"
 _ROUNDING = 1e-6
 
