@@ -12,6 +12,9 @@ from .curation.registration import delete_curation as delete_curation
 from .curation.registration import list_curations as list_curations
 from .curation.select_coreset import select_coreset as select_coreset
 from .data.mvtec import load_mvtec as load_mvtec
+from .engine.inspection import Inspection as Inspection
+from .engine.inspector import Inspector as Inspector
+from .engine.inspector import load_bank as load_bank
 from .engine.single_image import ImageOutliers as ImageOutliers
 from .engine.single_image import find_outlier_segments as find_outlier_segments
 from .errors import BankError as BankError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -67,14 +67,14 @@ def calibrate(
     """
     image_scores = np.array([record.image_score for record in store.scores_of(ids)], np.float64)
     normals = normal_scores(store)
-    normal_pixels = _pixels(store.normals)
+    normal_pixels = map_pixels(store.normals)
     thresholds, warnings = choose_thresholds(rule, image_scores, normals, normal_pixels, truth() if truth else None)
     if rule.kind == "fpr" and thresholds.image == normals.scores.max():
         highest = max(store.normals, key=lambda record: record.image_score)
         warnings.append(f"The threshold is the score of a single normal image; look whether it is one: {highest.id}")
     if method == "within_image":  # its masks are the outlier segments, whatever the image threshold
         thresholds = replace(thresholds, pixel=None)
-    background = normal_pixels if normal_pixels.size else _pixels(store.scores_of(ids))
+    background = normal_pixels if normal_pixels.size else map_pixels(store.scores_of(ids))
     low = quantile_threshold(background, _HIDDEN_SHARE)
     high = max(float(np.quantile(image_scores, 0.99)), thresholds.image)
     share = normals.false_alarm_share(thresholds.image) if len(normals) else None
@@ -84,12 +84,22 @@ def calibrate(
 
 def normal_scores(store: RunStore) -> NormalScores:
     """Return the scores of a run's normal images and their groups; empty if none are known."""
-    records = [(record.id, record.image_score) for record in store.normals]
-    parts = part_numbers([path for path, _ in records], store.groups() or [])
-    return NormalScores.of([score for _, score in records], parts)
+    return group_scores(store.normals, store.groups() or [])
 
 
-def _pixels(records: Iterable[ImageScores]) -> NDArray[np.float32]:
+def group_scores(records: Iterable[ImageScores], groups: Sequence[Sequence[str]]) -> NormalScores:
+    """Return the scores of normal images with the parts that they show.
+
+    Args:
+        records: the normal images, their ids their paths
+        groups: the paths of each group that shows the same part
+    """
+    scores = [(record.id, record.image_score) for record in records]
+    parts = part_numbers([path for path, _ in scores], groups)
+    return NormalScores.of([score for _, score in scores], parts)
+
+
+def map_pixels(records: Iterable[ImageScores]) -> NDArray[np.float32]:
     """Return the pixels of small anomaly maps of images, ``[images * side * side]``."""
     size = (_PIXEL_SIDE, _PIXEL_SIDE)
     first = islice(records, _PIXEL_IMAGES)

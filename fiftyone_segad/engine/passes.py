@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -20,7 +20,7 @@ from ..storage.parts import PART_SIZE, ScoreParts
 from ..storage.records import ImageFeatures, ImageScores
 from ..utils.threads import prefetch_map
 from .bank import CANDIDATES, row_limits
-from .job import Embedded, ImageTask, Job, JobImage
+from .job import Embedded, ImageTask, Job, JobImage, Reader
 from .prediction import image_scores
 
 CALIBRATION_IMAGES = 500
@@ -202,7 +202,7 @@ def score_images(
     job.stage("scoring the images")
     bytes_left = job.spec.feature_bytes - job.store.features.size() if keep else 0
     ids_to_keep = _images_with_room(job, images, bytes_left) if keep else set()
-    task = _ScoreTask(job, levels, score_levels, marked, ids_to_keep)
+    task = ScoreTask(job.reader, levels, score_levels, marked, ids_to_keep)
     pending: list[ImageFeatures] = []
     try:
         for record, features in job.map(task, images):
@@ -226,13 +226,26 @@ def _images_with_room(job: Job, images: Sequence[JobImage], bytes_left: int) -> 
     return {image.id for image in images[: count + 1]}
 
 
-class _ScoreTask(ImageTask[tuple[ImageScores, ImageFeatures | None]]):
-    """Scores an image; also gives the features of those that are to be kept."""
+class ScoreTask(ImageTask[tuple[ImageScores, ImageFeatures | None]]):
+    """Scores an image; also gives the features of those that are to be kept.
+
+    Args:
+        reader: turns images into features
+        levels: their levels, scaled
+        score_levels: scores the levels
+        marked: index features that are normal besides and not in the bank
+        ids_to_keep: ids of the images whose features are given
+    """
 
     def __init__(
-        self, job: Job, levels: LevelScorer, score_levels: ScoreLevels, marked: MarkedIndexes, ids_to_keep: set[str]
+        self,
+        reader: Reader,
+        levels: LevelScorer,
+        score_levels: ScoreLevels,
+        marked: MarkedIndexes = (),
+        ids_to_keep: Container[str] = (),
     ) -> None:
-        super().__init__(job.reader)
+        super().__init__(reader)
         self._levels, self._score_levels = levels, score_levels
         self._marked, self._ids_to_keep = marked, ids_to_keep
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ..scoring.levels import LevelScores
 from ..scoring.thresholds import Thresholds
 from ..segments.maps import anomaly_map, anomaly_mask, segments_mask
+from ..segments.regions import Region, connected_regions
 from ..storage.records import ImageScores
 from ..utils.timing import StageTimer
 
@@ -65,3 +66,13 @@ def predicted_mask(record: ImageScores, anomaly: NDArray[np.floating], threshold
     # The highest place stays where none reaches the threshold: a map may lie a little below the segments' scores
     peak = min(thresholds.image, float(np.nextafter(anomaly.max(), -np.inf)))
     return anomaly_mask(anomaly, thresholds.pixel, peak, cut=True)
+
+
+def predict_regions(record: ImageScores, thresholds: Thresholds) -> tuple[NDArray[np.uint8] | None, list[Region]]:
+    """Predict the mask of an image and its regions, highest peak first; None and no regions if the mask is empty."""
+    if thresholds.pixel is not None and record.image_score <= thresholds.image:
+        return None, []  # an image that is not flagged has no regions: no need to draw its map
+    anomaly = anomaly_map(record.segments, record.scores)
+    mask = predicted_mask(record, anomaly, thresholds)
+    regions = connected_regions(mask, anomaly)
+    return (mask if regions else None), regions

@@ -92,12 +92,32 @@ def against_bank(
     job: Job, levels: LevelScorer, indexes: Callable[[], list[NeighborIndex]]
 ) -> tuple[ScoreLevels, MarkedIndexes]:
     """Return the function that scores images against the store's bank, and the indexes of what is marked as normal."""
-    paths = job.store.bank.paths()
-    parts = part_numbers(paths, job.store.groups() or [])
-    clean = job.spec.clean and len(np.unique(parts)) >= FEWEST_PARTS
-    own_parts = dict(zip(paths, parts.tolist(), strict=True))
-    score_levels = _BankScore(indexes, parts, own_parts, clean, job.spec.bank_names, job.timer)
+    parts = part_numbers(job.store.bank.paths(), job.store.groups() or [])
+    score_levels = bank_score(job.store.bank.paths(), parts, indexes, job.spec.clean, job.spec.bank_names, job.timer)
     return score_levels, build_indexes(job, levels, job.store.marked) if job.store.marked.paths() else ()
+
+
+def bank_score(
+    paths: Sequence[str],
+    parts: NDArray[np.int64],
+    indexes: Callable[[], list[NeighborIndex]],
+    clean: bool,
+    bank_names: Mapping[str, str],
+    timer: StageTimer,
+) -> ScoreLevels:
+    """Return the function that scores images against a bank.
+
+    Args:
+        paths: paths of the bank's images
+        parts: int array ``[images]``, the number of the part that each of them shows
+        indexes: gives one index per level
+        clean: as that of a ``JobSpec``; has no effect with too few parts
+        bank_names: as those of a ``JobSpec``
+        timer: counts the seconds
+    """
+    own_parts = dict(zip(paths, parts.tolist(), strict=True))
+    clean = clean and len(np.unique(parts)) >= FEWEST_PARTS
+    return _BankScore(indexes, parts, own_parts, clean, bank_names, timer)
 
 
 class _BankScore:
@@ -139,10 +159,10 @@ class _BankScore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         others = (self._parts, self._own_parts, self._clean, dict(self._bank_names), self._timer)
-        return _bank_score, (self._indexes(), *others)
+        return _restore, (self._indexes(), *others)
 
 
-def _bank_score(indexes: list[NeighborIndex], *others: Any) -> _BankScore:
+def _restore(indexes: list[NeighborIndex], *others: Any) -> _BankScore:
     return _BankScore(lambda: indexes, *others)
 
 

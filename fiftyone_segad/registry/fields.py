@@ -18,12 +18,12 @@ from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..engine.prediction import predicted_mask
+from ..engine.prediction import predict_regions
 from ..scoring.conformal import NormalScores
 from ..scoring.thresholds import Thresholds
 from ..segments.boxes import relative_box
 from ..segments.maps import anomaly_map, heatmap_size
-from ..segments.regions import Region, connected_regions
+from ..segments.regions import Region
 from ..storage.records import ImageScores
 from ..utils.files import write_png
 from ..utils.threads import usable_cores
@@ -162,7 +162,7 @@ class _Writer:
 
     def labels(self, record: ImageScores) -> dict[str, Any]:
         """Make the labels of an image, by name of the field."""
-        mask, regions = self._predict(record)
+        mask, regions = predict_regions(record, self.run.thresholds)
         make: dict[str, Callable[[], Any]] = {
             "score": lambda: record.image_score,
             "pred": lambda: self._prediction(record.image_score),
@@ -174,16 +174,6 @@ class _Writer:
             ),
         }
         return {name: make[name]() for name in self.names}
-
-    def _predict(self, record: ImageScores) -> tuple[NDArray[np.uint8] | None, list[Region]]:
-        """Predict the mask of an image and its regions; None and none if it is empty."""
-        thresholds = self.run.thresholds
-        if thresholds.pixel is not None and record.image_score <= thresholds.image:
-            return None, []  # an image that is not flagged has no regions: no need to draw its map
-        anomaly = anomaly_map(record.segments, record.scores)
-        mask = predicted_mask(record, anomaly, thresholds)
-        regions = connected_regions(mask, anomaly)
-        return (mask if regions else None), regions
 
     def _prediction(self, score: float) -> fo.Classification:
         p = float(self.compared.p_values([score])[0])

@@ -12,7 +12,6 @@ import fiftyone as fo
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..embedders.base import Embedder
-from ..embedders.torch_loading import is_torch_name
 from ..engine.calibration import Calibration, normal_scores
 from ..engine.job import CUSTOM_SEGMENTS, Job, JobContext, JobImage, JobSpec
 from ..engine.methods import check_any_scored, score_against_run
@@ -127,13 +126,7 @@ def begin_run(
     Raises:
         ValueError: if the embedder is not the bank's or must be named, or the key belongs to something else
     """
-    needed = bank.header.embedder
-    if embedder is None and any(is_torch_name(part) for part in needed.split("+")):
-        raise ValueError(
-            f"The bank needs '{needed}', which can be code from anywhere; pass embedder='{needed}' if you trust it"
-        )
-    if embedder not in (None, needed):
-        raise ValueError(f"embedder={embedder!r} is not that of the bank, which needs '{needed}'")
+    bank.check_trust(embedder)
     settings = {**bank.header.settings, BANK_SETTING: bank.checksum}
     if embedder_kwargs is not None:
         settings["embedder_kwargs"] = dict(embedder_kwargs)
@@ -148,7 +141,7 @@ def begin_run(
     return Run(
         key=key,
         method="reference",
-        embedder=needed,
+        embedder=bank.header.embedder,
         settings=settings,
         thresholds=bank.header.thresholds,
         map_range=bank.header.map_range,

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..embedders.base import Level
+from ..embedders.torch_loading import is_torch_name
 from ..errors import BankError
 from ..scoring.levels import MAP_SIDE, LevelScorer
 from ..scoring.thresholds import Thresholds
@@ -168,6 +169,20 @@ class BankFile:
             return _checked(header, arrays, file_state(file, file.name).sha256)
         except (ValueError, TypeError, KeyError) as error:  # TypeError: an array of another shape
             raise BankError(f"'{file}' holds no bank that can be used: {error}") from error
+
+    def check_trust(self, embedder: str | None) -> None:
+        """Check that the embedder is one that this package brings, or that the user names.
+
+        Raises:
+            ValueError: if it must be named, or is not the bank's
+        """
+        needed = self.header.embedder
+        if embedder is None and any(is_torch_name(part) for part in needed.split("+")):
+            raise ValueError(
+                f"The bank needs '{needed}', which can be code from anywhere; pass embedder='{needed}' if you trust it"
+            )
+        if embedder not in (None, needed):
+            raise ValueError(f"embedder={embedder!r} is not that of the bank, which needs '{needed}'")
 
     def check_levels(self, levels: Sequence[Level]) -> None:
         """Check that an embedder gives what the bank holds.

@@ -1,0 +1,272 @@
+"""``load_bank``: score one image after the other against a bank file, without a dataset, a database or FiftyOne."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..embedders.base import Embedder
+from ..embedders.factory import get_embedder
+from ..errors import BankError, ImageError
+from ..scoring.conformal import FalseAlarmShare
+from ..scoring.levels import LevelScorer
+from ..scoring.neighbors import NeighborIndex
+from ..scoring.thresholds import Thresholds, choose_thresholds, parse_threshold
+from ..segments.boxes import Proposer, parse_spec
+from ..storage.bank_file import BankFile
+from ..storage.bank_images import file_state
+from ..storage.records import ImageScores
+from ..utils.grey_scale import FULL_RANGE, GreyScale
+from ..utils.images import read_image
+from ..utils.threads import one_blas_thread
+from ..utils.timing import StageTimer
+from .calibration import group_scores, map_pixels
+from .inspection import Inspection
+from .job import CUSTOM_SEGMENTS, JobImage, Reader, Skipped
+from .passes import ScoreTask
+from .reference import bank_score
+from .siblings import part_numbers
+
+logger = logging.getLogger(__name__)
+
+
+def load_bank(
+    path: str | Path,
+    embedder: str | None = None,
+    embedder_kwargs: Mapping[str, Any] | None = None,
+    segments: Proposer | None = None,
+    batch_size: int | None = None,
+) -> Inspector:
+    """Load a file of ``save_bank`` to score single images with it, without FiftyOne.
+
+    Args:
+        path: the file
+        embedder (None): for a bank of a network (``timm:``, ``torchhub:``, ``zoo:``) its name, to say that you trust
+            it: such a name can stand for code from anywhere
+        embedder_kwargs (None): further arguments of the embedder in place of those in the bank, if for instance the
+            file of its weights lies elsewhere
+        segments (None): for a bank of segments from a function or a field, the function that gives the boxes ``x0, y0,
+            x1, y1`` of an image of ``(width, height)``
+        batch_size (None): segments that go through the model at once
+
+    Returns:
+        an object that scores images, from any thread
+
+    Raises:
+        ValueError: if a parameter is wrong, or is missing for this bank
+        FileNotFoundError: if there is no such bank
+        BankError: if the bank is damaged, was altered, is of another version, or does not fit the embedder
+        MissingDependencyError: if the embedder is not installed
+
+    Examples:
+        >>> inspector = segad.load_bank("screws.safetensors")  # doctest: +SKIP
+        >>> inspector("part.png").anomalous  # doctest: +SKIP
+        True
+    """
+    bank = BankFile.read(Path(path).expanduser())
+    bank.check_trust(embedder)
+    propose = _bank_segments(bank, segments)
+    settings = bank.header.settings
+    options = settings["embedder_kwargs"] if embedder_kwargs is None else embedder_kwargs
+    model = get_embedder(bank.header.embedder, batch_size, settings["defects"], options)
+    try:
+        if model.identity != settings["embedder"]:
+            raise BankError(
+                f"'{path}' was made with '{settings['embedder']}', which is now '{model.identity}'; install that one, "
+                "or save the bank with this one"
+            )
+        bank.check_levels(model.levels if propose is None else CUSTOM_SEGMENTS)
+        return Inspector(bank, model, propose)
+    except BaseException:
+        model.close()
+        raise
+
+
+def _bank_segments(bank: BankFile, segments: Proposer | None) -> str | Proposer | None:
+    """Return the segments of a bank; a function must be given, since a bank keeps its name only.
+
+    Raises:
+        ValueError: if it is not given, or the bank has segments of its own
+    """
+    named: str | None = bank.header.settings["segments"]
+    try:
+        is_spec = named is None or bool(parse_spec(named))
+    except ValueError:
+        is_spec = False
+    if is_spec and segments is not None:
+        raise ValueError(f"segments={segments!r}: the bank has its own, {named!r}; leave segments out")
+    if not is_spec and not callable(segments):
+        raise ValueError(
+            f"The segments of the bank come from {named!r}, a function or a field of a dataset, which a file does not "
+            "hold; pass a function of the image size that gives the same boxes as segments=..."
+        )
+    return named if is_spec else segments
+
+
+class Inspector:
+    """Scores images against a bank; made by ``load_bank``. It may be called from several threads at once.
+
+    The figures are those that ``score_new`` gives the same file, to the last bit. An image of the bank is recognised by
+    its file and, as there, not compared with itself; an array is not recognised.
+
+    A context manager that closes the embedder.
+
+    Attributes:
+        bank: the content of the file
+        thresholds: the thresholds that decide
+        normals: scores of normal images, each without its own part, that p-values are relative to
+
+    Examples:
+        >>> with segad.load_bank("screws.safetensors") as inspector:  # doctest: +SKIP
+        ...     inspector.set_threshold("fpr:0.01")
+        ...     result = inspector(frame)  # an RGB array [height, width, 3], or a path
+        >>> result.anomalous, result.score, result.p_value  # doctest: +SKIP
+        (True, 2.31, 0.004)
+        >>> [region.box for region in result.regions]  # doctest: +SKIP
+        [(412, 96, 455, 131)]
+    """
+
+    def __init__(self, bank: BankFile, embedder: Embedder, segments: str | Proposer | None) -> None:
+        header, settings = bank.header, bank.header.settings
+        self.bank = bank
+        self.thresholds: Thresholds = header.thresholds
+        self.normals = group_scores(bank.calibration, header.groups)
+        self._embedder = embedder
+        self._embedding = threading.Lock()  # networks take all cores, and some only one image at a time
+        self._names = {image.sha256: image.name for image in header.images if image.sha256}  # the last of copies
+        self._sizes = {image.size for image in header.images}
+        self._by_name = {record.id: record for record in bank.calibration}
+        scale = settings.get("grey_scale")
+        self._scale = FULL_RANGE if scale is None else GreyScale(*scale)
+        self._task = _score_task(bank, Reader(embedder, segments, StageTimer(), self._scale))
+
+    def __call__(self, image: str | Path | bytes | NDArray[np.integer]) -> Inspection:
+        """Score an image.
+
+        Args:
+            image: a path, the content of an image file, or an array ``[height, width, 3]`` of red, green and blue, or
+                ``[height, width]`` of grey, of uint8 or uint16
+
+        Returns:
+            its score, p-value and decision, and on demand its map, mask and regions
+
+        Raises:
+            ImageError: if it cannot be read or scored; the message says why
+            ValueError: if an array is of another shape or type
+        """
+        thresholds = self.thresholds  # once: another thread may change them meanwhile
+        source = io.BytesIO(image) if isinstance(image, bytes) else image
+        bank_name = None if isinstance(source, np.ndarray) else self._find_in_bank(source)
+        if bank_name in self._by_name:
+            record = self._by_name[bank_name]
+        elif bank_name is not None and len(self.bank.header.images) == 1:
+            raise ImageError(f"'{bank_name}' is the only image of the bank and cannot be compared with itself")
+        else:
+            record = self._score(source, bank_name)
+        return Inspection(record, thresholds, self.normals)
+
+    @property
+    def false_alarm_share(self) -> FalseAlarmShare | None:
+        """The share of new good images that the threshold flags; None if the bank knows no scores of normal images."""
+        return self.normals.false_alarm_share(self.thresholds.image) if len(self.normals) else None
+
+    def set_threshold(self, threshold: str | float) -> Thresholds:
+        """Choose anew where normal ends, for the images that are scored from now on.
+
+        Args:
+            threshold: ``"fpr:0.01"`` (share of good images that may be flagged), or a number
+
+        Returns:
+            the thresholds
+
+        Raises:
+            ValueError: if it is neither
+        """
+        rule = parse_threshold(threshold)
+        if rule.kind not in ("fpr", "value"):
+            raise ValueError(
+                f"threshold={threshold!r} needs scored images, of which a bank has none; use 'fpr:0.01' or a number, "
+                "or save the bank of a run that has this threshold"
+            )
+        pixels = map_pixels(self.bank.calibration)
+        self.thresholds, warnings = choose_thresholds(rule, np.zeros(0), self.normals, pixels)
+        for warning in warnings:
+            logger.warning(warning)
+        return self.thresholds
+
+    def close(self) -> None:
+        """Release the embedder; the inspector may not be called afterwards."""
+        self._embedder.close()
+
+    def __enter__(self) -> Inspector:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _find_in_bank(self, source: str | Path | io.BytesIO) -> str | None:
+        """Return the name that the bank knows a file by, if it is a copy of one of its images."""
+        if isinstance(source, io.BytesIO):
+            return self._names.get(hashlib.sha256(source.getbuffer()).hexdigest())
+        try:
+            is_candidate = os.path.getsize(source) in self._sizes
+        except OSError:  # a URL, or it cannot be read, which is told when it is
+            return None
+        return self._names.get(file_state(source, "").sha256) if is_candidate else None
+
+    def _score(self, source: str | Path | io.BytesIO | NDArray[np.integer], bank_name: str | None) -> ImageScores:
+        if isinstance(source, np.ndarray):
+            name, pixels = "The array", _array_to_rgb(source, self._scale)
+        else:
+            name = "The file" if isinstance(source, io.BytesIO) else f"'{source}'"
+            pixels = read_image(source if isinstance(source, io.BytesIO) else str(source), self._scale)
+        image = JobImage(name, bank_name or "")  # no image of the bank has this path
+        with one_blas_thread():  # as in a run: products of matrices may round otherwise with several
+            with self._embedding:
+                embedded = self._task(image, pixels)
+            if isinstance(embedded, Skipped):
+                raise ImageError(f"{name} cannot be scored: {embedded.reason}")
+            record, _ = self._task.work(embedded)
+        return record
+
+
+def _score_task(bank: BankFile, reader: Reader) -> ScoreTask:
+    """Make the task that scores an image against a bank, as the run did that it was saved from."""
+    header, settings = bank.header, bank.header.settings
+    levels = LevelScorer(reader.embedder.levels if reader.segments is None else CUSTOM_SEGMENTS, bank.fitted)
+    indexes = [NeighborIndex(np.split(level.rows, level.ends[:-1]), settings["seed"]) for level in bank.levels]
+    marked = [
+        NeighborIndex(np.split(level.marked_rows, level.marked_ends[:-1]), settings["seed"])
+        for level in bank.levels
+        if level.marked_rows is not None and level.marked_ends is not None
+    ]
+    names = [image.name for image in header.images]
+    parts = part_numbers(names, header.groups)
+    score_levels = bank_score(names, parts, lambda: indexes, settings.get("clean", False), {}, reader.timer)
+    return ScoreTask(reader, levels, score_levels, marked)
+
+
+def _array_to_rgb(array: NDArray[np.integer], scale: GreyScale) -> NDArray[np.uint8]:
+    """Turn an array of grey or colours into that of 8-bit colours ``[height, width, 3]`` which its file would give.
+
+    Raises:
+        ValueError: if it has another shape or type
+    """
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.dtype not in (np.uint8, np.uint16) or array.ndim != 3 or array.shape[2] not in (1, 3) or not array.size:
+        raise ValueError(
+            f"image is an array {array.dtype} {list(array.shape)}; give uint8 or uint16 of [height, width] (grey) or "
+            "[height, width, 3] (red, green, blue; of OpenCV's blue, green, red: image[..., ::-1])"
+        )
+    values = scale.to_8_bits(array) if array.dtype == np.uint16 else array.astype(np.uint8, copy=False)
+    return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3)))
