@@ -18,7 +18,9 @@ pytestmark = pytest.mark.usefixtures("colour_embedder")
 
 
 def make_bank(dataset: fo.Dataset, file: Path, normals: int = 4, **options: Any) -> Path:
-    segad.compute_segment_anomalies(dataset.skip(4), reference=dataset.limit(normals), **{"threshold": "fpr:0.3", **options})
+    segad.compute_segment_anomalies(
+        dataset.skip(4), reference=dataset.limit(normals), **{"threshold": "fpr:0.3", **options}
+    )
     return segad.save_bank(dataset, "segad", file)
 
 
