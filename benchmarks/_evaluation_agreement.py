@@ -16,7 +16,7 @@ from _figures import KEY, Row, markdown, stores_in
 from fiftyone import ViewField as F
 
 import fiftyone_segad as segad
-from fiftyone_segad.data.mvtec_files import IMAGE_SUFFIXES
+from fiftyone_segad.data.image_files import IMAGE_SUFFIXES
 from fiftyone_segad.data.truth import GT_FIELD, read_truth
 from fiftyone_segad.registry.run import Run
 from fiftyone_segad.segments.maps import anomaly_map

@@ -2,7 +2,7 @@
 
     FIFTYONE_PLUGINS_DIR=. python examples/plugin_operators.py FOLDER
 
-FOLDER is in MVTec layout, e.g. from examples/make_sample_dataset.py. Run it where FiftyOne finds the plugin:
+FOLDER is in any usual layout, e.g. from examples/make_sample_dataset.py. Run it where FiftyOne finds the plugin:
 with the variable above from the root of this repository, or after `fiftyone plugins download`.
 """
 
@@ -22,7 +22,7 @@ arguments = parser.parse_args()
 PLUGIN = "@segad/anomaly"
 
 loaded = foo.execute_operator(
-    f"{PLUGIN}/load_mvtec",
+    f"{PLUGIN}/load_folder",
     params={"dataset_dir": str(arguments.folder.absolute()), "persistent": False},
 ).result
 dataset = fo.load_dataset(loaded["dataset"])

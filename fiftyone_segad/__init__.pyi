@@ -11,6 +11,7 @@ from .curation.quality import image_quality as image_quality
 from .curation.registration import delete_curation as delete_curation
 from .curation.registration import list_curations as list_curations
 from .curation.select_coreset import select_coreset as select_coreset
+from .data.folders import load_folder as load_folder
 from .data.mvtec import load_mvtec as load_mvtec
 from .engine.inspection import Inspection as Inspection
 from .engine.inspector import Inspector as Inspector

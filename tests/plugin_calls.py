@@ -30,10 +30,11 @@ def run(operator: str, dataset: fo.Dataset | None, /, state: dict[str, Any] | No
     return execution.result
 
 
-def form(operator: str, dataset: fo.Dataset, /, selected: tuple[str, ...] = (), **params: Any) -> dict[str, Any]:
+def form(operator: str, dataset: fo.Dataset | None, /, selected: tuple[str, ...] = (), **params: Any) -> dict[str, Any]:
     """Return the properties of an operator's form as the App gets them, by name."""
     uri = f"{PLUGIN}/{operator}"
-    request = {"dataset_name": dataset.name, "params": params, "view": [], "selected": list(selected)}
+    name = None if dataset is None else dataset.name
+    request = {"dataset_name": name, "params": params, "view": [], "selected": list(selected)}
     inputs = foo.get_operator(uri).resolve_input(ExecutionContext(request, operator_uri=uri))
     return inputs.to_json()["type"]["properties"]
 

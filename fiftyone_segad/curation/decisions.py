@@ -11,7 +11,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
 from ..data.classes import is_normal
-from ..data.mvtec_files import IMAGE_SUFFIXES
+from ..data.image_files import IMAGE_SUFFIXES
 from ..data.truth import GOOD, Truth, read_truth
 from ..errors import ImageError
 from ..registry.keys import ANOMALOUS, NORMAL

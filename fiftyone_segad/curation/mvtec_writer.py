@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..data.mvtec_files import GROUND_TRUTH, SPLITS
+from ..data.layouts.mvtec import GROUND_TRUTH, SPLITS
 from ..data.truth import GOOD
 from ..registry.keys import ANOMALOUS, NORMAL
 from ..utils.files import UniqueNames, safe_name

@@ -22,6 +22,9 @@ from .objects import Boxes, Polygons
 GOOD = "good"
 """Defect type of normal images, as in MVTec AD."""
 
+UNNAMED = "defect"
+"""Defect type of images of which only is known that they are defective."""
+
 GT_FIELD = "defect_mask"
 """Ground-truth field, unless another one is named."""
 

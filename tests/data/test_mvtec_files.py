@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 import fiftyone_segad as segad
-from fiftyone_segad.data.mvtec import category_names
-from fiftyone_segad.data.mvtec_files import IMAGE_SUFFIXES, OTHER_SUFFIXES
+from fiftyone_segad.data.image_files import IMAGE_SUFFIXES, OTHER_SUFFIXES
+from fiftyone_segad.data.layouts.mvtec import category_names
 from fiftyone_segad.utils.images import FORMATS
 
 Load = Callable[..., fo.Dataset]

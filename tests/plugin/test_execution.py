@@ -108,12 +108,12 @@ def test_what_an_operator_has_written_is_shown(
 def test_on_a_page_without_a_dataset_the_form_closes_before_one_is_opened(sample_category: Path) -> None:
     """The App would show the form again instead of the result."""
     params = {"dataset_dir": str(sample_category), "name": "segad-opened-test", "persistent": False}
-    context = app_context("load_mvtec", None, **params)
-    assert operator("load_mvtec").execute(context) == {}
+    context = app_context("load_folder", None, **params)
+    assert operator("load_folder").execute(context) == {}
     ((again, given),) = requests_of(context)
-    assert again == "load_mvtec"
-    context = app_context("load_mvtec", None, **given)
-    operator("load_mvtec").execute(context)
+    assert again == "load_folder"
+    context = app_context("load_folder", None, **given)
+    operator("load_folder").execute(context)
     try:
         (opened, where), (shown, result) = requests_of(context)
         assert (opened, where["dataset"]) == ("open_dataset", "segad-opened-test")
@@ -123,8 +123,8 @@ def test_on_a_page_without_a_dataset_the_form_closes_before_one_is_opened(sample
 
 
 def test_what_goes_wrong_there_is_shown_too() -> None:
-    context = app_context("load_mvtec", None, dataset_dir="/absent/folder", in_background=True)
-    operator("load_mvtec").execute(context)
+    context = app_context("load_folder", None, dataset_dir="/absent/folder", in_background=True)
+    operator("load_folder").execute(context)
     ((name, shown),) = requests_of(context)
     assert name == "show_output"
     assert "/absent/folder" in shown["results"]["error"]

@@ -38,7 +38,7 @@ def test_each_operator_is_known_by_its_group_an_icon_and_what_it_does(operator: 
 
 def test_the_sample_dataset_is_one_click_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fo.config, "default_dataset_dir", str(tmp_path))
-    dataset = fo.load_dataset(run("load_mvtec", None, source="sample", persistent=False)["dataset"])
+    dataset = fo.load_dataset(run("load_folder", None, source="sample", persistent=False)["dataset"])
     try:
         assert dataset.count_values("split") == {"train": 24, "test": 32}
         assert dataset.count_values("defect.label")["good"] == 36

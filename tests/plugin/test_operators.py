@@ -67,8 +67,8 @@ def test_without_labels(dataset: fo.Dataset) -> None:
     assert dataset.sort_by("segad_score", reverse=True).first().filepath.endswith("5.png")
 
 
-def test_load_mvtec(sample_category: Path) -> None:
-    result = run("load_mvtec", None, dataset_dir=str(sample_category), persistent=False)
+def test_load_folder(sample_category: Path) -> None:
+    result = run("load_folder", None, dataset_dir=str(sample_category), persistent=False)
     dataset = fo.load_dataset(result["dataset"])
     assert (result["samples"], result["problems"]) == (len(dataset), 0)
     dataset.delete()

@@ -34,8 +34,8 @@ def content(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("operator", "params", "field", "reason"),
     [
-        ("load_mvtec", {"dataset_dir": "relative/path"}, "dataset_dir", "full path"),
-        ("load_mvtec", {"dataset_dir": "/absent/folder"}, "dataset_dir", "no folder"),
+        ("load_folder", {"dataset_dir": "relative/path"}, "dataset_dir", "full path"),
+        ("load_folder", {"dataset_dir": "/absent/folder"}, "dataset_dir", "no folder"),
         ("try_image", {}, "picture", "Required"),
         ("try_image", {"picture": {"name": "a.png", "content": "no picture"}}, "picture", "not base64"),
         ("try_image", {"picture": {"name": "a.png", "content": "AAAA"}}, "picture", "not an image"),
@@ -99,7 +99,7 @@ def test_it_is_refused_under_its_field(
 
 @needs_fastdup
 def test_a_name_that_is_taken(dataset: fo.Dataset) -> None:
-    assert form("load_mvtec", dataset, name=dataset.name)["name"]["invalid"]
+    assert form("load_folder", dataset, name=dataset.name)["name"]["invalid"]
 
 
 @needs_fastdup

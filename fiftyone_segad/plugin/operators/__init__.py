@@ -10,7 +10,7 @@ from .export_curated import ExportCurated
 from .find_contamination import FindContamination
 from .find_duplicates import FindDuplicates
 from .image_quality import ImageQuality
-from .load_mvtec import LoadMvtec
+from .load_folder import LoadFolder
 from .rescore import Rescore
 from .review import MarkAnomalous, MarkNormal, UndoReview, Unmark
 from .save_bank import SaveBank
@@ -22,7 +22,7 @@ from .try_image import ShowTrial, TryImage
 from .visualize_segments import VisualizeSegments
 
 OPERATORS = (
-    LoadMvtec,
+    LoadFolder,
     TryImage,
     ShowTrial,
     ComputeSegmentAnomalies,

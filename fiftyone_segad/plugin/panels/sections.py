@@ -254,7 +254,7 @@ def add_empty(panel: types.Object) -> None:
         name="empty",
     )
     row = panel.h_stack("next", gap=1)
-    compute, load = f"{URI}compute_segment_anomalies", f"{URI}load_mvtec"
+    compute, load = f"{URI}compute_segment_anomalies", f"{URI}load_folder"
     row.btn("compute", label="Compute anomalies", icon="thermostat", variant="contained", on_click=compute, prompt=True)
     panel.md("Or with other images:", name="or")
     row = panel.h_stack("other", gap=1)

@@ -1,7 +1,9 @@
-"""Operator ``load_mvtec``."""
+"""Operator ``load_folder``."""
 
 from __future__ import annotations
 
+import time
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -10,31 +12,44 @@ import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ...data.mvtec import category_names, load_mvtec
+from ...data.folders import AUTO, load_folder, look_into
+from ...data.layouts.all_layouts import LAYOUTS
+from ...data.layouts.table import IMAGE, LABEL, MASK, TABLE
 from ...data.sample_data import make_category
-from ...utils.text import pluralize
+from ...data.truth import GOOD
 from .. import forms
 from .base import Line, OpeningOperator, short_config
 
 FOLDER, SAMPLE = "folder", "sample"
 
 SOURCES = {
-    FOLDER: "A folder in MVTec layout",
+    FOLDER: "A folder of images, in any usual layout",
     SAMPLE: "The sample dataset: 56 pictures of bricks, 20 of them with drawn defects, made within seconds",
 }
 
+UNKNOWN, NORMAL = "unknown", "normal"
+
+OTHERS = {
+    UNKNOWN: "Nothing is known of them, until they are scored and reviewed",
+    NORMAL: "They are all normal",
+}
+
+_COLUMNS = {IMAGE: "Column of image files", LABEL: "Column of labels", MASK: "Column of mask files"}
+
 _CATEGORY = "brick"
-_LISTED_CATEGORIES = 15
+_REMEMBERED = 20
+"""Seconds in which a folder is not looked into again while its form is filled in."""
+
 _LISTED_PROBLEMS = 10
 
 
-class LoadMvtec(OpeningOperator):
-    """Loads a folder in the layout of MVTec AD, LOCO AD or AD 2 as a dataset."""
+class LoadFolder(OpeningOperator):
+    """Loads a folder of images as a dataset, in whatever layout they lie."""
 
     config = short_config(
-        "load_mvtec",
-        "load an MVTec folder",
-        "Load one category, or a folder of categories, with ground-truth masks",
+        "load_folder",
+        "load a folder",
+        "Load images with their splits, defect types and masks from any usual layout of folders, or from a table",
         "create_new_folder",
         allow_delegated_execution=True,
     )
@@ -63,10 +78,13 @@ class LoadMvtec(OpeningOperator):
             folder = str(_make_samples())
         if folder is None:
             raise ValueError("dataset_dir is missing: name the folder to load")
-        dataset = load_mvtec(
+        dataset = load_folder(
             folder,
+            _layout(ctx.params),
             name=forms.text(ctx.params, "name"),
             categories=ctx.params.get("categories") or None,
+            label=GOOD if forms.one_of(ctx.params, "others", OTHERS, UNKNOWN) == NORMAL else None,
+            columns=_columns(ctx.params) or None,
             persistent=bool(ctx.params.get("persistent", True)),
         )
         if not ctx.delegated:
@@ -102,35 +120,52 @@ def _free_name() -> str:
     return next(name for name in names if not fo.dataset_exists(name))
 
 
+def _layout(params: dict[str, Any]) -> str:
+    return forms.one_of(params, "layout", [AUTO, *LAYOUTS], AUTO)
+
+
+def _columns(params: dict[str, Any]) -> dict[str, str]:
+    names = {column: forms.text(params, f"{column}_column") for column in _COLUMNS}
+    return {column: name for column, name in names.items() if name is not None}
+
+
 def _add_folder(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
-    prop = inputs.str(
-        "dataset_dir",
-        required=True,
-        label="Folder",
-        description="Holds train/good, test/<defect> and ground_truth/<defect> (or those of MVTec LOCO AD or "
-        "MVTec AD 2), or categories that do",
-    )
+    about = "A folder, or a table (.csv) of images, labels and masks"
+    prop = inputs.str("dataset_dir", required=True, label="Folder", description=about)
+    labels = {AUTO: "Recognise it"} | {name: f"{layout.title}: {layout.holds}" for name, layout in LAYOUTS.items()}
+    forms.choose(inputs, "layout", labels, "Layout", default=AUTO, labels=labels)
     path = forms.text(ctx.params, "dataset_dir")
     if path is None:
         return
+    layout, columns = _layout(ctx.params), _columns(ctx.params)
+    if layout == TABLE.name or Path(path).suffix.lower() == ".csv":
+        for column, label in _COLUMNS.items():
+            inputs.str(f"{column}_column", label=label, description="Usual names are recognised")
+    categories = tuple(name for name in ctx.params.get("categories") or () if isinstance(name, str))
     try:
-        names = _categories(path)
-    except (FileNotFoundError, ValueError) as error:
+        if not Path(path).expanduser().is_absolute():
+            raise ValueError("Give the full path of the folder")
+        now = int(time.monotonic() / _REMEMBERED)
+        said, present, unknown = _survey(path, layout, categories, tuple(columns.items()), now)
+    except (OSError, ValueError) as error:
         forms.refuse(prop, str(error))
         return
-    label = f"{pluralize(len(names), 'category', 'categories')}: {', '.join(names[:_LISTED_CATEGORIES])}"
-    inputs.view("found", types.Notice(label=label))
-    if len(names) > 1:
-        inputs.list(
-            "categories",
-            types.String(),
-            label="Categories",
-            description="Leave empty for all",
-            view=types.AutocompleteView(choices=[types.Choice(name) for name in names]),
-        )
+    inputs.view("found", types.Notice(label=said))
+    if len(present) > 1:
+        view = types.AutocompleteView(choices=[types.Choice(name) for name in present])
+        inputs.list("categories", types.String(), label="Categories", description="Leave empty for all", view=view)
+    if unknown:
+        forms.choose_one(inputs, "others", OTHERS, UNKNOWN, "Images of which the folder says nothing")
 
 
-def _categories(path: str) -> list[str]:
-    if not Path(path).expanduser().is_absolute():
-        raise ValueError("Give the full path of the folder")
-    return category_names(path)
+@lru_cache(maxsize=8)
+def _survey(
+    path: str, layout: str, categories: tuple[str, ...], columns: tuple[tuple[str, str], ...], now: int
+) -> tuple[str, list[str], bool]:
+    """Return what is in a folder in words, its categories, and whether it says nothing of some images.
+
+    Forms are made anew with each key that is pressed, and folders may be large: ``now`` changes every few seconds.
+    """
+    content = look_into(path, layout, categories or None, dict(columns) or None)
+    unknown = any(image.defect is None and not image.mask_decides for image in content.listing.images)
+    return str(content), content.present, unknown
