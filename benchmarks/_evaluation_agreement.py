@@ -16,11 +16,11 @@ from _figures import KEY, Row, markdown, stores_in
 from fiftyone import ViewField as F
 
 import fiftyone_segad as segad
-from fiftyone_segad.data.image_files import IMAGE_SUFFIXES
 from fiftyone_segad.data.truth import GT_FIELD, read_truth
 from fiftyone_segad.registry.run import Run
 from fiftyone_segad.segments.maps import anomaly_map
 from fiftyone_segad.utils.images import read_header
+from fiftyone_segad.utils.listing import IMAGE_SUFFIXES
 
 SIDE = Path(__file__).with_name("evaluation_anomalib.py")
 

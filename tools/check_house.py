@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("fiftyone_segad", "tests", "benchmarks", "examples", "tools")
 
-ROOT_FILES = {"__init__.py", "__init__.pyi", "_version.py", "errors.py", "py.typed"}
+ROOT_FILES = {"__init__.py", "__init__.pyi", "__main__.py", "_version.py", "errors.py", "py.typed"}
 """All that lies in the package's root besides its rooms."""
 
 MAX_FILE_LINES = 350

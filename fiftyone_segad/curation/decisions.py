@@ -11,7 +11,6 @@ from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
 from ..data.classes import is_normal
-from ..data.image_files import IMAGE_SUFFIXES
 from ..data.truth import GOOD, Truth, read_truth
 from ..errors import ImageError
 from ..registry.keys import ANOMALOUS, NORMAL
@@ -19,6 +18,7 @@ from ..registry.run import Run
 from ..review.mark_field import SAMPLE, Mark
 from ..review.marks import list_marks
 from ..utils.images import read_header
+from ..utils.listing import IMAGE_SUFFIXES
 
 DEFECT = "defect"
 """Defect type where nothing names it."""

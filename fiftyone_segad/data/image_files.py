@@ -9,13 +9,8 @@ from pathlib import Path, PurePath
 
 from ..errors import ImageError
 from ..utils.images import read_header
+from ..utils.listing import IMAGE_SUFFIXES
 from ..utils.text import pluralize
-
-IMAGE_SUFFIXES = (
-    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".avif"),
-    *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm"),
-)
-"""Suffixes of files that are read as images."""
 
 OTHER_SUFFIXES = frozenset(
     {

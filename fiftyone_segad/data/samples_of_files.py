@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError
 from ..utils.images import Header, read_header
+from ..utils.listing import IMAGE_SUFFIXES
 from ..utils.threads import usable_cores
-from .image_files import IMAGE_SUFFIXES, ImageFile, Listing, printable
+from .image_files import ImageFile, Listing, printable
 from .masks import read_mask
 from .truth import GOOD, UNNAMED
 

@@ -19,7 +19,7 @@ from ..embedders.factory import get_embedder
 from ..errors import BankError, ImageError
 from ..scoring.conformal import FalseAlarmShare
 from ..scoring.levels import LevelScorer
-from ..scoring.neighbors import NeighborIndex
+from ..scoring.neighbors import NeighborIndex, one_thread
 from ..scoring.thresholds import Thresholds, choose_thresholds, parse_threshold
 from ..segments.boxes import Proposer, parse_spec
 from ..storage.bank_file import BankFile
@@ -27,7 +27,7 @@ from ..storage.bank_images import file_state
 from ..storage.records import ImageScores
 from ..utils.grey_scale import FULL_RANGE, GreyScale
 from ..utils.images import read_image
-from ..utils.threads import one_blas_thread
+from ..utils.threads import one_blas_thread, prefetch_map
 from ..utils.timing import StageTimer
 from .calibration import group_scores, map_pixels
 from .inspection import Inspection
@@ -243,12 +243,20 @@ def _score_task(bank: BankFile, reader: Reader) -> ScoreTask:
     """Make the task that scores an image against a bank, as the run did that it was saved from."""
     header, settings = bank.header, bank.header.settings
     levels = LevelScorer(reader.embedder.levels if reader.segments is None else CUSTOM_SEGMENTS, bank.fitted)
-    indexes = [NeighborIndex(np.split(level.rows, level.ends[:-1]), settings["seed"]) for level in bank.levels]
-    marked = [
-        NeighborIndex(np.split(level.marked_rows, level.marked_ends[:-1]), settings["seed"])
+    rows = [(level.rows, level.ends) for level in bank.levels]
+    rows += [
+        (level.marked_rows, level.marked_ends)
         for level in bank.levels
         if level.marked_rows is not None and level.marked_ends is not None
     ]
+
+    def index(level: tuple[NDArray[np.floating], NDArray[np.int64]]) -> NeighborIndex:
+        with one_thread():
+            return NeighborIndex(np.split(level[0], level[1][:-1]), settings["seed"])
+
+    with one_blas_thread():  # a thread per level; several more would wait for each other
+        built = [made for _, made in prefetch_map(index, rows)]
+    indexes, marked = built[: len(bank.levels)], built[len(bank.levels) :]
     names = [image.name for image in header.images]
     parts = part_numbers(names, header.groups)
     score_levels = bank_score(names, parts, lambda: indexes, settings.get("clean", False), {}, reader.timer)

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 import fiftyone_segad as segad
-from fiftyone_segad.data.image_files import IMAGE_SUFFIXES, OTHER_SUFFIXES
+from fiftyone_segad.data.image_files import OTHER_SUFFIXES
 from fiftyone_segad.data.layouts.mvtec import category_names
 from fiftyone_segad.utils.images import FORMATS
+from fiftyone_segad.utils.listing import IMAGE_SUFFIXES
 
 Load = Callable[..., fo.Dataset]
 
