@@ -48,6 +48,10 @@ class JobImage:
     group: str | None = None
 
 
+MarkedImage = tuple[JobImage, list[RelativeBox]]
+"""An image, and relative boxes ``x, y, width, height`` in it that people marked."""
+
+
 @dataclass(frozen=True)
 class JobSpec:
     """A job as it is asked for.
@@ -61,8 +65,8 @@ class JobSpec:
             bring boxes have these
         rotations: copies of each normal image in the bank, turned in equal steps (``reference``)
         bank_size: rows that the bank may have at each level; None for 131,072 at the finest one (``reference``)
-        marks: boxes ``[n, 4]``, relative ``x, y, width, height``, of images that people marked as normal; the segments
-            in them are compared with as the bank is (``reference``)
+        marks: what people marked as normal; the segments in it are compared with as the bank is (``reference``)
+        marked_defects: what they marked as anomalous; what looks like it scores higher (``reference``)
         seed: seed of all that is chosen at random
         feature_bytes: features of the scored images that are kept, for ``rescore``
         advise_rotations: whether to try if rotations would help (``reference``)
@@ -79,7 +83,8 @@ class JobSpec:
     segments: str | Proposer | None
     rotations: int = 1
     bank_size: int | None = None
-    marks: Sequence[tuple[JobImage, list[RelativeBox]]] = ()
+    marks: Sequence[MarkedImage] = ()
+    marked_defects: Sequence[MarkedImage] = ()
     seed: int = 0
     feature_bytes: int = FEATURE_BYTES
     advise_rotations: bool = True

@@ -258,8 +258,8 @@ class ScoreTask(ImageTask[tuple[ImageScores, ImageFeatures | None]]):
         if id in self._ids_to_keep:
             distances = [level_distances for _, level_distances in scored]
             features = ImageFeatures(id, segments, self._levels.to_stored(rows), True, distances)
-        fused = self._levels.fuse(min_with_marks(scored, rows, self._marked))
-        return image_scores(id, fused, self.timer), features
+        combined = self._levels.score(min_with_marks(scored, rows, self._marked), rows)
+        return image_scores(id, combined, self.timer), features
 
 
 def score_from_cache(
@@ -268,14 +268,14 @@ def score_from_cache(
     """Score the images whose features and distances are in the store; return the others."""
     missing = {image.id for image in images}
 
-    def fuse(image: ImageFeatures) -> LevelScores:
-        scored = list(zip(image.segments, image.distances, strict=True))
-        return levels.fuse(min_with_marks(scored, upright_rows(image), marked))
+    def score(image: ImageFeatures) -> LevelScores:
+        scored, rows = list(zip(image.segments, image.distances, strict=True)), upright_rows(image)
+        return levels.score(min_with_marks(scored, rows, marked), rows)
 
     cached = (image for image in job.store.features if image.path in missing) if missing else iter(())
-    for image, fused in prefetch_map(fuse, cached, job.context.workers):
+    for image, combined in prefetch_map(score, cached, job.context.workers):
         missing.discard(image.path)
-        job.store.scores.add(image_scores(image.path, fused, job.timer))
+        job.store.scores.add(image_scores(image.path, combined, job.timer))
         job.advance(1)
     return [image for image in images if image.id in missing]
 

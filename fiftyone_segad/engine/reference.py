@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from ..errors import SegadError
 from ..scoring.levels import LevelFeatures, LevelScorer, LevelScores
 from ..scoring.neighbors import NeighborIndex
-from ..segments.boxes import RelativeBox, Segments
+from ..segments.boxes import Segments
 from ..storage.parts import ScoreParts
 from ..storage.records import ImageFeatures
 from ..utils.timing import StageTimer
 from .bank import build_indexes
 from .dirty_bank import warn_if_dirty
 from .job import Job, JobImage
+from .marked import read_normal_marks
 from .passes import (
     MarkedIndexes,
     ScoreLevels,
@@ -34,6 +35,7 @@ from .passes import (
 )
 from .prediction import image_scores
 from .siblings import FEWEST_PARTS, find_groups, part_numbers
+from .teaching import learn_defects, normal_scores
 
 _TURNED = 8
 """Images that are turned to see whether rotations would help."""
@@ -43,13 +45,14 @@ def score_by_reference(job: Job) -> None:
     """Build the bank, score the normal images without their own parts, and then the images."""
     spec, store = job.spec, job.store
     levels = fit_levels(job, spec.normals)
+    levels.defects = None  # those of other marks may have come with the store
     calibrating = calibration_images(job, levels)
     embed_bank(job, levels, spec.normals, {image.path for image in calibrating}, spec.rotations)
     paths = store.bank.paths()
     if not paths:
         reason = job.report.first_reason()
         raise SegadError(f"None of the {len(spec.normals)} normal images could be used. {reason}")
-    _embed_marks(job, levels)
+    read_normal_marks(job, levels)
     indexes = bank_indexes(job, levels)
     if store.groups() is None:
         store.save_groups(find_groups(job, levels, indexes))
@@ -172,12 +175,13 @@ def _score_normals(job: Job, levels: LevelScorer, score_levels: ScoreLevels, mar
     def complete_images() -> Iterator[ImageFeatures]:
         return (image for image in job.store.bank if image.complete)
 
-    scored = score_held_out(job, levels, complete_images, score_levels, marked)
+    held_out = score_held_out(job, levels, complete_images, score_levels, marked)
+    models = learn_defects(job, levels, held_out, score_levels, marked)
     done = job.store.normals.ids()
     with flushing(job.store.normals):
-        for path, by_level in scored.items():
+        for path, scored in normal_scores(job, levels, held_out, models):
             if path not in done:
-                job.store.normals.add(image_scores(path, levels.fuse(by_level), job.timer))
+                job.store.normals.add(image_scores(path, scored, job.timer))
 
 
 def _score_missing(job: Job, levels: LevelScorer, score_levels: ScoreLevels, marked: MarkedIndexes) -> None:
@@ -218,56 +222,6 @@ def _skip_only_normal(job: Job, images: list[JobImage], path: str) -> list[JobIm
     return others
 
 
-def _embed_marks(job: Job, levels: LevelScorer) -> None:
-    """Put the features of what is marked as normal into the store, where they are not there yet."""
-    if not job.spec.marks or job.store.marked.paths():
-        return
-    job.stage("reading what is marked as normal")
-    boxes = {image.path: image_boxes for image, image_boxes in job.spec.marks}
-    features, skipped_before = [], len(job.report.skipped)
-    for embedded in job.embed([image for image, _ in job.spec.marks]):
-        segments, rows = [], []
-        for level, values in zip(embedded.patches, levels.transform(embedded.patches), strict=True):
-            inside = _inside(level.segments, boxes[embedded.image.path])
-            segments.append(Segments(level.segments.size, level.segments.boxes[inside]))
-            rows.append(values[inside])
-        features.append(ImageFeatures(embedded.image.path, segments, levels.to_stored(rows), True))
-    if lost := job.report.skipped[skipped_before:]:  # left out, they would count as learnt
-        raise SegadError(
-            f"{len(lost)} of the images with marks cannot be used. The first: {lost[0]['filepath']}: "
-            f"{lost[0]['reason']}. "
-            "Restore them, or take their marks back with unmark()"
-        )
-    job.store.marked.append(features)
-
-
-def _inside(segments: Segments, boxes: list[RelativeBox]) -> NDArray[np.int64]:
-    """Find the segments whose centres lie in one of some boxes or less than half a step of the grid outside.
-
-    What was marked as normal is seen by the segments around it, too, and would go on to raise an alarm as a ring. Where
-    no segment lies in a box, that nearest to its centre does for it.
-    """
-    centres = segments.boxes.reshape(-1, 2, 2).mean(axis=1) / segments.size  # [n, 2], relative x, y
-    margin = _steps(segments) / 2 - 1e-6  # segments side by side do not belong to each other's boxes
-    in_any = np.zeros(len(segments), bool)
-    for x, y, width, height in boxes:
-        low, high = np.array([x, y]) - margin, np.array([x + width, y + height]) + margin
-        inside = ((centres >= low) & (centres <= high)).all(axis=1)
-        if not inside.any():
-            inside[((centres - (low + high) / 2) ** 2).sum(axis=1).argmin()] = True
-        in_any |= inside
-    return np.flatnonzero(in_any)
-
-
-def _steps(segments: Segments) -> NDArray[np.float64]:
-    """Return the relative steps ``[2]`` from column to column and from row to row; 0 for boxes in no grid."""
-    if segments.shape is None:
-        return np.zeros(2)
-    centres = [segments.columns.mean(axis=1), segments.rows.mean(axis=1)]
-    steps = [np.diff(along).mean() if len(along) > 1 else 0.0 for along in centres]
-    return np.array(steps) / segments.size
-
-
 def _scale_by_halves(job: Job, levels: LevelScorer) -> None:
     """Fit the scales of the levels to a single image: its left half compared with its right one, and the reverse."""
     (image,) = job.store.bank
@@ -291,8 +245,8 @@ def _advise_rotations(job: Job, levels: LevelScorer, images: Sequence[JobImage],
     turned = []
     sample = choose(images, _TURNED, job.spec.seed + 1)
     for embedded in job.embed(sample, report_skipped=False, angle=90):
-        segments = [level.segments for level in embedded.patches]
-        _, scores = levels.fuse(score_levels(levels.transform(embedded.patches), segments, embedded.image.path))
+        rows, segments = levels.transform(embedded.patches), [level.segments for level in embedded.patches]
+        _, scores = levels.score(score_levels(rows, segments, embedded.image.path), rows)
         turned.append(float(scores.max()))
     if turned and np.median(turned) <= np.quantile(upright, 0.75):
         job.report.warnings.append(

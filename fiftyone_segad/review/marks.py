@@ -16,11 +16,12 @@ import fiftyone.core.patches as fop
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..data.truth import GT_FIELD, read_truth, truth_fields
-from ..engine.job import JobImage
+from ..engine.job import JobImage, MarkedImage
 from ..errors import SegadError
 from ..registry.keys import ANOMALOUS, NORMAL, field_name, review_field
 from ..registry.samples import all_slices
 from ..segments.boxes import RelativeBox
+from ..segments.places import COMPLETE_IMAGE
 from ..utils.images import read_header
 from ..utils.text import pluralize
 from .mark_field import (
@@ -40,12 +41,21 @@ from .undo import log_action
 MARKS = "marks"
 """Setting of a run: the digest of the marks that it has learnt; None if there are none."""
 
-MarkedImages = list[tuple[JobImage, list[RelativeBox]]]
-"""Images and the boxes in them, as a job takes them."""
-
 logger = logging.getLogger(__name__)
 
-_COMPLETE_IMAGE = (0.0, 0.0, 1.0, 1.0)
+
+class LearntMarks(NamedTuple):
+    """The marks that a run learns.
+
+    Attributes:
+        normal: images with boxes that are marked as normal
+        defects: images with boxes that are marked as anomalous
+        digest: a digest of both; None if there are none
+    """
+
+    normal: list[MarkedImage]
+    defects: list[MarkedImage]
+    digest: str | None
 
 
 class _Target(NamedTuple):
@@ -175,18 +185,23 @@ def list_marks(samples: Samples, key: str, label: str | None = None) -> list[Mar
     return read_marks(samples, key, label)
 
 
-def marked_images(dataset: fo.Dataset, key: str) -> tuple[MarkedImages, str | None]:
-    """Return the images with boxes that are marked as normal, and a digest of them; None if there are none."""
-    marks = read_marks(dataset, key, NORMAL)
-    if not marks:
-        return [], None
+def learnt_marks(dataset: fo.Dataset, key: str) -> LearntMarks:
+    """Return what a run learns from the marks of its images."""
+    normal, defects = (_marked_images(dataset, key, label) for label in (NORMAL, ANOMALOUS))
+    if not normal and not defects:
+        return LearntMarks([], [], None)
+    contents = [[(image.path, boxes) for image, boxes in images] for images in (normal, defects)]
+    digest = hashlib.sha256(repr(contents if defects else contents[0]).encode())
+    return LearntMarks(normal, defects, digest.hexdigest())
+
+
+def _marked_images(dataset: fo.Dataset, key: str, label: str) -> list[MarkedImage]:
+    """Return the images with marks of a label, and the boxes of these, in an order that no order of marking changes."""
     boxes: dict[str, list[RelativeBox]] = {}
-    for mark in sorted(marks, key=lambda mark: (mark.sample_id, mark.box)):
+    for mark in sorted(read_marks(dataset, key, label), key=lambda mark: (mark.sample_id, mark.box)):
         boxes.setdefault(mark.sample_id, []).append(mark.box)
     ids, paths = all_slices(dataset).select(list(boxes)).values(["id", "filepath"])
-    images = [(JobImage(id, path), boxes[id]) for id, path in sorted(zip(ids, paths, strict=True))]
-    digest = hashlib.sha256(repr([(image.path, marked) for image, marked in images]).encode())
-    return images, digest.hexdigest()
+    return [(JobImage(id, path), boxes[id]) for id, path in sorted(zip(ids, paths, strict=True))]
 
 
 def marks_on_defects(samples: Samples, marks: Iterable[Mark], gt_field: str = GT_FIELD) -> list[Mark]:
@@ -271,7 +286,7 @@ def _targets(samples: Samples, key: str) -> dict[str, list[_Target]]:
     if not isinstance(samples, fop.PatchesView):
         if isinstance(samples, fop.EvaluationPatchesView):
             raise ValueError("Patches of an evaluation cannot be marked; use patches of a field of Detections")
-        return {id: [_Target(_COMPLETE_IMAGE, SAMPLE)] for id in all_slices(samples).values("id")}
+        return {id: [_Target(COMPLETE_IMAGE, SAMPLE)] for id in all_slices(samples).values("id")}
     field = samples.patches_field
     if samples._root_dataset.get_field(field).document_type is not fol.Detections:
         raise ValueError(f"Patches of '{field}' have no boxes; use patches of a field of Detections")

@@ -14,7 +14,7 @@ from ..engine.job import CUSTOM_SEGMENTS
 from ..errors import RunError
 from ..registry.run import Run
 from ..scoring.levels import LevelScorer
-from ..segments.boxes import Proposer, Segments
+from ..segments.boxes import Proposer
 from ..storage.bank_file import BANK_SETTING
 from ..storage.records import ImageScores
 
@@ -81,16 +81,6 @@ def load_embedder(run: Run, batch_size: int | None = None) -> Embedder:
             f"Run '{run.key}' was made with '{settings['embedder']}', which is now '{embedder.identity}'; {remedy}"
         )
     return embedder
-
-
-def nearest_segments(patches: list[Patches], segments: Segments, index: int) -> list[int]:
-    """Find at each level the segment whose centre is nearest to that of a segment of the scores."""
-    nearest = []
-    centre = segments.boxes[index].reshape(2, 2).mean(axis=0)  # x, y
-    for level in patches:
-        centres = level.segments.boxes.reshape(-1, 2, 2).mean(axis=1)  # [n, 2]
-        nearest.append(int(((centres - centre) ** 2).sum(axis=1).argmin()))
-    return nearest
 
 
 def named_segments(run: Run, dataset: fo.Dataset, segments: Proposer | None) -> str | Proposer | None:

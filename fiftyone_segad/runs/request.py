@@ -24,7 +24,7 @@ from ..registry.colours import owns_color_scheme
 from ..registry.keys import check_key
 from ..registry.run import GREY_SCALE, Run
 from ..registry.samples import check_collection, check_numbers, check_whole_number
-from ..review.marks import MARKS, marked_images
+from ..review.marks import MARKS, LearntMarks, learnt_marks
 from ..scoring import METHODS
 from ..scoring.thresholds import ThresholdRule
 from ..segments.boxes import Proposer, get_proposer
@@ -127,7 +127,7 @@ class RunRequest:
         name = resolve_name(embedder, method)
         if embedder == "auto":
             logger.info("embedder='auto' stands for '%s' here", name)
-        marks, digest = marked_images(dataset, key) if method == "reference" else ([], None)
+        marks = learnt_marks(dataset, key) if method == "reference" else LearntMarks([], [], None)
         kwargs, workers = _as_json(embedder_kwargs), num_workers or usable_cores()
         scale = find_scale(normal_paths, paths)
         spec = JobSpec(
@@ -137,14 +137,15 @@ class RunRequest:
             segments,
             rotations,
             bank_size,
-            marks,
+            marks.normal,
+            marks.defects,
             seed,
             bank_names=copies,
             scale=scale,
             groups=groups,
             clean=clean,
         )
-        return cls(dataset, key, spec, digest, rule, name, batch_size, defects, kwargs, executor, workers)
+        return cls(dataset, key, spec, marks.digest, rule, name, batch_size, defects, kwargs, executor, workers)
 
     def load_embedder(self) -> Embedder:
         """Load the embedder; a context manager that closes it.

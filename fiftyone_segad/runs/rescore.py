@@ -21,7 +21,7 @@ from ..registry.keys import ANOMALOUS
 from ..registry.run import Run, load_run
 from ..registry.samples import all_slices
 from ..review.lost_defects import LostDefect, MatchedRegions, found_regions, lost_regions
-from ..review.marks import MARKS, MarkedImages, marked_images
+from ..review.marks import MARKS, LearntMarks, learnt_marks
 from ..review.triage import read_score_table
 from ..scoring.thresholds import parse_threshold
 from ..segments.boxes import Proposer
@@ -120,10 +120,10 @@ def rescore(
         raise ValueError(f"Run '{key}' has no bank that could learn: its method is '{run.method}', not 'reference'")
     if BANK_SETTING in run.settings:
         raise ValueError(f"Run '{key}' was made with a bank file; rescore the run that the file was saved from")
-    marks, digest = marked_images(dataset, key)
+    marks = learnt_marks(dataset, key)
     flagged_before = set(flagged(dataset, run).values("id"))
-    mark_count = sum(len(boxes) for _, boxes in marks)
-    if digest == run.settings.get(MARKS):
+    mark_count = sum(len(boxes) for _, boxes in (*marks.normal, *marks.defects))
+    if marks.digest == run.settings.get(MARKS):
         logger.info("Run '%s' knows these marks already", key)
         return ReviewReport(run, mark_count, [], [], [])
     run_segments = named_segments(run, dataset, segments)
@@ -138,7 +138,7 @@ def rescore(
     if rule.kind == "f1":
         check_defects(scored, gt_field)
     images = job_images(scored, run_segments)
-    settings = {**run.settings, MARKS: digest}
+    settings = {**run.settings, MARKS: marks.digest}
     with load_embedder(run) as model:
         store = find_or_create_store(dataset, key, settings, resume=True)
         with store.explain_write_errors():
@@ -160,7 +160,7 @@ def rescore(
     return report
 
 
-def _spec(run: Run, images: list[JobImage], segments: str | Proposer | None, marks: MarkedImages) -> JobSpec:
+def _spec(run: Run, images: list[JobImage], segments: str | Proposer | None, marks: LearntMarks) -> JobSpec:
     bank, paths = run.store.bank.paths(), [image.path for image in images]
     return JobSpec(
         images,
@@ -169,7 +169,8 @@ def _spec(run: Run, images: list[JobImage], segments: str | Proposer | None, mar
         segments,
         run.settings["rotations"],
         run.settings["bank_size"],
-        marks,
+        marks.normal,
+        marks.defects,
         run.settings["seed"],
         advise_rotations=False,
         bank_names=find_copies(paths, bank) | bank_copies(run.store, paths),

@@ -74,7 +74,9 @@ def export_run(samples: Samples, key: str, path: str | Path, overwrite: bool = F
         raise ValueError(f"path='{target}' exists and is no exported run; name another one")
     dataset, store = samples._root_dataset, run.store
     scored = all_slices(dataset).select(list(store.scores.ids()))
-    names = dict.fromkeys([*store.bank.paths(), *sorted(store.normals.ids()), *store.marked.paths()])
+    names = dict.fromkeys(
+        [*store.bank.paths(), *sorted(store.normals.ids()), *store.marked.paths(), *store.defects.paths()]
+    )
     known = bank_images(store)  # of a bank file, whose images are not on this machine
     archive = RunArchive(
         run={name: value for name, value in asdict(run).items() if name not in _LOCAL},
@@ -200,6 +202,7 @@ def _copy_store(
         store.save_groups([[paths.get(path, path) for path in group] for group in groups])
     _copy_features(carried.bank, store.bank, paths)
     _copy_features(carried.marked, store.marked, paths)
+    _copy_features(carried.defects, store.defects, paths)
     _copy_features(carried.features, store.features, ids, only_named=True)
     _copy_scores(carried.normals, store.normals, paths)
     _copy_scores(carried.scores, store.scores, ids, only_named=True)

@@ -17,7 +17,8 @@ from scipy import ndimage
 
 from ..embedders.base import Level, Patches, normalize
 from ..segments.boxes import Segments
-from ..segments.maps import anomaly_map, interpolate
+from ..segments.maps import anomaly_map, onto_finest
+from .teaching import DefectModel
 
 LevelFeatures = list[NDArray[np.float32]]
 """Features of one image that can be compared by Euclidean distance, one array ``[n, k]`` per level."""
@@ -181,14 +182,10 @@ def fuse(levels: Sequence[Level], scored: Sequence[LevelScores], normalizers: Se
         the finest segments and their scores: 0 is usual, about 1 is the peak of a usual image
     """
     total = sum(level.weight for level in levels)
-    finest = max((segments for segments, _ in scored), key=len)
-    assert finest.shape is not None
-    x, y = finest.columns.mean(axis=1), finest.rows.mean(axis=1)  # centres [columns], [rows] of the finest grid
+    normalized = [(image[0], normalizer(image)) for image, normalizer in zip(scored, normalizers, strict=True)]
+    finest, by_level = onto_finest(normalized)
     fused = np.zeros(len(finest), np.float32)
-    for level, (segments, scores), normalizer in zip(levels, scored, normalizers, strict=True):
-        values = normalizer((segments, scores))
-        if segments is not finest:
-            values = interpolate(segments, values, x, y).ravel()  # [rows, columns] -> [n]
+    for level, values in zip(levels, by_level, strict=True):
         fused += level.weight / total * values
     return finest, fused
 
@@ -199,6 +196,10 @@ class LevelScorer:
     Args:
         levels: the levels
         arrays: what the method ``arrays`` gave, to continue with it
+
+    Attributes:
+        levels: the levels
+        defects: what marked defects look like; None if none are marked
     """
 
     def __init__(self, levels: Sequence[Level], arrays: dict[str, NDArray[Any]] | None = None) -> None:
@@ -213,6 +214,7 @@ class LevelScorer:
             for i in numbers
             if f"scale{i}" in arrays
         ]
+        self.defects = DefectModel.of(arrays, len(self.levels))
 
     @property
     def has_common_scale(self) -> bool:
@@ -286,6 +288,13 @@ class LevelScorer:
         """Combine the scores of one image at each level into one score per segment."""
         return fuse(self.levels, scored, self._normalizers) if self.has_common_scale else scored[0]
 
+    def score(self, scored: Sequence[LevelScores], rows: LevelFeatures) -> LevelScores:
+        """Combine the scores of one image; higher where its rows ``[n, k]``, by level, are like marked defects."""
+        finest, fused = self.fuse(scored)
+        if self.defects is None:
+            return finest, fused
+        return finest, self.defects.mix(fused, rows, [segments for segments, _ in scored])
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything that was fitted, to be stored."""
         arrays: dict[str, NDArray[Any]] = {}
@@ -294,4 +303,4 @@ class LevelScorer:
                 arrays |= {f"mean{i}": projection.mean, f"matrix{i}": projection.matrix}
         for i, normalizer in enumerate(self._normalizers):
             arrays |= {f"scale{i}": np.array([normalizer.centre, normalizer.scale]), f"damping{i}": normalizer.damping}
-        return arrays
+        return arrays | (self.defects.arrays() if self.defects else {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +105,32 @@ def interpolate(
     else:
         blended = _blend_boxes(segments.boxes, values, x, y)
     return np.clip(blended, values.min(), values.max(), out=blended)  # rounding must not leave the scores' range
+
+
+def onto_finest(levels: Sequence[tuple[Segments, NDArray[np.floating]]]) -> tuple[Segments, list[NDArray[np.float32]]]:
+    """Sample the scores of several levels of an image at the centres of the segments of the finest level.
+
+    Args:
+        levels: segments and their scores ``[n]``, one entry per level; more than one level must be of grids
+
+    Returns:
+        the finest segments, and float32 arrays ``[n]`` of their scores, one entry per level
+
+    Examples:
+        >>> from fiftyone_segad.segments.boxes import patch_grid
+        >>> fine, coarse = patch_grid((4, 4), 2, 2), patch_grid((4, 4), 1, 1)
+        >>> onto_finest([(coarse, np.array([5.0])), (fine, np.array([1.0, 2.0, 3.0, 4.0]))])[1]
+        [array([5., 5., 5., 5.], dtype=float32), array([1., 2., 3., 4.], dtype=float32)]
+    """
+    finest = max((segments for segments, _ in levels), key=len)
+    if len(levels) == 1:
+        return finest, [np.asarray(levels[0][1], np.float32)]
+    assert finest.shape is not None
+    x, y = finest.columns.mean(axis=1), finest.rows.mean(axis=1)  # centres [columns], [rows] of the finest grid
+    return finest, [
+        np.asarray(scores, np.float32) if segments is finest else interpolate(segments, scores, x, y).ravel()
+        for segments, scores in levels
+    ]
 
 
 def anomaly_mask(

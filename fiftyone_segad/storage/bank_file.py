@@ -20,6 +20,7 @@ from ..embedders.base import Level
 from ..embedders.torch_loading import is_torch_name
 from ..errors import BankError
 from ..scoring.levels import MAP_SIDE, LevelScorer
+from ..scoring.teaching import DEFECT_NUMBERS
 from ..scoring.thresholds import Thresholds
 from ..segments.boxes import Segments
 from ..utils.arrays import map_arrays, read_texts, write_arrays
@@ -257,6 +258,7 @@ def _checked(header: BankHeader, arrays: dict[str, NDArray[Any]], checksum: str)
         _check_rows(f"of the marks of level {i}", marked_rows, marked_ends, len(header.marked))
         _require(marked_rows.shape[1] == rows.shape[1], f"marks of level {i} are of another width")
         levels.append(BankLevel(rows, ends, marked_rows, marked_ends))
+    _check_defects(fitted, [level.rows.shape[1] for level in levels])
     return BankFile(header, levels, fitted, _calibration(header.normals, arrays), checksum)
 
 
@@ -274,6 +276,20 @@ def _check_fitted(level: int, width: int, fitted: dict[str, NDArray[Any]]) -> No
         _require(fits, f"the components {where} do not fit its features")
     if "scale" in arrays:
         _require(arrays["scale"][1] > 0 and arrays["damping"].min() > 0, f"the scale {where} is not positive")
+
+
+def _check_defects(fitted: dict[str, NDArray[Any]], widths: list[int]) -> None:
+    if "defects" not in fitted:
+        return
+    numbers, weights = fitted["defects"], [fitted[f"defects{i}"] for i in range(len(widths))]
+    _require(
+        [array.shape for array in weights] == [(width,) for width in widths], "what it knows of defects does not fit"
+    )
+    finite = all(array.dtype.kind == "f" and np.isfinite(array).all() for array in (numbers, *weights))
+    _require(finite and numbers.shape == (DEFECT_NUMBERS,), "what it knows of defects is not finite")
+    _require(
+        numbers[2] > 0 and numbers[4] > 0 and 0 <= numbers[5] < 1, "the scale of what it knows of defects is wrong"
+    )
 
 
 def _check_rows(where: str, rows: NDArray[Any], ends: NDArray[Any], images: int) -> None:

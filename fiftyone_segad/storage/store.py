@@ -7,6 +7,7 @@
     <folder>/bank/               features of the normal images, or of all images if none are known to be normal
     <folder>/held_out/           scores per level of images that were left out of the bank in turn
     <folder>/marked/             features of segments that people marked as normal
+    <folder>/defects/            features of segments that people marked as anomalous
     <folder>/features/           features of the images of the run, as far as the limit allows, and their distances to
                                  the bank without what is marked
     <folder>/normals/            scores of the normal images, each without its own segments in the bank
@@ -57,6 +58,7 @@ class RunStore:
         self.folder = Path(folder)
         self.bank = FeatureParts(self.folder / "bank")
         self.marked = FeatureParts(self.folder / "marked")
+        self.defects = FeatureParts(self.folder / "defects")
         self.features = FeatureParts(self.folder / "features")
         self.normals = ScoreParts(self.folder / "normals")
         self.scores = ScoreParts(self.folder / "scores")

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from ..embedders.base import Patches
 from ..registry.run import load_run
 from ..registry.samples import check_whole_number
-from ..runs.features import RunFeatures, nearest_segments
+from ..runs.features import RunFeatures
 from ..scoring.levels import LevelFeatures, LevelScorer
 from ..segments.boxes import PixelBox, Segments
+from ..segments.places import nearest_segments
 from ..storage.bank_images import bank_copies
 from ..storage.records import ImageFeatures, ImageScores
 from ..storage.store import RunStore
@@ -97,7 +98,8 @@ def explain_sample(
         scorer, patches = features.levels, features.patches(record, pixels)
     rows = scorer.transform(patches)
     indices = _highest_apart(record, max_segments)
-    places = [nearest_segments(patches, record.segments, index) for index in indices]
+    by_level = [nearest_segments(level.segments, record.segments.boxes[indices]) for level in patches]
+    places = np.transpose(by_level).tolist()  # of each segment, by level
     if run.method == "within_image":
         neighbours = [[_nearest_within(filepath, patches[0].segments, rows[0], i, max_neighbours)] for (i,) in places]
     else:

@@ -18,8 +18,9 @@ from ..registry.clearing import delete_plot
 from ..registry.keys import plot_key
 from ..registry.run import load_run
 from ..registry.samples import all_slices
-from ..runs.features import RunFeatures, nearest_segments
+from ..runs.features import RunFeatures
 from ..scoring.levels import LevelFeatures
+from ..segments.places import nearest_segments
 from ..utils.images import read_ahead
 from ..utils.threads import usable_cores
 
@@ -92,8 +93,9 @@ def visualize_segments(
                 logger.warning("%s: %s", id, error)
                 continue
             rows = features.levels.transform(patches)
-            places = [nearest_segments(patches, records[id].segments, index) for index in indices_of[id]]
-            embeddings[id] = [level[[place[i] for place in places]] for i, level in enumerate(rows)]
+            boxes = records[id].segments.boxes[indices_of[id]]
+            places = [nearest_segments(level.segments, boxes) for level in patches]
+            embeddings[id] = [level_rows[place] for level_rows, place in zip(rows, places, strict=True)]
     if not embeddings:
         raise RunError(f"None of the {len(ids)} images of run '{key}' can be read; check their files")
     dataset = samples._root_dataset
