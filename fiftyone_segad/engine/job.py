@@ -48,8 +48,7 @@ class JobImage:
     group: str | None = None
 
 
-MarkedImage = tuple[JobImage, list[RelativeBox]]
-"""An image, and relative boxes ``x, y, width, height`` in it that people marked."""
+MarkedImage = tuple[JobImage, list[RelativeBox]]  # the boxes are what people marked
 
 
 @dataclass(frozen=True)
@@ -58,14 +57,13 @@ class JobSpec:
 
     Attributes:
         images: the images to score
-        normals: normal images: the bank of ``reference``, and what thresholds are calibrated on. Their ids
-            are their paths
+        normals: the bank of ``reference``, and what thresholds are calibrated on. Their ids are their paths
         method: ``reference``, ``unlabeled`` or ``within_image``
         segments: specification or function of the segments; None for the embedder's own patches. Images that
             bring boxes have these
         rotations: copies of each normal image in the bank, turned in equal steps (``reference``)
-        bank_size: rows that the bank may have at each level; None for 131,072 at the finest one (``reference``)
-        marks: what people marked as normal; the segments in it are compared with as the bank is (``reference``)
+        bank_size: rows that the bank may have per level; None for 131,072 at the finest one (``reference``)
+        marks: what people marked as normal, which is compared with as the bank is (``reference``)
         marked_defects: what they marked as anomalous; what looks like it scores higher (``reference``)
         seed: seed of all that is chosen at random
         feature_bytes: features of the scored images that are kept, for ``rescore``

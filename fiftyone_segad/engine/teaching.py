@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,9 +67,9 @@ def learn_defects(
         likeness.append((float(values.mean()), peak(values)))
         scores.append((float(fused.mean()), peak(fused)))
     numbers = (*scaling(likeness, scores), weight_of(len(job.spec.marked_defects)))
-    levels.defects = _scaled(model, *numbers)
+    levels.defects = model.scaled(*numbers)
     job.store.save_levels(levels.arrays())
-    return {path: _scaled(fold_models[fold], *numbers) for path, fold in folds.items()}
+    return {path: fold_models[fold].scaled(*numbers) for path, fold in folds.items()}
 
 
 def normal_scores(
@@ -89,12 +88,6 @@ def normal_scores(
     for image in _normal_images(job, models):
         finest, fused = levels.fuse(held_out[image.path])
         yield image.path, (finest, models[image.path].mix(fused, upright_rows(image), image.segments))
-
-
-def _scaled(
-    model: DefectModel, centre: float, scale: float, score_centre: float, score_scale: float, share: float
-) -> DefectModel:
-    return replace(model, centre=centre, scale=scale, score_centre=score_centre, score_scale=score_scale, share=share)
 
 
 def _warn_of_marked_normals(job: Job) -> None:

@@ -105,10 +105,11 @@ def mark_anomalous(
     by: str | None = None,
     label_ids: Collection[str] | None = None,
 ) -> list[Mark]:
-    """Mark samples, or patches of them, as defective.
+    """Mark samples, or patches of them, as defective; ``rescore`` raises what looks like them.
 
     Args:
-        samples: as for ``mark_normal``
+        samples: as for ``mark_normal``. A mark on a complete sample stands for its highest places: mark regions where
+            you can
         key: key of the run
         label (None): the kind of defect, e.g. ``"scratch"``
         why: as for ``mark_normal``

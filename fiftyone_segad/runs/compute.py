@@ -43,7 +43,7 @@ def compute_segment_anomalies(
 
     The fields are ``<key>_score``, ``_pred``, ``_map``, ``_mask``, ``_segments`` and ``_regions``. An image
     that cannot be read or cut is skipped, listed in ``run.skipped`` and tagged ``<key>_skipped``. A new run of a key
-    learns what was marked as normal in a review of the old one, see ``mark_normal``.
+    learns what was marked in a review of the old one, see ``mark_normal`` and ``mark_anomalous``.
 
     Args:
         samples: the images to score: a dataset, view or selection

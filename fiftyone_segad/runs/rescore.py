@@ -1,4 +1,4 @@
-"""``rescore``: a run learns what people marked as normal, at the cost of the change."""
+"""``rescore``: a run learns what people marked as normal or anomalous, at the cost of the change."""
 
 from __future__ import annotations
 
@@ -86,12 +86,16 @@ def rescore(
     segments: Proposer | None = None,
     progress: bool | Callable[[Any], None] | None = None,
 ) -> ReviewReport:
-    """Score a run's images again, with what people marked as normal in its bank.
+    """Score a run's images again: what people marked as normal is in its bank, and what looks like their defects rises.
 
     Scores, maps, masks, regions and thresholds follow, exactly as if the run were computed anew with these marks (a new
     run of the key learns them, too). Distances to the bank are kept, so that only those to the marked segments are
     computed; images whose features had no room in the store go through the embedder once more. Marks that were taken
-    back are forgotten. ``anomalous`` marks change no score.
+    back are forgotten.
+
+    What looks like marked defects scores higher, by a weight that grows with the number of images that have such marks
+    (a tenth of the score at three, a quarter at thirty); of a mark on a complete image its highest places count.
+    Thresholds follow from normal images that are scored the same way, and have no marked defect.
 
     Args:
         samples: the dataset, or a view of it; the whole run changes

@@ -1,8 +1,8 @@
 """Learn from marked defects what else looks like them, and let it raise scores.
 
 A logistic regression tells the segments of marked defects from those of normal images, by the components of all levels
-at once. It is linear, so that its value at a segment is a sum over the levels, each on its own grid, and costs a product
-of a matrix and a vector. A few marked images say little: their weight in a score grows with their number.
+at once. It is linear, so that its value at a segment is a sum over the levels, each on its own grid, and costs little.
+A few marked images say little: their weight in a score grows with their number.
 """
 
 from __future__ import annotations
@@ -76,6 +76,10 @@ class DefectModel:
     score_centre: float = 0.0
     score_scale: float = 1.0
     share: float = 0.0
+
+    def scaled(self, centre: float, scale: float, score_centre: float, score_scale: float, share: float) -> DefectModel:
+        """Return the model with these numbers."""
+        return DefectModel(self.weights, self.bias, centre, scale, score_centre, score_scale, share)
 
     def likeness(self, rows: Sequence[NDArray[np.float32]], segments: Sequence[Segments]) -> NDArray[np.float32]:
         """Compute how like marked defects the finest segments are: the logarithm of the odds, up to a constant.

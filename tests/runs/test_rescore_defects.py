@@ -45,7 +45,9 @@ def dataset(dataset_of: Any, tmp_path: Path) -> Iterator[fo.Dataset]:
 
 def compute(dataset: fo.Dataset, **options: Any) -> segad.Run:
     normals = dataset.limit(NORMALS)
-    return segad.compute_segment_anomalies(dataset, reference=normals, overwrite=True, threshold="fpr:0.2", groups=None, **options)
+    return segad.compute_segment_anomalies(
+        dataset, reference=normals, overwrite=True, threshold="fpr:0.2", groups=None, **options
+    )
 
 
 def defective(dataset: fo.Dataset) -> list[str]:
@@ -130,11 +132,11 @@ def test_a_bank_file_holds_what_was_learnt(dataset: fo.Dataset, dataset_of: Any,
 @pytest.mark.usefixtures("colour_embedder")
 def test_a_marked_normal_image_is_no_normal_and_is_named(dataset: fo.Dataset) -> None:
     run = compute(dataset)
-    marked = dataset.first()
-    assert marked.filepath in run.store.normals.ids()
+    marked, normals = dataset.first(), run.store.normals.ids()
+    assert marked.filepath in normals
     segad.mark_anomalous(dataset.select(marked.id), "segad")
     report = segad.rescore(dataset)
-    assert report.run.store.normals.ids() == run.store.normals.ids() - {marked.filepath}
+    assert report.run.store.normals.ids() == normals - {marked.filepath}
     (warning,) = [text for text in report.run.warnings if "marked defects is among the normal" in text]
     assert marked.filepath in warning
     learnt = state(dataset)
