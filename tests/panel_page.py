@@ -32,6 +32,8 @@ class Page:
             "view": params.pop("view", []),
             "selected": params.pop("selected", []),
             "active_fields": params.pop("active_fields", []),
+            "current_sample": params.pop("current_sample", None),
+            "spaces": params.pop("spaces", None),
             # As it would come from the browser
             "params": {
                 "__method__": method,
@@ -69,6 +71,15 @@ class Page:
 
     def button(self, row: str, name: str) -> str:
         return self.drawn[row]["type"]["properties"][name]["view"]["label"]
+
+    def shown_ids(self) -> list[str]:
+        """Ids of the samples that the last answer has set the grid to, in order."""
+        return fo.DatasetView._build(self.dataset, self.stages).values("id")
+
+    @property
+    def stages(self) -> list[dict[str, Any]]:
+        """Stages of the view that the last answer has set the grid to."""
+        return dict(self.requests)["set_view"]["view"]
 
     def move(self, value: float) -> None:
         """What the App does first: it sets the state."""

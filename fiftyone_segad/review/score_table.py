@@ -1,4 +1,4 @@
-"""Scores and truth of the images of a run as arrays: choices of images, and counts and rates at any threshold."""
+"""Scores and truth of the images of a run as arrays: counts and rates at any threshold."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ HISTOGRAM_BINS = 40
 MAX_CURVE_POINTS = 200
 """Points of a curve at most."""
 
+_REACH = 20
+"""How far from the median the histogram may end, in distances from there to the quantiles 0.05 and 0.95."""
+
 UNKNOWN = "unknown"
 """Truth of images that nothing is known of."""
 
@@ -29,8 +32,6 @@ REFERENCE = "reference"
 
 MAX_IMAGES = 60
 """Images at most of a choice that has no natural end, such as the highest scores."""
-
-CHOICES = ("highest", "uncertain", "flagged", "TP", "FP", "FN", "TN")
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,6 @@ class ScoreTable:
         >>> table = ScoreTable(np.array(["a", "b", "c"]), np.array([0.2, 0.9, 0.5]), truth, [None, "dent", None])
         >>> table.flagged(0.4), table.confusion(0.4)
         (2, Confusion(tp=1, fp=0, fn=0, tn=1))
-        >>> table.choose("uncertain", 0.4)  # nearest to the threshold first
-        ['c', 'a', 'b']
     """
 
     ids: NDArray[np.str_]
@@ -76,9 +75,17 @@ class ScoreTable:
         return np.isin(self.truth, (NORMAL, ANOMALOUS))
 
     @property
-    def range(self) -> tuple[float, float]:
-        """Lowest and highest score."""
-        return float(self.scores.min()), float(self.scores.max())
+    def span(self) -> tuple[float, float]:
+        """Lowest and highest score, but for single ones that are so far out that they would hide all others."""
+        low, high = float(self.scores.min()), float(self.scores.max())
+        lower, middle, upper = np.quantile(self.scores, [0.05, 0.5, 0.95]).tolist()
+        reach = _REACH * max(middle - lower, upper - middle) or high - low
+        return max(low, middle - reach), min(high, middle + reach)
+
+    def score_of(self, id: str) -> float | None:
+        """Return the score of an image; None if it has none."""
+        index = np.flatnonzero(self.ids == id)
+        return float(self.scores[index[0]]) if len(index) else None
 
     def flagged(self, threshold: float) -> int:
         """Count the images above a threshold."""
@@ -90,46 +97,28 @@ class ScoreTable:
         return confusion(self.scores[tested] > threshold, self.truth[tested] == ANOMALOUS)
 
     def histogram(self) -> tuple[NDArray[np.float64], dict[str, NDArray[np.int64]]]:
-        """Count the images by score and truth.
+        """Count the images by score and truth; the bars at the ends hold what is farther out, too.
 
         Returns:
             edges ``[HISTOGRAM_BINS + 1]`` and, by truth that occurs, counts ``[HISTOGRAM_BINS]``
         """
-        low, high = self.range
+        low, high = self.span
         edges = np.linspace(low, high if high > low else low + 1, HISTOGRAM_BINS + 1)
+        clipped = np.clip(self.scores, edges[0], edges[-1])
         return edges, {
-            truth: np.histogram(self.scores[self.truth == truth], edges)[0]
+            truth: np.histogram(clipped[self.truth == truth], edges)[0]
             for truth in (NORMAL, ANOMALOUS, UNKNOWN, REFERENCE)
             if (self.truth == truth).any()
         }
 
-    def between(self, low: float, high: float) -> list[str]:
-        """Return the ids of the images with scores from ``low`` to ``high``, highest first."""
-        return self._highest_first((self.scores >= low) & (self.scores <= high))
-
-    def choose(self, choice: str, threshold: float) -> list[str]:
-        """Return ids of images, in the order in which one would look at them.
-
-        Args:
-            choice: ``highest`` scores; ``uncertain``, those nearest to the threshold; ``flagged``, or those with an
-                outcome: ``TP``, ``FP``, ``FN``, ``TN``. Highest scores first, but for the uncertain ones
-            threshold: the threshold
-
-        Raises:
-            ValueError: if there is no such choice
-        """
-        if choice not in CHOICES:
-            raise ValueError(f"There is no choice {choice!r}; use one of {list(CHOICES)}")
-        above = self.scores > threshold
-        if choice == "highest":
-            return self._highest_first(np.ones(len(self), bool))[:MAX_IMAGES]
-        if choice == "uncertain":
-            order = np.argsort(np.abs(self.scores - threshold), kind="stable")[:MAX_IMAGES]
-            return [str(id) for id in self.ids[order]]
-        if choice == "flagged":
-            return self._highest_first(above)
-        truth = ANOMALOUS if choice in ("TP", "FN") else NORMAL
-        return self._highest_first((self.truth == truth) & (above == (choice[1] == "P")))
+    def bar_at(self, x: float) -> tuple[float, float]:
+        """Return the lowest and the highest score in the bar of the histogram that is nearest to a place."""
+        edges, _ = self.histogram()
+        index = int(np.clip(np.searchsorted(edges, x) - 1, 0, HISTOGRAM_BINS - 1))
+        low = -np.inf if index == 0 else edges[index]
+        high = np.inf if index == HISTOGRAM_BINS - 1 else np.nextafter(edges[index + 1], -np.inf)
+        inside = self.scores[(self.scores >= low) & (self.scores <= high)]
+        return (float(inside.min()), float(inside.max())) if len(inside) else (float(edges[index]), float(edges[index]))
 
     def rates(self) -> OperatingPoints | None:
         """Compute false-positive rate, recall and precision for each threshold at which one of them changes.
@@ -173,13 +162,5 @@ class ScoreTable:
             )
         return rows
 
-    def of_defect(self, defect: str) -> list[str]:
-        """Return the ids of the images with a kind of defect, highest score first."""
-        return self._highest_first(self._has_defect(defect))
-
     def _has_defect(self, defect: str) -> NDArray[np.bool_]:
         return np.array([name == defect for name in self.defects])
-
-    def _highest_first(self, selected: NDArray[np.bool_]) -> list[str]:
-        index = np.flatnonzero(selected)
-        return [str(id) for id in self.ids[index[np.argsort(-self.scores[index], kind="stable")]]]

@@ -58,12 +58,11 @@ def read_score_table(samples: Samples, run: Run) -> ScoreTable:
         run: the run
     """
     scored = all_slices(samples).exists(run.field("score"))
-    evaluation = _latest_evaluation(samples, run)
     has_defects = "defect.label" in samples.get_field_schema(flat=True)
     paths = ["id", run.field("score")]
     paths += ["defect.label"] if has_defects else []
-    if evaluation is not None:
-        paths.append(f"{evaluation_field(written_key(samples._root_dataset, evaluation), 'truth')}.label")
+    evaluated_truth = truth_path(samples, run)
+    paths += [] if evaluated_truth is None else [evaluated_truth]
     ids, scores, *labels = scored.values(paths)
     defects: list[str | None] = labels.pop(0) if has_defects else [None] * len(ids)
     evaluated: list[str | None] = labels[0] if labels else [None] * len(ids)
@@ -73,6 +72,14 @@ def read_score_table(samples: Samples, run: Run) -> ScoreTable:
         for id, label, defect in zip(ids, evaluated, defects, strict=True)
     ]
     return ScoreTable(np.array(ids, str), np.array(scores, np.float64), np.array(truth, str), defects)
+
+
+def truth_path(samples: Samples, run: Run) -> str | None:
+    """Return the path of what the run's latest evaluation calls the truth of images; None without an evaluation."""
+    evaluation = _latest_evaluation(samples, run)
+    if evaluation is None:
+        return None
+    return f"{evaluation_field(written_key(samples._root_dataset, evaluation), 'truth')}.label"
 
 
 def reference_ids(samples: Samples, run: Run) -> set[str]:

@@ -146,6 +146,22 @@ def threshold_text(value: float, rule: str) -> str:
     return f"{value:.4g}"
 
 
+def rule_in_words(rule: str) -> str:
+    """Say what a rule asks for; empty for a threshold that was given as a number.
+
+    >>> rule_in_words("fpr:0.05"), rule_in_words("alarms:20")
+    ('set so that about 5 of 100 good images are flagged', 'set for at most 20 alarms')
+    """
+    parsed = parse_threshold(rule)
+    words = {
+        "fpr": f"set so that about {100 * parsed.value:g} of 100 good images are flagged",
+        "alarms": f"set for at most {parsed.value:g} alarms",
+        "quantile": f"set so that {100 * (1 - parsed.value):.3g} of 100 scored images are flagged",
+        "f1": "set for the best F1 on the ground truth, which it has seen",
+    }
+    return words.get(parsed.kind, "")
+
+
 def choose_thresholds(
     rule: ThresholdRule,
     image_scores: NDArray[np.float64],

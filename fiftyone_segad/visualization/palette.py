@@ -8,6 +8,7 @@ ANOMALOUS = "#e06a10"
 
 UNKNOWN = "#9aa0a6"
 THRESHOLD = "#e69f00"
+SELECTED = "#cc79a7"
 
 REFERENCE = "#a9c8ee"
 

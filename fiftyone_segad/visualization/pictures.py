@@ -29,7 +29,7 @@ _GAP = 6
 _LINE = 16
 _TITLES = ("image", "anomaly map", "predicted mask", "ground truth")
 
-_CROP_SIDE = 160
+_CROP_SIDE = 240
 _LEAST_SHARE = 0.12
 """Side of a crop at least, as a share of the image's shorter side: a patch alone does not tell where it is."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import fiftyone as fo
@@ -31,8 +32,22 @@ PROJECTIONS = ("tsne", "pca", "umap")
 
 MAX_IMAGES = 200
 
-Points = tuple[NDArray[np.float64], list[str], list[float]]
-"""Places ``[n, 2]``, ids and scores of segments, in one order."""
+
+@dataclass(frozen=True)
+class Points:
+    """Segments in the plane.
+
+    Attributes:
+        places: float64 array ``[n, 2]``
+        ids: ids of the segments ``[n]``
+        scores: their scores ``[n]``
+        sample_ids: ids of their samples ``[n]``
+    """
+
+    places: NDArray[np.float64]
+    ids: list[str]
+    scores: list[float]
+    sample_ids: list[str]
 
 
 def visualize_segments(
@@ -130,7 +145,8 @@ def segment_points(dataset: fo.Dataset, key: str) -> Points | None:
     labels = [str(id) for id in results.label_ids]
     if not all(id in by_id for id in labels):
         return None
-    return np.asarray(results.points, np.float64), labels, [by_id[id] for id in labels]
+    owners = [str(id) for id in results.sample_ids]
+    return Points(np.asarray(results.points, np.float64), labels, [by_id[id] for id in labels], owners)
 
 
 def _join_levels(embeddings: dict[str, LevelFeatures]) -> dict[str, NDArray[np.float32]]:

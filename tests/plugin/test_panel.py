@@ -107,8 +107,9 @@ def test_curves_have_the_overlap_of_the_latest_evaluation(dataset: fo.Dataset) -
     assert len(curve["x"]) <= 200
     figures = results.metrics()
     assert np.trapezoid(curve["y"], curve["x"]) / 0.3 == pytest.approx(figures["aupro_30"], abs=0.005)
-    shown = str(page.drawn["overlap_help"])
-    assert f"**whole**: AUPRO {figures['aupro_30']:.3f} up to 0.3, {figures['aupro_05']:.3f} up to 0.05" in shown
+    assert "**whole**" in str(page.drawn["overlap_help"])
+    title = page.drawn["overlap"]["view"]["layout"]["title"]["text"]
+    assert title == f"AUPRO {figures['aupro_30']:.3f} up to 0.3, {figures['aupro_05']:.3f} up to 0.05"
 
 
 def test_a_bar_shows_the_images_of_a_kind_of_defect(dataset: fo.Dataset) -> None:
@@ -123,9 +124,8 @@ def test_a_bar_shows_the_images_of_a_kind_of_defect(dataset: fo.Dataset) -> None
     scores = dict(zip(*dataset.values(["defect.label", "segad_score"]), strict=True))
     assert bars["x"] == [float(scores[name] > threshold) for name in bars["ids"]]
     assert len(set(bars["y"])) == 3, "names that are cut alike do not share a bar"
-    answer = dict(page.ask("show_kind", id="<spot>"))
-    assert dataset.last().id in str(answer["set_view"])
-    assert dataset.first().id not in str(answer["set_view"])
+    page.send("show_kind", id="<spot>")
+    assert page.shown_ids() == [dataset.last().id]
 
 
 def test_pages_do_not_move_each_other(dataset: fo.Dataset) -> None:

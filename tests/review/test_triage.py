@@ -1,4 +1,4 @@
-"""Counts and choices of images for triage, on scores that can be checked by eye."""
+"""Counts and rates for triage, on scores that can be checked by eye."""
 
 from __future__ import annotations
 
@@ -40,27 +40,6 @@ def test_counts(table: ScoreTable, threshold: float, flagged: int, outcomes: tup
     assert (counts.tp, counts.fp, counts.fn, counts.tn) == outcomes
 
 
-@pytest.mark.parametrize(
-    ("choice", "ids"),
-    [
-        ("highest", "debca"),
-        ("uncertain", "bceda"),  # distances from .52: .08, .12, .18, .38, .42
-        ("flagged", "deb"),
-        ("TP", "d"),
-        ("FP", "b"),
-        ("FN", "c"),
-        ("TN", "a"),
-    ],
-)
-def test_choices_come_in_the_order_of_looking(table: ScoreTable, choice: str, ids: str) -> None:
-    assert table.choose(choice, 0.52) == list(ids)
-
-
-def test_error_for_another_choice(table: ScoreTable) -> None:
-    with pytest.raises(ValueError, match="no choice 'best'"):
-        table.choose("best", 0.5)
-
-
 def test_histogram_counts_every_image_once(table: ScoreTable) -> None:
     edges, counts = table.histogram()
     assert len(edges) == HISTOGRAM_BINS + 1
@@ -70,7 +49,30 @@ def test_histogram_counts_every_image_once(table: ScoreTable) -> None:
         "unknown": 1,
     }
     assert counts["anomalous"][-1] == 1, "the highest score is in the last bar"
-    assert table.between(edges[-2], edges[-1]) == ["d"]
+    assert table.bar_at(edges[-1] + 1) == (0.9, 0.9)
+
+
+def test_a_single_score_far_out_does_not_hide_the_others() -> None:
+    scores = np.append(np.linspace(0, 1, 100), 1e9)
+    truth = np.array(["normal"] * 100 + ["anomalous"])
+    table = ScoreTable(np.arange(101).astype(str), scores, truth, [None] * 101)
+    low, high = table.span
+    assert (low, high < 20) == (0, True)
+    edges, counts = table.histogram()
+    assert edges[-1] == high
+    assert counts["anomalous"][-1] == 1, "the bar at the end holds it"
+    assert table.bar_at(high) == (1e9, 1e9)
+    assert table.bar_at(0) == (0, scores[scores < edges[1]].max())
+
+
+def test_the_best_f1_flags_at_its_threshold(table: ScoreTable) -> None:
+    best = table.best_f1()
+    assert best is not None
+    f1, threshold = best
+    assert f1 == table.confusion(threshold).f1 == 0.8  # c and d are found, b is a false alarm
+    assert table.metrics(0.5)["image_auroc"] == 0.75
+    unknown = ScoreTable(table.ids, table.scores, np.array(["unknown"] * 5), table.defects)
+    assert unknown.best_f1() is None
 
 
 def test_equal_scores_have_a_histogram() -> None:
@@ -91,7 +93,6 @@ def test_by_defect(table: ScoreTable) -> None:
         1,
     )
     assert (dent["defect"], dent["recall"], dent["auroc"]) == ("dent", 0, 0.5)  # above one of two normal images
-    assert table.of_defect("dent") == ["c"]
 
 
 @pytest.mark.usefixtures("colour_embedder")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import fiftyone as fo
@@ -11,11 +10,12 @@ import fiftyone.operators as foo
 from ...errors import SegadError
 from ...registry.keys import field_name, list_runs
 from ...registry.samples import all_slices
+from ...review.choices import Choices
 from .. import execution
 from ..current_run import names_other_run, set_current_run, shown_fields
 from ..wording import in_app_words
 from . import crops, page_state
-from .run_view import run_view_of, slider_name
+from .run_view import RunView, remember_choice, run_view_of, sample_of, slider_name
 
 URI = "@segad/anomaly/"
 """Begins the addresses of the plugin's operators."""
@@ -78,21 +78,19 @@ class TriageActions:
             return  # the point of the threshold itself
         if view is not None:
             page_state.change(ctx.panel.state, slider_name(view.run), threshold)
-            _show_samples(ctx, view.table.choose("flagged", threshold))
+            _show_choice(ctx, view, "flagged", threshold)
 
     def show(self, ctx: foo.ExecutionContext) -> None:
         """Set the grid to a choice of images."""
         view, choice = run_view_of(ctx), ctx.params.get("choice")
         if view is not None and isinstance(choice, str):
-            _show_samples(ctx, view.table.choose(choice, view.threshold))
+            _show_choice(ctx, view, choice, view.threshold)
 
     def show_bar(self, ctx: foo.ExecutionContext) -> None:
         """Set the grid to the images of a bar of the histogram."""
         view, x = run_view_of(ctx), ctx.params.get("x")
         if view is not None and isinstance(x, (int, float)):
-            edges, _ = view.table.histogram()
-            half = (edges[1] - edges[0]) / 2 * 1.001  # x may be rounded
-            _show_samples(ctx, view.table.between(x - half, x + half))
+            _show_view(ctx, Choices(ctx.dataset, view.run).between(*view.table.bar_at(x)))
 
     def show_row(self, ctx: foo.ExecutionContext) -> None:
         """Set the grid to the images of the kind of defect in a row of the table."""
@@ -100,13 +98,13 @@ class TriageActions:
         if view is not None and isinstance(row, int):
             defects = view.table.by_defect(view.threshold)
             if 0 <= row < len(defects):
-                _show_samples(ctx, view.table.of_defect(defects[row]["defect"]))
+                _show_view(ctx, Choices(ctx.dataset, view.run).of_defect(defects[row]["defect"]))
 
     def show_kind(self, ctx: foo.ExecutionContext) -> None:
         """Set the grid to the images of the kind of defect whose bar was clicked."""
         view, defect = run_view_of(ctx), ctx.params.get("id")
         if view is not None and isinstance(defect, str):
-            _show_samples(ctx, view.table.of_defect(defect))
+            _show_view(ctx, Choices(ctx.dataset, view.run).of_defect(defect))
 
     def show_regions(self, ctx: foo.ExecutionContext) -> None:
         """Set the grid to the predicted regions as patches, highest first."""
@@ -132,7 +130,8 @@ class TriageActions:
         view = run_view_of(ctx)
         if view is not None:
             ids = dict(zip(*all_slices(ctx.dataset).values(["filepath", "id"]), strict=True))
-            _show_samples(ctx, [ids[path] for group in view.run.groups for path in group if path in ids])
+            same = [ids[path] for group in view.run.groups for path in group if path in ids]
+            _show_view(ctx, all_slices(ctx.dataset).select(same, ordered=True))
 
     def show_segments(self, ctx: foo.ExecutionContext) -> None:
         """Set the grid to the patches of the segments that were clicked or encircled in the plot."""
@@ -150,6 +149,12 @@ class TriageActions:
     def show_all(self, ctx: foo.ExecutionContext) -> None:
         """Clear the grid's view."""
         _set_view(ctx, ctx.dataset.view())
+
+    def use_threshold(self, ctx: foo.ExecutionContext) -> None:
+        """Apply a threshold, or a rule of one, that the panel has offered."""
+        view, rule = run_view_of(ctx), ctx.params.get("rule")
+        if view is not None and isinstance(rule, str):
+            ctx.trigger(f"{URI}set_threshold", {"key": view.run.key, "threshold": rule})
 
     def explain(self, ctx: foo.ExecutionContext) -> None:
         """Show the highest segments of the open or selected sample beside what they differ from."""
@@ -174,20 +179,15 @@ class TriageActions:
             ctx.ops.notify("The image is not in this dataset", variant="info")
 
 
-def sample_of(ctx: foo.ExecutionContext) -> str | None:
-    """Return the id of the sample that is open, else of the first that is selected (of a patch: its sample)."""
-    id = ctx.current_sample or (ctx.selected[0] if ctx.selected else None)
-    if id is None:
-        return None
-    if ctx.view is not None and ctx.view._is_patches:
-        owners = ctx.view.select([id]).values("sample_id")
-        return owners[0] if owners else None
-    return str(id)
+def _show_choice(ctx: foo.ExecutionContext, view: RunView, choice: str, threshold: float) -> None:
+    samples = Choices(ctx.dataset, view.run).choose(choice, threshold)
+    remember_choice(samples, choice, threshold)
+    _show_view(ctx, samples)
 
 
-def _show_samples(ctx: foo.ExecutionContext, ids: Sequence[str]) -> None:
-    if ids:
-        _set_view(ctx, all_slices(ctx.dataset).select(ids, ordered=True))
+def _show_view(ctx: foo.ExecutionContext, samples: fo.DatasetView) -> None:
+    if len(samples):
+        _set_view(ctx, samples)
     else:
         ctx.ops.notify("There are none", variant="info")
 

@@ -13,9 +13,19 @@ from ...visualization.segment_plot import has_plot
 from .. import execution
 from ..current_run import panel_store
 from ..execution import PANEL
-from . import crops, page_state, sections
-from .actions import TriageActions, sample_of
-from .run_view import FIRST_TAB, TABS, RunView, forget_tables, load_shown_run, run_view_of, slider_name
+from . import charts, head, page_state, sections, why
+from .actions import TriageActions
+from .run_view import (
+    FIRST_TAB,
+    TABS,
+    RunView,
+    forget_tables,
+    in_modal,
+    load_shown_run,
+    run_view_of,
+    sample_of,
+    slider_name,
+)
 
 _MOST_FAILURES = 4
 """Events in a row that may fail before the panel says so."""
@@ -84,6 +94,7 @@ class AnomalyTriage(foo.Panel):
                 page_state.change(state, name, value)
         if state.tab not in TABS:
             page_state.change(state, "tab", FIRST_TAB)
+        self._explain_open_sample(ctx)
 
     def on_change_dataset(self, ctx: foo.ExecutionContext) -> None:
         """Begin anew."""
@@ -92,13 +103,26 @@ class AnomalyTriage(foo.Panel):
         self.on_load(ctx)
 
     def on_change_view(self, ctx: foo.ExecutionContext) -> None:
-        """Show new runs and thresholds; else nothing depends on the view."""
+        """Highlight the choice that the grid now shows, if it is one, and show new runs and thresholds."""
+
+    def on_change_selected(self, ctx: foo.ExecutionContext) -> None:
+        """Mark what is selected in the plots, and drop the explanation of another sample."""
+        self._drop_other_why(ctx)
 
     def on_change_current_sample(self, ctx: foo.ExecutionContext) -> None:
-        """Drop the explanation of another sample."""
-        why = ctx.panel.state.why
-        if why and ctx.current_sample and why["sample_id"] != sample_of(ctx):
+        """Drop the explanation of another sample; beside an open one, explain that."""
+        self._drop_other_why(ctx)
+        self._explain_open_sample(ctx)
+
+    def _drop_other_why(self, ctx: foo.ExecutionContext) -> None:
+        explained, sample_id = ctx.panel.state.why, sample_of(ctx)
+        if explained and sample_id and explained["sample_id"] != sample_id:
             ctx.panel.state.why = None
+
+    def _explain_open_sample(self, ctx: foo.ExecutionContext) -> None:
+        view = run_view_of(ctx) if in_modal(ctx) and not ctx.panel.state.why else None
+        if view is not None and view.sample_score is not None and view.run.store.exists():
+            TriageActions(self.uri).explain(ctx)
 
     def poll(self, ctx: foo.ExecutionContext) -> None:
         """Show what has begun, gone on or ended since."""
@@ -144,24 +168,24 @@ def _laid_out(panel: types.Object) -> types.Property:
 
 
 def _add_run(panel: types.Object, ctx: foo.ExecutionContext, view: RunView, actions: TriageActions) -> None:
-    points, overlap = sections.points_of(ctx.dataset, view), sections.overlap_of(ctx.dataset, view)
-    for name, values in sections.data(view, points, overlap).items():
+    points, overlap = charts.points_of(ctx.dataset, view), charts.overlap_of(ctx.dataset, view)
+    for name, values in charts.data(view, points, overlap).items():
         ctx.panel.set_data(name, values)
-    sections.add_head(panel, view, actions)
+    head.add_run(panel, view, actions)
+    why.add(panel, view, ctx.panel.state.why, actions)
+    head.add_tabs(panel, actions)
     if view.tab == "scores":
-        sections.add_scores(panel, view, actions)
+        charts.add_scores(panel, view, actions)
     elif view.tab == "curves":
-        sections.add_curves(panel, view, overlap, actions)
+        charts.add_curves(panel, view, overlap, actions)
     else:
-        sections.add_segments(panel, points, actions)
+        charts.add_segments(panel, points, actions)
     sections.add_counts(panel, view, actions)
     sections.add_apply(panel, view, actions)
+    sections.add_advice(panel, view, actions)
     sections.add_views(panel, ctx.dataset, view, actions)
     sections.add_review(panel, view)
     sections.add_defects(panel, view, actions)
-    panel.btn("why_button", label="Why is it anomalous?", icon="psychology_alt", on_click=actions.explain)
-    if ctx.panel.state.why:
-        crops.add(panel, ctx.panel.state.why, actions.open_normal)
     names = ("tab", slider_name(view.run))
     panel_store(ctx.dataset).set(PANEL, {name: ctx.panel.state.get(name) for name in names})
 
@@ -170,13 +194,14 @@ def _fingerprint(ctx: foo.ExecutionContext, view: RunView | None) -> str:
     """Return all that a drawing depends on, as a text."""
     if ctx.dataset is None:
         return ""
-    why = ctx.panel.state.why
-    parts: list[Any] = [_activity(ctx), why and why["sample_id"]]
+    explained = ctx.panel.state.why
+    parts: list[Any] = [_activity(ctx), explained and explained["sample_id"]]
     if view is None:
         parts.append(ctx.panel.state.run and str(load_shown_run(ctx)))
     else:
         run = view.run
-        parts += [view.runs, run.folder, run.thresholds.image, view.threshold, view.tab, view.notes]
+        parts += [view.runs, run.folder, run.thresholds, view.threshold, view.tab, view.notes]
+        parts += [view.sample_id, view.choice]
         parts += [list_evaluations(ctx.dataset), has_plot(ctx.dataset, run.key), len(view.table)]
     return repr(parts)
 

@@ -1,14 +1,11 @@
-"""Crops of segments as pictures in the panel."""
+"""Crops of segments as pictures for the panel."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.operators as foo
-import fiftyone.operators.types as types
 
 from ...errors import ImageError
 from ...registry.run import load_run
@@ -17,9 +14,6 @@ from ...utils.drawing import jpeg_url
 from ...utils.grey_scale import GreyScale
 from ...visualization.explain import ExplainedSegment, explain_sample
 from ...visualization.pictures import crop_segment
-
-_SIDE = "104px"
-"""Side of a crop in the panel: four beside each other fit in half of a page of 1280 px."""
 
 
 def explained(dataset: fo.Dataset, key: str, sample_id: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -40,26 +34,8 @@ def explained(dataset: fo.Dataset, key: str, sample_id: str) -> tuple[dict[str, 
         crops = _crops(filepath, segment, scale)
         rows.append([{"label": label, "filepath": path} for label, path, _ in crops])
         for column, (_, _, picture) in enumerate(crops):
-            pictures[f"{_row(len(rows) - 1)}.{_place(column)}"] = picture
+            pictures[f"{row_name(len(rows) - 1)}.{crop_name(column)}"] = picture
     return {"sample_id": sample_id, "name": Path(filepath).name, "segments": rows}, pictures
-
-
-def add(panel: types.Object, why: dict[str, Any], on_click: Callable[[foo.ExecutionContext], None]) -> None:
-    """Add an explanation to a panel; a click on a crop hands on the file of its image."""
-    title = f"**{why['name']}**: its worst segments, and the most similar ones it was compared with"
-    panel.md(title, name="why_title")
-    for i, crops in enumerate(why["segments"]):
-        row = panel.h_stack(_row(i), gap=1)
-        for j, crop in enumerate(crops):
-            view = types.ImageView(
-                height=_SIDE,
-                width=_SIDE,
-                alt=crop["label"],
-                label=crop["label"],
-                operator=on_click,
-                params={"filepath": crop["filepath"]},
-            )
-            row.view(_place(j), view)
 
 
 def _crops(filepath: str, segment: ExplainedSegment, scale: GreyScale) -> list[tuple[str, str, str]]:
@@ -75,9 +51,11 @@ def _crops(filepath: str, segment: ExplainedSegment, scale: GreyScale) -> list[t
     return crops
 
 
-def _row(index: int) -> str:
+def row_name(index: int) -> str:
+    """Return where in the panel a segment is."""
     return f"segment{index}"
 
 
-def _place(index: int) -> str:
+def crop_name(index: int) -> str:
+    """Return where in the row of a segment a crop is."""
     return f"crop{index}"

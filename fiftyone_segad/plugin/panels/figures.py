@@ -11,10 +11,16 @@ from ...metrics.curves import AUPRO_LIMITS
 from ...review.score_table import ScoreTable
 from ...review.triage import Overlap
 from ...visualization import palette, traces
+from ...visualization.segment_plot import Points
 from ...visualization.text import format_metric
 from ...visualization.traces import Trace
 
 _LONGEST_NAME = 24
+
+_POINT, _LARGE_POINT = 6, 12
+"""Diameters in pixels."""
+
+_SELECTED_MARKER = {"size": 12, "color": palette.SELECTED, "symbol": "diamond"}
 
 
 def histogram(table: ScoreTable) -> list[Trace]:
@@ -22,21 +28,30 @@ def histogram(table: ScoreTable) -> list[Trace]:
     return traces.score_bars(*table.histogram())
 
 
-def histogram_layout(span: tuple[float, float], threshold: float) -> dict[str, Any]:
-    """Lay ``histogram`` out, with the threshold as a line."""
-    low, high = span
-    margin = max(high - low, 1e-6) * 0.03
-    return {
-        **_layout("anomaly score", "images"),
-        "barmode": "stack",
-        "bargap": 0.05,
-        "xaxis": {"title": {"text": "anomaly score"}, "range": [low - margin, high + margin]},
-        "shapes": [traces.vertical_line(threshold, width=3)],
-    }
+def histogram_layout(span: tuple[float, float], threshold: float, selected: float | None = None) -> dict[str, Any]:
+    """Lay ``histogram`` out from end to end of the slider, with the threshold and a selected score as lines."""
+    layout = _layout("anomaly score", "images")
+    layout["xaxis"]["range"] = [span[0], max(span[1], span[0] + 1e-6)]
+    layout |= {"barmode": "stack", "bargap": 0.05, "shapes": [traces.vertical_line(threshold, width=3)]}
+    if selected is not None:
+        place = float(np.clip(selected, *span))
+        layout["shapes"].append(traces.vertical_line(place, width=2, dash="solid", colour=palette.SELECTED))
+        layout["annotations"] = [
+            {
+                "x": place,
+                "y": 1,
+                "yref": "paper",
+                "yanchor": "bottom",
+                "text": f"selected {selected:.3g}",
+                "showarrow": False,
+                "font": {"color": palette.SELECTED},
+            }
+        ]
+    return layout
 
 
-def roc(table: ScoreTable, threshold: float) -> list[Trace]:
-    """Draw recall over the false-alarm rate, with the threshold as a point; nothing without truth of both kinds.
+def roc(table: ScoreTable, threshold: float, selected: float | None = None) -> list[Trace]:
+    """Draw recall over the false-alarm rate, with threshold and selected score as points; nothing without truth.
 
     The ids of the points are their thresholds.
     """
@@ -44,18 +59,16 @@ def roc(table: ScoreTable, threshold: float) -> list[Trace]:
     if rates is None:
         return []
     thresholds, fpr, recall, _ = rates
-    now = table.confusion(threshold)
-    return _rate_curve(thresholds, fpr, recall, (now.fpr, now.recall))
+    return [_rate_curve(thresholds, fpr, recall), *_points(table, threshold, selected, ("fpr", "recall"))]
 
 
-def precision_recall(table: ScoreTable, threshold: float) -> list[Trace]:
+def precision_recall(table: ScoreTable, threshold: float, selected: float | None = None) -> list[Trace]:
     """Draw precision over recall as ``roc`` draws its rates."""
     rates = table.rates()
     if rates is None:
         return []
     thresholds, _, recall, precision = rates
-    now = table.confusion(threshold)
-    return _rate_curve(thresholds, recall, precision, (now.recall, now.precision))
+    return [_rate_curve(thresholds, recall, precision), *_points(table, threshold, selected, ("recall", "precision"))]
 
 
 def overlap(evaluated: Overlap) -> list[Trace]:
@@ -63,23 +76,15 @@ def overlap(evaluated: Overlap) -> list[Trace]:
     return [traces.curve(evaluated.fpr, evaluated.overlap, name="overlap", fill="tozeroy")]
 
 
-def overlap_layout() -> dict[str, Any]:
+def overlap_layout(evaluated: Overlap) -> dict[str, Any]:
     """Lay ``overlap`` out up to the limit of AUPRO, with the stricter limit as a line."""
     limit, strict = AUPRO_LIMITS
-    layout = curve_layout("false-positive rate of pixels", "overlap of regions")
+    areas = [format_metric(evaluated.metrics[name]) for name in ("aupro_30", "aupro_05")]
+    title = f"AUPRO {areas[0]} up to {limit}, {areas[1]} up to {strict}"
+    layout = curve_layout("false-positive rate of pixels", "overlap of regions", title)
     layout["xaxis"]["range"] = [0, limit]
     layout["shapes"] = [traces.vertical_line(strict, width=1, dash="dot")]
     return layout
-
-
-def overlap_title(evaluated: Overlap) -> str:
-    """Say in Markdown what ``overlap`` shows."""
-    wide, strict = AUPRO_LIMITS
-    areas = [format_metric(evaluated.metrics[name]) for name in ("aupro_30", "aupro_05")]
-    return (
-        f"Overlap of regions (PRO) in evaluation **{evaluated.eval_key}**: "
-        f"AUPRO {areas[0]} up to {wide}, {areas[1]} up to {strict}."
-    )
 
 
 def defect_bars(table: ScoreTable, threshold: float) -> list[Trace]:
@@ -111,26 +116,36 @@ def defect_rows(table: ScoreTable, threshold: float) -> list[dict[str, Any]]:
     ]
 
 
-def curve_layout(x: str, y: str) -> dict[str, Any]:
-    """Lay a curve of two rates out."""
+def curve_layout(x: str, y: str, title: str) -> dict[str, Any]:
+    """Lay a curve of two rates out, with what it comes to as its title."""
     layout = _layout(x, y)
+    layout["title"] = {"text": title, "font": {"size": 14}}
+    layout["margin"]["t"] = 34
     for axis in ("xaxis", "yaxis"):
         layout[axis]["range"] = [-0.03, 1.03]
     return {**layout, "showlegend": False}
 
 
-def segments(points: NDArray[np.float64], ids: list[str], scores: list[float]) -> list[Trace]:
-    """Draw segments as points ``[n, 2]``, coloured by their score."""
-    marker = {"size": 6, "color": scores, "colorscale": "Viridis", "showscale": True, "colorbar": {"thickness": 10}}
+def segments(points: Points, sample_id: str | None = None) -> list[Trace]:
+    """Draw segments as points, coloured by their score; those of a selected sample are larger, and have a rim."""
+    selected = [owner == sample_id for owner in points.sample_ids]
+    marker = {
+        "size": [_LARGE_POINT if mine else _POINT for mine in selected],
+        "line": {"width": [2 if mine else 0 for mine in selected], "color": palette.SELECTED},
+        "color": points.scores,
+        "colorscale": "Viridis",
+        "showscale": True,
+        "colorbar": {"thickness": 10},
+    }
     return [
         {
             "type": "scatter",
             "mode": "markers",
             "name": "score",
-            "x": points[:, 0].tolist(),
-            "y": points[:, 1].tolist(),
-            "ids": ids,
-            "text": [f"score {score:.3g}" for score in scores],
+            "x": points.places[:, 0].tolist(),
+            "y": points.places[:, 1].tolist(),
+            "ids": points.ids,
+            "text": [f"score {score:.3g}" for score in points.scores],
             "hoverinfo": "text",
             "marker": marker,
         }
@@ -143,13 +158,8 @@ def segments_layout() -> dict[str, Any]:
     return {**_layout("", ""), "xaxis": hidden, "yaxis": hidden, "dragmode": "lasso", "showlegend": False}
 
 
-def _rate_curve(
-    thresholds: NDArray[np.float64],
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    now: tuple[float | None, float | None],
-) -> list[Trace]:
-    line = traces.curve(
+def _rate_curve(thresholds: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> Trace:
+    return traces.curve(
         x,
         y,
         name="curve",
@@ -158,9 +168,20 @@ def _rate_curve(
         text=[f"threshold {value:.4g}" for value in thresholds],
         marker={"size": 5},
     )
-    if now[0] is None or now[1] is None:
-        return [line]
-    return [line, traces.threshold_point(now[0], now[1])]
+
+
+def _points(table: ScoreTable, threshold: float, selected: float | None, names: tuple[str, str]) -> list[Trace]:
+    """Draw the rates of these names at the threshold, and where the score of the selected sample would be it."""
+    points = []
+    for value, options in ((threshold, {}), (selected, {"name": "selected", "marker": _SELECTED_MARKER})):
+        if value is None:
+            continue
+        # A threshold flags what is above it: just below its score, a sample is the last that is flagged
+        counts = table.confusion(value if not options else float(np.nextafter(value, -np.inf)))
+        x, y = (getattr(counts, name) for name in names)
+        if x is not None and y is not None:
+            points.append(traces.threshold_point(x, y, **options))
+    return points
 
 
 def _layout(x: str, y: str) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 import zlib
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import fiftyone as fo
@@ -28,6 +30,12 @@ _STEPS = 400
 _CACHE_TTL = 30.0
 """Seconds for which scores are not read again; a slider asks many times a second."""
 
+_MOST_CHOICES = 200
+"""Views that are remembered."""
+
+_choices: OrderedDict[str, tuple[str, float]] = OrderedDict()
+"""Choices that buttons have set grids to, each with its threshold, by the stages of their views."""
+
 _tables: dict[tuple[str, ...], tuple[float, ScoreTable]] = {}
 """Score tables, each with the time at which it was read."""
 
@@ -42,6 +50,8 @@ class RunView:
         table: its scores
         threshold: the one that is looked at; the run's own until the slider is moved
         tab: scores, curves or segments
+        sample_id: the sample that is open or selected; None if there is none
+        choice: what a button has set the grid to, if it still shows that; else None
         notes: what should be known of it: that its folder is gone, evaluations are stale, or there is drift
     """
 
@@ -50,13 +60,23 @@ class RunView:
     table: ScoreTable
     threshold: float
     tab: str
+    sample_id: str | None
+    choice: str | None
     notes: list[str]
 
     @property
     def span(self) -> tuple[float, float]:
-        """Ends of the slider."""
-        low, high = self.table.range
-        return min(low, self.run.thresholds.image), max(high, self.run.thresholds.image)
+        """Ends of the slider and the histogram: those of the scores, and of a threshold that is not far from them."""
+        low, high = self.table.span
+        threshold, reach = self.run.thresholds.image, max(high - low, 1e-6)
+        if not low - reach <= threshold <= high + reach:
+            return low, high
+        return min(low, threshold), max(high, threshold)
+
+    @property
+    def sample_score(self) -> float | None:
+        """Score of the sample that is open or selected."""
+        return None if self.sample_id is None else self.table.score_of(self.sample_id)
 
     @property
     def step(self) -> float:
@@ -90,14 +110,52 @@ def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
     name = slider_name(run)
     if not isinstance(state.get(name), (int, float)):
         page_state.change(state, name, run.thresholds.image)
+    threshold = float(state.get(name))
     return RunView(
         run=run,
         runs=runs,
         table=score_table(ctx.dataset, run),
-        threshold=float(state.get(name)),
+        threshold=threshold,
         tab=state.tab if state.tab in TABS else FIRST_TAB,
+        sample_id=sample_of(ctx),
+        choice=_choice_of(ctx, threshold),
         notes=[*_gone(run), *stale_evaluations(ctx.dataset, run), *([str(run.drift)] if run.drift else [])],
     )
+
+
+def sample_of(ctx: foo.ExecutionContext) -> str | None:
+    """Return the id of the sample that is open, else of the first that is selected (of a patch: its sample)."""
+    id = ctx.current_sample or (ctx.selected[0] if ctx.selected else None)
+    if id is None:
+        return None
+    if ctx.view is not None and ctx.view._is_patches:
+        owners = ctx.view.select([id]).values("sample_id")
+        return owners[0] if owners else None
+    return str(id)
+
+
+def in_modal(ctx: foo.ExecutionContext) -> bool:
+    """Return whether the page shows the panel beside an open sample: only those of the grid are among its spaces."""
+    return bool(ctx.current_sample) and str(ctx.panel_id) not in json.dumps(ctx.request_params.get("spaces"))
+
+
+def remember_choice(samples: fo.DatasetView, choice: str, threshold: float) -> None:
+    """Remember which choice a view is, so that it is highlighted wherever a grid shows it."""
+    stages = _stages_text(samples)
+    _choices[stages] = choice, threshold
+    _choices.move_to_end(stages)
+    while len(_choices) > _MOST_CHOICES:
+        _choices.popitem(last=False)
+
+
+def _choice_of(ctx: foo.ExecutionContext, threshold: float) -> str | None:
+    """Return the choice that the grid shows, unless it was made at another threshold."""
+    choice, at = _choices.get(_stages_text(ctx.view), (None, threshold))
+    return choice if at == threshold or choice == "highest" else None
+
+
+def _stages_text(view: fo.DatasetView) -> str:
+    return json.dumps([view._dataset.name, view._serialize(include_uuids=False)], default=str, sort_keys=True)
 
 
 def _gone(run: Run) -> list[str]:

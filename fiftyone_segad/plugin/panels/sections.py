@@ -1,28 +1,32 @@
-"""The parts of the panel: what runs, the head of a run, its scores, curves, segments, counts, views and review."""
+"""The parts of the panel below its charts, and what it shows of what runs: counts, advice, views and review."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ...review.triage import Overlap, read_overlap
-from ...scoring.thresholds import threshold_text
+from ...scoring.thresholds import DEFAULT_FPR
 from ...utils.text import pluralize
-from ...visualization.segment_plot import Points, segment_points
 from .. import execution
-from ..wording import in_app_words
-from . import figures
 from .actions import URI, TriageActions
-from .run_view import TABS, RunView, slider_name
+from .rows import add_button, add_row
+from .run_view import RunView
 
 Handler = Callable[[foo.ExecutionContext], None]
 
 _POLL = 1500
 """Milliseconds between looks at what runs."""
+
+_POOR = 0.8
+"""Recall or precision below which another threshold is offered."""
+
+_WORTHWHILE = 0.02
+"""Gain of F1 from which another threshold is worth an offer."""
+
+_FIVE_PERCENT = f"fpr:{DEFAULT_FPR}"
 
 _OUTCOMES = {
     "TP": ("hit", "hits"),
@@ -30,11 +34,6 @@ _OUTCOMES = {
     "FN": ("miss", "misses"),
     "TN": ("good passed", "good passed"),
 }
-
-_PLOT_CONFIG = {"displayModeBar": False, "scrollZoom": False}
-"""Without it, who scrolls the panel would zoom the plots under the mouse."""
-
-_PLOT_HEIGHT = "260px"
 
 
 def add_activities(panel: types.Object, ctx: foo.ExecutionContext, actions: TriageActions, poll: Handler) -> None:
@@ -61,120 +60,6 @@ def add_poll(panel: types.Object, poll: Handler) -> None:
     panel.view("poll", types.TimerView(interval=_POLL, on_interval=poll))
 
 
-def points_of(dataset: fo.Dataset, view: RunView) -> Points | None:
-    """Return the plot of segments, where it is shown."""
-    return segment_points(dataset, view.run.key) if view.tab == "segments" else None
-
-
-def overlap_of(dataset: fo.Dataset, view: RunView) -> Overlap | None:
-    """Return the overlap of regions, where it is shown."""
-    return read_overlap(dataset, view.run) if view.tab == "curves" else None
-
-
-def data(view: RunView, points: Points | None, overlap: Overlap | None) -> dict[str, Any]:
-    """Return the data of the plots and of the table."""
-    values: dict[str, Any] = {"defects": figures.defect_rows(view.table, view.threshold)}
-    if view.tab == "scores":
-        values["histogram"] = figures.histogram(view.table)
-    elif view.tab == "curves":
-        values["roc"] = figures.roc(view.table, view.threshold)
-        values["precision_recall"] = figures.precision_recall(view.table, view.threshold)
-        values["bars"] = figures.defect_bars(view.table, view.threshold)
-        if overlap is not None:
-            values["overlap"] = figures.overlap(overlap)
-    elif points is not None:
-        values["plot"] = figures.segments(*points)
-    return values
-
-
-def add_head(panel: types.Object, view: RunView, actions: TriageActions) -> None:
-    """Add the choice of a run, what it is, and the tabs."""
-    run = view.run
-    runs = types.DropdownView()
-    for key in view.runs:
-        runs.add_choice(key, label=key)
-    panel.enum("run", runs.values(), label="Run", view=runs, on_change=actions.choose_run)
-    about = [
-        f"{pluralize(run.scored, 'image')} by **{run.method}** with **{run.embedder}**; threshold in force "
-        f"{threshold_text(run.thresholds.image, run.thresholds.rule)}"
-    ]
-    if run.false_alarm_share:
-        about.append(f"there {run.false_alarm_share}")
-    panel.md(": ".join(about), name="about")
-    if run.parts:
-        label = f"{pluralize(run.normals, 'normal image')} in {pluralize(run.parts, 'part')}"
-        panel.btn("parts", label=label, icon="dynamic_feed", on_click=actions.show_parts)
-    for i, sentence in enumerate(view.notes):
-        panel.view(f"note{i}", types.AlertView(severity="warning", label=in_app_words(sentence)))
-    tabs = types.TabsView()
-    for name, label in TABS.items():
-        tabs.add_choice(name, label=label)
-    panel.enum("tab", tabs.values(), view=tabs, on_change=actions.choose_tab)
-
-
-def add_scores(panel: types.Object, view: RunView, actions: TriageActions) -> None:
-    """Add the histogram and the slider.
-
-    The slider has no default: the App would announce it as a move, and so undo one that a person makes meanwhile.
-    """
-    low, high = view.span
-    _add_plot(panel, "histogram", figures.histogram_layout(view.span, view.threshold), actions.show_bar)
-    panel.float(
-        slider_name(view.run),
-        min=low,
-        max=high,
-        label="Threshold",
-        view=types.SliderView(value_precision=4, view_multiple_of=view.step),
-        on_change=actions.move_threshold,
-    )
-
-
-def add_curves(panel: types.Object, view: RunView, overlap: Overlap | None, actions: TriageActions) -> None:
-    """Add recall over false alarms, precision over recall, overlap of regions and recall of each kind of defect.
-
-    What cannot be shown says what it needs.
-    """
-    if view.table.rates() is None:
-        text = "Curves need ground truth of normal and of defective images: evaluate the run, or fill `defect`."
-        panel.md(text, name="no_curves")
-        return
-    panel.md("Click a point to move the threshold there.", name="curves_help")
-    _add_plot(panel, "roc", figures.curve_layout("false-alarm rate", "recall"), actions.take_point)
-    _add_plot(panel, "precision_recall", figures.curve_layout("recall", "precision"), actions.take_point)
-    if overlap is None:
-        text = "The overlap of regions (PRO) is that of an evaluation: evaluate the run with an **evaluation key**."
-        panel.md(text, name="no_overlap")
-    else:
-        panel.md(figures.overlap_title(overlap), name="overlap_help")
-        _add_plot(panel, "overlap", figures.overlap_layout())
-    kinds = len(view.table.by_defect(view.threshold))
-    if kinds:
-        panel.md("Recall of each kind of defect: click a bar to see its images.", name="bars_help")
-        layout = figures.defect_bars_layout(view.table, view.threshold)
-        _add_plot(panel, "bars", layout, actions.show_kind, f"{90 + 26 * kinds}px")
-
-
-def add_segments(panel: types.Object, points: Points | None, actions: TriageActions) -> None:
-    """Add the plot of segments, or the button that computes it."""
-    if points is None:
-        panel.md(
-            "Segments that look alike beside each other: groups of high scores are kinds of defects, or one kind "
-            "of false alarm.",
-            name="no_plot",
-        )
-        panel.btn("plot_segments", label="Plot the segments", icon="bubble_chart", on_click=actions.plot_segments)
-        return
-    panel.md("Click a segment, or draw around several, to see them.", name="segments_help")
-    panel.plot(
-        "plot",
-        layout=figures.segments_layout(),
-        config=_PLOT_CONFIG,
-        on_click=actions.show_segments,
-        on_selected=actions.show_segments,
-        height="360px",
-    )
-
-
 def add_apply(panel: types.Object, view: RunView, actions: TriageActions) -> None:
     """Add what writes a threshold that was moved to, or goes back."""
     if view.moved:
@@ -186,43 +71,67 @@ def add_apply(panel: types.Object, view: RunView, actions: TriageActions) -> Non
 
 def add_counts(panel: types.Object, view: RunView, actions: TriageActions) -> None:
     """Add the counts at the threshold, each a button that shows its images; with truth, the rates as well."""
-    row = panel.h_stack("counts", gap=1)
-    flagged = view.table.flagged(view.threshold)
-    row.btn("flagged", label=f"{flagged:,} flagged", on_click=actions.show, params={"choice": "flagged"})
+    row = add_row(panel, "counts")
+    counts = [("flagged", f"{view.table.flagged(view.threshold):,} flagged")]
+    if view.table.labelled:
+        outcomes = view.table.confusion(view.threshold)
+        counts += [(name, pluralize(getattr(outcomes, name.lower()), *words)) for name, words in _OUTCOMES.items()]
+    for name, label in counts:
+        add_button(row, name, label, active=name == view.choice, on_click=actions.show, params={"choice": name})
     if not view.table.labelled:
         return
-    counts = view.table.confusion(view.threshold)
-    for i, (name, words) in enumerate(_OUTCOMES.items()):
-        if i == 2:  # all would not fit beside each other
-            row = panel.h_stack("more_counts", gap=1)
-        label = pluralize(getattr(counts, name.lower()), *words)
-        row.btn(name, label=label, on_click=actions.show, params={"choice": name})
-    rates = [("precision", counts.precision), ("recall", counts.recall), ("false-alarm rate", counts.fpr)]
+    rates = [("precision", outcomes.precision), ("recall", outcomes.recall), ("false-alarm rate", outcomes.fpr)]
     text = ", ".join(f"{name} **{value:.3f}**" for name, value in rates if value is not None)
     if view.table.references:
         text += f". {pluralize(view.table.references, 'reference image does', 'reference images do')} not count"
     panel.md(text, name="rates")
 
 
+def add_advice(panel: types.Object, view: RunView, actions: TriageActions) -> None:
+    """Say so where the threshold misses many defects or flags many good images, and offer others in one click."""
+    counts, best = view.table.confusion(view.threshold), view.table.best_f1()
+    if best is None or counts.recall is None:
+        return
+    sentences = []
+    if counts.recall < _POOR:
+        missed = counts.fn + counts.tp
+        sentences.append(f"{counts.fn:,} of {pluralize(missed, 'defective image')} are missed")
+    if counts.precision is not None and counts.precision < _POOR:
+        sentences.append(f"{counts.fp:,} of {pluralize(counts.fp + counts.tp, 'alarm')} are false")
+    f1, threshold = best
+    offers = {}
+    if f1 > (counts.f1 or 0) + _WORTHWHILE:
+        offers[f"Best F1: {f1:.2f} at {threshold:.3g}"] = repr(threshold)
+    if view.run.false_alarm_share and view.run.thresholds.rule != _FIVE_PERCENT:
+        offers["5 % false alarms"] = _FIVE_PERCENT
+    if not sentences or not offers:
+        return
+    text = f"At {view.threshold:.3g}, {' and '.join(sentences)}. Another threshold (the best F1 has seen the truth):"
+    panel.view("advice", types.AlertView(severity="info", label=text))
+    row = add_row(panel, "offers")
+    for i, (label, rule) in enumerate(offers.items()):
+        add_button(row, f"offer{i}", label, icon="tune", on_click=actions.use_threshold, params={"rule": rule})
+
+
 def add_views(panel: types.Object, dataset: fo.Dataset, view: RunView, actions: TriageActions) -> None:
     """Add the views of the grid that are one click away."""
-    row = panel.h_stack("views", gap=1)
-    row.btn("highest", label="Highest", icon="arrow_upward", on_click=actions.show, params={"choice": "highest"})
-    row.btn("uncertain", label="Uncertain", icon="help", on_click=actions.show, params={"choice": "uncertain"})
+    row = add_row(panel, "views")
+    for name, label, icon in (("highest", "Highest", "arrow_upward"), ("uncertain", "Uncertain", "help")):
+        params = {"choice": name}
+        add_button(row, name, label, active=name == view.choice, icon=icon, on_click=actions.show, params=params)
     if len(view.runs) > 1:
         second = f"{URI}second_opinions"
         params = {"key": view.run.key}
-        row.btn("second", label="Second opinion", icon="groups", on_click=second, prompt=True, params=params)
-    row = panel.h_stack("more_views", gap=1)
-    row.btn("regions", label="Regions", icon="crop", on_click=actions.show_regions)
+        add_button(row, "second", "Second opinion", icon="groups", on_click=second, prompt=True, params=params)
+    add_button(row, "regions", "Regions", icon="crop", on_click=actions.show_regions)
     if "defect.label" in dataset.get_field_schema(flat=True):
-        row.btn("groups", label="By defect", icon="category", on_click=actions.show_groups)
-    row.btn("all", label="All", icon="apps", on_click=actions.show_all)
+        add_button(row, "groups", "By defect", icon="category", on_click=actions.show_groups)
+    add_button(row, "all", "All", icon="apps", on_click=actions.show_all)
 
 
 def add_review(panel: types.Object, view: RunView) -> None:
     """Add what one does with what is selected."""
-    row = panel.h_stack("review", gap=1)
+    row = add_row(panel, "review")
     for name, label, icon in (
         ("mark_normal", "Normal", "thumb_up"),
         ("mark_anomalous", "Anomalous", "thumb_down"),
@@ -230,7 +139,7 @@ def add_review(panel: types.Object, view: RunView) -> None:
         ("rescore", "Rescore", "autorenew"),
     ):
         params = {"key": view.run.key}
-        row.btn(name, label=label, icon=icon, on_click=f"{URI}{name}", prompt=True, params=params)
+        add_button(row, name, label, icon=icon, on_click=f"{URI}{name}", prompt=True, params=params)
 
 
 def add_defects(panel: types.Object, view: RunView, actions: TriageActions) -> None:
@@ -268,13 +177,3 @@ def add_empty(panel: types.Object) -> None:
         params={"source": "sample"},
     )
     row.btn("try_image", label="Try one image", icon="image_search", on_click=f"{URI}try_image", prompt=True)
-
-
-def _add_plot(
-    panel: types.Object,
-    name: str,
-    layout: dict[str, Any],
-    on_click: Handler | None = None,
-    height: str = _PLOT_HEIGHT,
-) -> None:
-    panel.plot(name, layout=layout, config=_PLOT_CONFIG, on_click=on_click, height=height)
