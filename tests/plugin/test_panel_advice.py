@@ -66,7 +66,7 @@ def test_a_selected_sample_is_marked_and_can_be_explained(dataset: fo.Dataset) -
     sample = dataset.last()
     page.send("on_change_selected", selected=[sample.id])
     assert page.drawn["why_button"]["view"]["label"] == f"Why is it anomalous? (score {sample.segad_score:.3g})"
-    threshold, selected = page.drawn["histogram"]["view"]["layout"]["shapes"]
+    _, selected = page.drawn["histogram"]["view"]["layout"]["shapes"]
     assert selected["x0"] == sample.segad_score
     page.state["tab"] = "curves"
     page.send("choose_tab", value="curves", selected=[sample.id])

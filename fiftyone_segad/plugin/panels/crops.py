@@ -30,7 +30,7 @@ def explained(dataset: fo.Dataset, key: str, sample_id: str) -> tuple[dict[str, 
     filepath, scale = dataset[sample_id].filepath, load_run(dataset, key).grey_scale
     rows: list[list[dict[str, str]]] = []
     pictures: dict[str, str] = {}
-    for segment in explain_sample(dataset, key, sample_id):
+    for segment in explain_sample(dataset, key, sample_id, max_neighbours=1):
         crops = _crops(filepath, segment, scale)
         rows.append([{"label": label, "filepath": path} for label, path, _ in crops])
         for column, (_, _, picture) in enumerate(crops):

@@ -12,7 +12,7 @@ from .rows import add_picture, add_row
 from .run_view import RunView
 
 _SIDE = 200
-"""Side of a crop in pixels: two beside each other fit in half of a page of 1280 px, three in half of one of 1920."""
+"""Side of a crop in pixels: two beside each other fit in half of a page of 1280 px."""
 
 _HELP = (
     "**score**: how unlike all that it was compared with a segment is; images above {threshold:.3g} are flagged. "
@@ -27,7 +27,7 @@ def add(panel: types.Object, view: RunView, why: dict[str, Any] | None, actions:
             label = f"Why is it anomalous? (score {view.sample_score:.3g})"
             panel.btn("why_button", label=label, icon="psychology_alt", variant="contained", on_click=actions.explain)
         return
-    title = f"**{why['name']}**: its worst segments, and the most similar ones it was compared with"
+    title = f"**{why['name']}**: its worst segments, each beside the most similar one it was compared with"
     panel.md(title, name="why_title")
     for i, crops in enumerate(why["segments"]):
         row = add_row(panel, row_name(i))
