@@ -33,6 +33,13 @@ from .registry.removal import delete_evaluation as delete_evaluation
 from .registry.removal import delete_run as delete_run
 from .registry.run import Run as Run
 from .registry.run import load_run as load_run
+from .review.families import Families as Families
+from .review.families import Family as Family
+from .review.families import list_families as list_families
+from .review.family_edits import mark_family as mark_family
+from .review.family_edits import merge_families as merge_families
+from .review.family_edits import name_family as name_family
+from .review.family_edits import split_family as split_family
 from .review.lost_defects import LostDefect as LostDefect
 from .review.mark_field import Mark as Mark
 from .review.marks import list_marks as list_marks
@@ -42,6 +49,7 @@ from .review.marks import unmark as unmark
 from .review.triage import second_opinions as second_opinions
 from .review.undo import undo_review as undo_review
 from .runs.compute import compute_segment_anomalies as compute_segment_anomalies
+from .runs.families import find_families as find_families
 from .runs.rescore import ReviewReport as ReviewReport
 from .runs.rescore import rescore as rescore
 from .runs.save_bank import save_bank as save_bank

@@ -30,6 +30,7 @@ from ..storage.bank_images import bank_copies, bank_images, save_bank_images
 from ..utils.copies import find_copies
 from ..utils.text import pluralize
 from ..utils.threads import usable_cores
+from .families import assign_families
 from .features import load_embedder, named_segments
 from .lifecycle import commit, find_or_create_store, log_stages, progress_bar, scored_ids
 from .request import image_states, job_images
@@ -159,6 +160,7 @@ def rescore(
             # Of a bank that was not indexed again nothing new is known
             dirty = [text for text in run.warnings if text.startswith(DIRTY_BANK)]
             run = commit(dataset, replace(run, settings=settings, warnings=dirty), job, calibration)
+    assign_families(dataset, run)
     report = _report(dataset, run, mark_count, flagged_before, truths, matched)
     logger.info("%s", report)
     return report

@@ -28,6 +28,7 @@ from ..storage.bank_images import bank_copies
 from ..utils.copies import find_copies
 from ..utils.threads import usable_cores
 from ..utils.timing import StageTimer
+from .families import assign_families
 from .features import load_embedder, named_segments
 from .lifecycle import commit, find_or_create_store, log_stages, progress_bar
 from .request import copies_warnings, image_states, job_images
@@ -108,7 +109,9 @@ def score_new(
             score_against_run(job)
             if is_new:
                 check_any_scored(job)
-            return commit(dataset, run, job, calibration_of(run, job.spec.ids))
+            run = commit(dataset, run, job, calibration_of(run, job.spec.ids))
+    assign_families(dataset, run)
+    return run
 
 
 def begin_run(

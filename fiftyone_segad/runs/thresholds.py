@@ -26,6 +26,7 @@ from ..segments.maps import anomaly_map
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
 from ..utils.threads import prefetch_map
+from .families import assign_families
 from .lifecycle import new_masks_name, scored_ids
 
 
@@ -76,6 +77,7 @@ def set_threshold(
         records = run.store.scores_of(ids)
         old_masks = str(Path(run.folder) / run.masks)
         write_fields(dataset, changed, records, calibration.compared, THRESHOLD_FIELDS, bar.update, [old_masks])
+    assign_families(dataset, changed)
     return changed
 
 

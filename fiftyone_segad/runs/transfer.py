@@ -23,11 +23,13 @@ from ..registry.run import Run, current_folders, load_run, parse_run
 from ..registry.samples import all_slices, check_collection
 from ..review.mark_field import Mark, read_marks, write_marks
 from ..storage.bank_images import FileState, bank_images, save_bank_images
+from ..storage.families import read_families, save_families
 from ..storage.parts import PART_SIZE, FeatureParts, ScoreParts
 from ..storage.run_archive import CarriedImage, RunArchive, is_archive, open_store, read_archive, write_archive
 from ..storage.store import RunStore
 from ..utils.text import pluralize
 from ..utils.values import make_dataclass
+from .families import assign_families
 from .lifecycle import new_masks_name
 from .matching import LocalFiles, match_paths, match_samples
 from .score_new import calibration_of
@@ -163,6 +165,7 @@ def _import(
         raise
     write_marks(dataset, key, marks)
     dataset.reload()
+    assign_families(dataset, run)
     for warning in _warnings(left_out, len(archive.samples)):
         logger.warning(warning)
     return load_run(dataset, key)
@@ -208,6 +211,8 @@ def _copy_store(
     _copy_scores(carried.scores, store.scores, ids, only_named=True)
     for level in range(len(list((carried.folder / "held_out").glob("*")))):
         _copy_scores(carried.held_out(level), store.held_out(level), paths)
+    if (families := read_families(carried.folder)) is not None:
+        save_families(store.folder, families.with_samples(ids))
     # An image to compare with that is not here is known by its content where it comes later
     states = [FileState(paths.get(image.id, image.id), image.size, image.sha256) for image in normals]
     save_bank_images(store, [*bank_images(carried).values(), *states])

@@ -4,6 +4,7 @@
     <folder>/images.json         digests of the images of the run, to tell which ones have changed when it goes on
     <folder>/levels.safetensors  what was fitted to the levels: components and scales
     <folder>/groups.json         normal images that show the same part
+    <folder>/families.safetensors  families of the regions, see ``families.py``
     <folder>/bank/               features of the normal images, or of all images if none are known to be normal
     <folder>/held_out/           scores per level of images that were left out of the bank in turn
     <folder>/marked/             features of segments that people marked as normal
@@ -32,6 +33,7 @@ from numpy.typing import NDArray
 from ..errors import RunError
 from ..utils.arrays import as_run_error, map_arrays, write_arrays
 from ..utils.files import link_or_copy, read_json, write_json
+from .families import FILE as _FAMILIES
 from .parts import FeatureParts, ScoreParts
 from .records import ImageScores
 
@@ -112,7 +114,7 @@ class RunStore:
 
         Files are shared where the disk can do that; they are never changed once they are written.
         """
-        names = ("bank", "held_out", "features", _LEVELS, _STATES, _GROUPS)
+        names = ("bank", "held_out", "features", _LEVELS, _STATES, _GROUPS, _FAMILIES)
         files = [file for name in names for file in (other.folder / name, *(other.folder / name).rglob("*"))]
         for file in files:
             target = self.folder / file.relative_to(other.folder)
