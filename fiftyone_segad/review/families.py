@@ -206,6 +206,7 @@ def families_of(dataset: fo.Dataset, run: Run, saved: SavedFamilies) -> Families
         )
 
     families = [family(number, named) for number, named in enumerate(saved.kept)]
+    families = [one for one in families if one.size or one.named]
     families.sort(key=lambda one: -one.size)
     return Families(run.key, families, family(NEW), family(SINGLE))
 

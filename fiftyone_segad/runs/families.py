@@ -105,7 +105,7 @@ def _describe(
     by_id = dict(zip([region.id for region in described], fresh, strict=True))
     pairs = [(region, by_id.get(region.id, known.get(place_of(region.sample, region.box)))) for region in regions]
     usable = [(region, vector) for region, vector in pairs if vector is not None]
-    width = usable[0][1].shape[0] if usable else 0
+    width = usable[0][1].shape[0] if usable else before.vectors.shape[1]
     return [region for region, _ in usable], np.array([vector for _, vector in usable], np.float32).reshape(-1, width)
 
 
@@ -137,7 +137,7 @@ def _assign(regions: list[RunRegion], vectors: NDArray[np.float32], before: Save
         waiting = np.flatnonzero(families == NEW)
         numbers, _ = make_prototypes(before.vectors, before.families).assign(vectors[waiting])
         families[waiting] = np.where(numbers == SINGLE, NEW, numbers)
-    gone = before.only(~replaced & (before.families >= 0))
+    gone = before.only(~replaced & (before.families != NEW))
     return SavedFamilies(
         before.names,
         before.kept,

@@ -23,8 +23,8 @@ MOST_FAMILIES = 15
 """Families at most: more are no help to the person who decides on each."""
 
 NEIGHBOURS = 5
-"""Regions most like a region that it is linked with. From 3 to 7 the families hardly change
-(``benchmarks/families.md``)."""
+"""Regions most like a region that it is linked with. From 3 to 7 the families of the sets that were tried hardly
+change."""
 
 MOST_GROUPED = 4000
 """Regions that the tree is made of at most; the others are assigned to its families."""
@@ -35,7 +35,11 @@ SINGLE = -1
 _POOREST = 0.05
 """Share of a family's members, those that fit least, below which a later region must not lie."""
 
+_FEWEST_NEIGHBOURS = 3
 _MOST_CUTS = 200
+
+_USUAL = 0.75
+"""Share of the pairs of regions of different families that a region must be more like its own family than."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ def _distances(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _without_strangers(similarities: NDArray[np.float32], branches: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Take regions out of their families that are no more like them than half of the pairs of different families are.
+    """Take regions out of their families that are no more like them than regions of different families often are.
 
     Args:
         similarities: array ``[n, n]``
@@ -136,7 +140,7 @@ def _without_strangers(similarities: NDArray[np.float32], branches: NDArray[np.i
     same = branches[:, None] == branches  # [n, n]
     if same.all():
         return branches
-    usual = float(np.median(similarities[~same]))
+    usual = float(np.quantile(similarities[~same], _USUAL))
     np.fill_diagonal(same, False)
     fits = (similarities * same).sum(axis=1) / np.maximum(same.sum(axis=1), 1)  # [n]
     return np.where(fits > usual, branches, SINGLE)
@@ -145,8 +149,8 @@ def _without_strangers(similarities: NDArray[np.float32], branches: NDArray[np.i
 def _links(distances: NDArray[np.float32]) -> NDArray[np.int64]:
     """Link each region with the few that are most like it: an int array ``[n * k, 2]``."""
     others = distances + np.where(np.eye(len(distances), dtype=bool), np.inf, 0)
-    # Fewer where there are few regions: a region is linked with a quarter of them at most
-    count = min(NEIGHBOURS, max(len(distances) // 4, 1))
+    # Fewer where there are few regions, or two families would be linked throughout
+    count = min(NEIGHBOURS, max(len(distances) // 4, _FEWEST_NEIGHBOURS), len(distances) - 1)
     nearest = np.argsort(others, axis=1, kind="stable")[:, :count]  # [n, k]
     return np.stack([np.repeat(np.arange(len(distances)), count), nearest.ravel()], axis=1)
 

@@ -115,6 +115,7 @@ class RunStore:
         Files are shared where the disk can do that; they are never changed once they are written.
         """
         names = ("bank", "held_out", "features", _LEVELS, _STATES, _GROUPS, _FAMILIES)
+        (self.folder / _FAMILIES).unlink(missing_ok=True)  # people may have named some since it was interrupted
         files = [file for name in names for file in (other.folder / name, *(other.folder / name).rglob("*"))]
         for file in files:
             target = self.folder / file.relative_to(other.folder)
