@@ -108,3 +108,9 @@ def test_second_opinions_begin_with_what_two_runs_disagree_on(dataset: fo.Datase
         run("second_opinions", dataset, max_images=0)
     with pytest.raises(ValueError, match="whole number from 1 on, got '3'"):
         segad.second_opinions(dataset, "segad", max_images="3")  # type: ignore[arg-type]
+
+
+def test_worst_first_gives_the_highest_scores_first(dataset: fo.Dataset) -> None:
+    result = run("worst_first", dataset)
+    assert result["ids"] == dataset.sort_by("segad_score", reverse=True).values("id")
+    assert (result["key"], result["shown"]) == ("segad", len(dataset))

@@ -20,6 +20,7 @@ from .select_coreset import SelectCoreset
 from .set_threshold import SetThreshold
 from .try_image import ShowTrial, TryImage
 from .visualize_segments import VisualizeSegments
+from .worst_first import WorstFirst
 
 OPERATORS = (
     LoadFolder,
@@ -30,6 +31,7 @@ OPERATORS = (
     SetThreshold,
     EvaluateAnomalies,
     VisualizeSegments,
+    WorstFirst,
     MarkNormal,
     MarkAnomalous,
     Unmark,
