@@ -50,6 +50,7 @@ from .review.triage import second_opinions as second_opinions
 from .review.undo import undo_review as undo_review
 from .runs.compute import compute_segment_anomalies as compute_segment_anomalies
 from .runs.families import find_families as find_families
+from .runs.predictions import import_predictions as import_predictions
 from .runs.rescore import ReviewReport as ReviewReport
 from .runs.rescore import rescore as rescore
 from .runs.save_bank import save_bank as save_bank

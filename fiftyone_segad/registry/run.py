@@ -15,6 +15,7 @@ from bson import ObjectId
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..errors import RunBusyError, RunError
+from ..scoring import IMPORTED
 from ..scoring.conformal import FalseAlarmShare
 from ..scoring.drift import Drift
 from ..scoring.thresholds import Thresholds, threshold_text
@@ -117,8 +118,9 @@ class Run:
         return skipped_tag_of(self.key)
 
     def __str__(self) -> str:
+        how = "predicted by" if self.method == IMPORTED else f"scored by {self.method} with"
         lines = [
-            f"Run '{self.key}': {pluralize(self.scored, 'image')} scored by {self.method} with {self.embedder}"
+            f"Run '{self.key}': {pluralize(self.scored, 'image')} {how} {self.embedder}"
             + (f", {pluralize(self.normals, 'normal')}" if self.normals else "")
             + (f" in {self.parts} parts" if self.parts else ""),
             f"  anomalous above {threshold_text(self.thresholds.image, self.thresholds.rule)}"

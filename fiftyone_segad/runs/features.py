@@ -13,6 +13,7 @@ from ..embedders.factory import get_embedder
 from ..engine.job import CUSTOM_SEGMENTS
 from ..errors import RunError
 from ..registry.run import Run
+from ..scoring import IMPORTED
 from ..scoring.levels import LevelScorer
 from ..segments.boxes import Proposer
 from ..storage.bank_file import BANK_SETTING
@@ -69,10 +70,15 @@ def load_embedder(run: Run, batch_size: int | None = None) -> Embedder:
     """Load the embedder of a run as it was.
 
     Raises:
-        RunError: if it gives other features than then
+        RunError: if it has none, or it gives other features than then
         MissingDependencyError: if it is not installed
     """
     settings = run.settings
+    if run.method == IMPORTED:
+        raise RunError(
+            f"Run '{run.key}' has scores that {run.embedder} predicted, but no features: it can neither score nor "
+            "explain images. Predict with that program, or compute a run"
+        )
     embedder = get_embedder(run.embedder, batch_size, settings["defects"], settings["embedder_kwargs"])
     if embedder.identity != settings["embedder"]:
         embedder.close()

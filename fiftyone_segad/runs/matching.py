@@ -60,7 +60,7 @@ def match_samples(carried: Sequence[CarriedImage], files: LocalFiles) -> dict[st
             continue
         candidates = [id for id in files.same_content(image) if id not in taken]
         if not image.sha256:  # it could not be read there: only its name tells
-            candidates = [id for id in files.paths if id not in taken and _common_end(files.paths[id], image.path)]
+            candidates = [id for id in files.paths if id not in taken and common_end(files.paths[id], image.path)]
             candidates = _nearest(candidates, files, image)
             candidates = candidates if len(candidates) == 1 else []
         if candidates:
@@ -77,14 +77,14 @@ def match_paths(carried: Sequence[CarriedImage], files: LocalFiles) -> dict[str,
 
 def _nearest(ids: list[str], files: LocalFiles, image: CarriedImage) -> list[str]:
     """Return those ids whose paths end most like that of an image."""
-    ends = {id: _common_end(files.paths[id], image.path) for id in ids}
+    ends = {id: common_end(files.paths[id], image.path) for id in ids}
     return [id for id in ids if ends[id] == max(ends.values())]
 
 
-def _common_end(path: str, other: str) -> int:
+def common_end(path: str, other: str) -> int:
     """Count the last parts that two paths share.
 
-    >>> _common_end("/data/test/cut/0.png", "D:\\\\screw\\\\test\\\\cut\\\\0.png")
+    >>> common_end("/data/test/cut/0.png", "D:\\\\screw\\\\test\\\\cut\\\\0.png")
     3
     """
     parts, other_parts = (re.split(r"[\\/]", text)[::-1] for text in (path, other))
