@@ -14,11 +14,12 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..data.image_files import IMAGE_SUFFIXES, is_hidden, printable
+from ..data.image_files import is_hidden, printable
 from ..errors import ImageError
 from ..segments.boxes import Segments, Size, from_intervals
 from ..segments.maps import heatmap_size
 from ..storage.records import ImageScores
+from ..utils.listing import IMAGE_SUFFIXES
 
 _ARRAYS = (".npy", ".npz", ".tif", ".tiff")
 """Suffixes of files that hold fractions."""
