@@ -24,7 +24,6 @@ from PIL import Image
 
 from fiftyone_segad.embedders.efficientnet import EfficientNetEmbedder
 from fiftyone_segad.engine.marked import rows_at
-from fiftyone_segad.engine.prediction import image_scores
 from fiftyone_segad.metrics.curves import AUPRO_LIMITS, auroc, average_precision, count_scores, partial_area
 from fiftyone_segad.metrics.pixels import Bins, PixelCounts
 from fiftyone_segad.scoring.conformal import NormalScores
@@ -33,13 +32,11 @@ from fiftyone_segad.scoring.neighbors import NeighborIndex
 from fiftyone_segad.scoring.siblings import sibling_groups, sibling_votes
 from fiftyone_segad.scoring.teaching import DefectModel, fit_defects, peak, scaling, weight_of
 from fiftyone_segad.segments.boxes import RelativeBox, Segments, relative_box
-from fiftyone_segad.segments.maps import anomaly_map
 from fiftyone_segad.segments.places import segments_in
 from fiftyone_segad.segments.regions import label_regions, regions_of
 from fiftyone_segad.utils.arrays import spread_indices
 from fiftyone_segad.utils.images import read_ahead
 from fiftyone_segad.utils.threads import usable_cores
-from fiftyone_segad.utils.timing import StageTimer
 
 FOLDERS = (f"{DATA / 'screw'}:40", f"{DATA / 'magnetic_tile'}")
 TABLE = Path(__file__).with_suffix(".md")
@@ -51,12 +48,14 @@ WRONG = 0.1
 """Share of the marks that are wrong, where some are."""
 
 BANK_ROWS = 2**16
-SIDE = 96
-"""Side of the maps of which AUPRO is computed."""
+SIDE = 64
+"""Side of the maps of which AUPRO is computed: one pixel for each of the finest segments."""
 
-BINS = 2**12
+BINS = Bins(-5.0, 25.0, 2**12)
+"""Bins of the scores of pixels: 1 is the peak of a usual normal image."""
+
 FOLDS = 3
-ROWS = 20_000
+ROWS = 10_000
 """Rows of normal images that a model learns."""
 
 ASKED = 0.05
@@ -74,12 +73,9 @@ class Picture:
     """An image: its segments and comparable features ``[n, k]`` by level, its true mask ``[SIDE, SIDE]`` and boxes."""
 
     segments: list[Segments]
-    rows: list[NDArray[np.float16]]
+    rows: list[NDArray[np.float32]]
     mask: NDArray[np.bool_]
     boxes: list[RelativeBox]
-
-    def float_rows(self) -> list[NDArray[np.float32]]:
-        return [rows.astype(np.float32) for rows in self.rows]
 
 
 @dataclass(frozen=True)
@@ -138,7 +134,7 @@ def score(folder: Path, bank: int | None) -> Scored:
     ]
     main = scorer.heaviest
     parts = np.arange(len(bank_pictures))
-    votes = ((i, sibling_votes(indexes[main], p.float_rows()[main], i)) for i, p in enumerate(bank_pictures))
+    votes = ((i, sibling_votes(indexes[main], p.rows[main], i)) for i, p in enumerate(bank_pictures))
     for group in sibling_groups(votes, len(parts)):
         parts[group] = group[0]
 
@@ -163,7 +159,7 @@ def read_pictures(embedder: EfficientNetEmbedder, scorer: LevelScorer, files: Se
         if isinstance(pixels, Exception):
             raise pixels
         patches = embedder.patches(pixels)
-        rows = [values.astype(np.float16) for values in scorer.transform(patches)]
+        rows = scorer.transform(patches)
         mask, boxes = np.zeros((SIDE, SIDE), bool), []
         if file.parent.name != "good":
             truth = file.parents[2] / "ground_truth" / file.parent.name / f"{file.stem}_mask.png"
@@ -197,21 +193,14 @@ def measure(scored: Scored, marks: int, wrong: float, draw: int) -> NDArray[np.f
     rest: list[int] = np.setdiff1d(order, [*defects, *reviewed]).tolist()
     positives = [marked_rows(*scored.pool[i]) for i in defects]
     model, fold_models = learn(scored, positives, [scored.pool[i][0] for i in reviewed])
-    folds = fold_numbers(scored.parts)
-    outcomes = []
-    for taught in (False, True):
-        normals = [
-            final_scores(*image, fold_models[fold], taught) for image, fold in zip(scored.normals, folds, strict=True)
-        ]
-        images = [final_scores(*scored.pool[i], model, taught) for i in rest]
-        outcomes.append(metrics(normals, scored.parts, images, [scored.pool[i][0] for i in rest]))
-    return np.array(outcomes)
-
-
-def final_scores(picture: Picture, scores: NDArray[np.float32], model: DefectModel, taught: bool) -> LevelScores:
-    """Return the final scores of a picture, with what was taught or without."""
-    mixed = model.mix(scores, picture.float_rows(), picture.segments) if taught else scores
-    return picture.segments[0], mixed
+    pictures, before = zip(*(scored.pool[i] for i in rest), strict=True)
+    after = [
+        scores + model.taught(picture.rows, picture.segments) for picture, scores in zip(pictures, before, strict=True)
+    ]
+    pairs = zip(scored.normals, fold_numbers(scored.parts), strict=True)
+    normals = [scores + fold_models[fold].taught(picture.rows, picture.segments) for (picture, scores), fold in pairs]
+    without = metrics([scores for _, scores in scored.normals], scored.parts, before, pictures)
+    return np.array([without, metrics(normals, scored.parts, after, pictures)])
 
 
 def marked_rows(picture: Picture, scores: NDArray[np.float32]) -> NDArray[np.floating]:
@@ -248,7 +237,7 @@ def learn(
     model, fold_models = fit(None), [fit(fold) for fold in range(FOLDS)]
     likeness, scores = [], []
     for (picture, values), fold in zip(scored.normals, folds, strict=True):
-        like = fold_models[fold].likeness(picture.float_rows(), picture.segments)
+        like = fold_models[fold].likeness(picture.rows, picture.segments)
         likeness.append((float(like.mean()), peak(like)))
         scores.append((float(values.mean()), peak(values)))
     numbers = (*scaling(likeness, scores), weight_of(len(positives)))
@@ -256,19 +245,21 @@ def learn(
 
 
 def metrics(
-    normals: Sequence[LevelScores], parts: NDArray[np.int64], images: Sequence[LevelScores], pictures: Sequence[Picture]
+    normals: Sequence[NDArray[np.float32]],
+    parts: NDArray[np.int64],
+    images: Sequence[NDArray[np.float32]],
+    pictures: Sequence[Picture],
 ) -> list[float]:
-    """Return ``METRICS`` of images."""
+    """Return ``METRICS`` of pictures by the scores of their finest segments, and those of the normal images."""
     is_bad = np.array([bool(picture.boxes) for picture in pictures])
-    scores = np.array([image_scores("", image, StageTimer()).image_score for image in images])
+    scores = np.array([peak(image) for image in images])  # as the score of an image of so many segments
     counts = count_scores(scores, is_bad)
-    bins = Bins(float(min(s.min() for _, s in images)), float(max(s.max() for _, s in images)), BINS)
     by_image = (
-        PixelCounts.of(bins, anomaly_map(*image, (SIDE, SIDE)), picture.mask)
+        PixelCounts.of(BINS, image.reshape(SIDE, SIDE), picture.mask)
         for image, picture in zip(images, pictures, strict=True)
     )
-    overlap = partial_area(PixelCounts.merge(bins, by_image).by_region(), AUPRO_LIMITS[0])
-    calibrating = NormalScores.of([image_scores("", image, StageTimer()).image_score for image in normals], parts)
+    overlap = partial_area(PixelCounts.merge(BINS, by_image).by_region(), AUPRO_LIMITS[0])
+    calibrating = NormalScores.of([peak(image) for image in normals], parts)
     flagged = float((scores[~is_bad] > calibrating.threshold(ASKED)).mean())
     return [auroc(counts) or 0.0, average_precision(counts) or 0.0, overlap or 0.0, flagged]
 

@@ -17,7 +17,7 @@ from .marked import read_marked_defects, rows_at
 from .passes import MarkedIndexes, ScoreLevels, upright_rows
 from .siblings import FEWEST_PARTS, part_numbers
 
-_VALUES = 4_000_000
+_VALUES = 2_000_000
 """Numbers in the rows of normal images that are learnt at most."""
 
 _FOLDS = 3
@@ -87,7 +87,7 @@ def normal_scores(
         yield from ((path, levels.fuse(by_level)) for path, by_level in held_out.items())
     for image in _normal_images(job, models):
         finest, fused = levels.fuse(held_out[image.path])
-        yield image.path, (finest, models[image.path].mix(fused, upright_rows(image), image.segments))
+        yield image.path, (finest, fused + models[image.path].taught(upright_rows(image), image.segments))
 
 
 def _warn_of_marked_normals(job: Job) -> None:

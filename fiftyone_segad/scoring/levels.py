@@ -293,7 +293,7 @@ class LevelScorer:
         finest, fused = self.fuse(scored)
         if self.defects is None:
             return finest, fused
-        return finest, self.defects.mix(fused, rows, [segments for segments, _ in scored])
+        return finest, fused + self.defects.taught(rows, [segments for segments, _ in scored])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything that was fitted, to be stored."""

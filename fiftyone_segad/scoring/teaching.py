@@ -20,16 +20,16 @@ from ..segments.boxes import Segments
 from ..segments.maps import onto_finest
 from ..utils.threads import one_blas_thread
 
-MOST_WEIGHT = 0.3
-"""Weight of likeness in a score that it comes to with ever more marked images."""
+MOST_WEIGHT = 0.45
+"""Weight of likeness beside a score that it comes to with ever more marked images."""
 
-HALF_WEIGHT = 6
+HALF_WEIGHT = 9
 """Marked images at which it has half of that."""
 
 PEAK_SHARE = 0.005
 """Share of the segments of an image, those most like defects, whose mean is its peak."""
 
-DEFECT_NUMBERS = 6
+DEFECT_NUMBERS = 5
 """Numbers of a model beside its weights, in the order in which it is stored."""
 
 _SHRINKAGE = 0.05
@@ -38,7 +38,7 @@ _SHRINKAGE = 0.05
 _RIDGE = 1e-3
 """Weight of the squared coefficients beside the mean loss."""
 
-_STEPS, _TOLERANCE = 40, 1e-9
+_STEPS, _TOLERANCE = 40, 1e-8
 """Steps of Newton's method at most, and the decrease of the loss below which it ends."""
 
 _SCALE_QUANTILE = 0.9
@@ -46,11 +46,11 @@ _SCALE_QUANTILE = 0.9
 
 
 def weight_of(images: int) -> float:
-    """Return the weight of likeness in a score, by the number of images with marked defects.
+    """Return the weight of likeness beside a score, by the number of images with marked defects.
 
     Examples:
-        >>> [round(weight_of(images), 3) for images in (0, 3, 6, 10, 20)]
-        [0.0, 0.1, 0.15, 0.188, 0.231]
+        >>> [round(weight_of(images), 3) for images in (0, 3, 9, 20)]
+        [0.0, 0.112, 0.225, 0.31]
     """
     return MOST_WEIGHT * images / (images + HALF_WEIGHT)
 
@@ -64,22 +64,20 @@ class DefectModel:
         bias: what is added to their products with components
         centre: mean likeness of a usual normal image
         scale: peak of a normal image with a high one, above ``centre``
-        score_centre: mean score of a usual normal image
-        score_scale: its peak, above ``score_centre``
-        share: weight of likeness in a score, below 1
+        score_scale: peak of the scores of a usual normal image, above their mean
+        weight: weight of likeness beside a score
     """
 
     weights: list[NDArray[np.float32]]
     bias: float
     centre: float = 0.0
     scale: float = 1.0
-    score_centre: float = 0.0
     score_scale: float = 1.0
-    share: float = 0.0
+    weight: float = 0.0
 
-    def scaled(self, centre: float, scale: float, score_centre: float, score_scale: float, share: float) -> DefectModel:
+    def scaled(self, centre: float, scale: float, score_scale: float, weight: float) -> DefectModel:
         """Return the model with these numbers."""
-        return DefectModel(self.weights, self.bias, centre, scale, score_centre, score_scale, share)
+        return DefectModel(self.weights, self.bias, centre, scale, score_scale, weight)
 
     def likeness(self, rows: Sequence[NDArray[np.float32]], segments: Sequence[Segments]) -> NDArray[np.float32]:
         """Compute how like marked defects the finest segments are: the logarithm of the odds, up to a constant.
@@ -99,28 +97,17 @@ class DefectModel:
         _, values = onto_finest(products)
         return (np.sum(values, axis=0) + self.bias).astype(np.float32)
 
-    def parts(
-        self, scores: NDArray[np.float32], rows: Sequence[NDArray[np.float32]], segments: Sequence[Segments]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Split the scores that ``mix`` gives into what is far from normal and what is like marked defects.
+    def standard(self, rows: Sequence[NDArray[np.float32]], segments: Sequence[Segments]) -> NDArray[np.float32]:
+        """Return the likeness ``[n]`` on a scale on which 0 is usual in a normal image, and 1 is a high peak of one."""
+        return (self.likeness(rows, segments) - self.centre) / self.scale
 
-        Returns:
-            float32 arrays ``[n]`` that add up to the scores
-        """
-        standard = (self.likeness(rows, segments) - self.centre) / self.scale
-        taught = self.share * (self.score_centre + self.score_scale * standard)
-        return ((1 - self.share) * scores).astype(np.float32), taught.astype(np.float32)
-
-    def mix(
-        self, scores: NDArray[np.float32], rows: Sequence[NDArray[np.float32]], segments: Sequence[Segments]
-    ) -> NDArray[np.float32]:
-        """Raise the scores ``[n]`` of the finest segments of an image where they are like marked defects."""
-        far, taught = self.parts(scores, rows, segments)
-        return far + taught
+    def taught(self, rows: Sequence[NDArray[np.float32]], segments: Sequence[Segments]) -> NDArray[np.float32]:
+        """Return what likeness adds to the scores ``[n]`` of the finest segments; below 0 where there is little."""
+        return (self.weight * self.score_scale * self.standard(rows, segments)).astype(np.float32)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all of it, to be stored."""
-        numbers = [self.bias, self.centre, self.scale, self.score_centre, self.score_scale, self.share]
+        numbers = [self.bias, self.centre, self.scale, self.score_scale, self.weight]
         return {"defects": np.array(numbers), **{f"defects{i}": weights for i, weights in enumerate(self.weights)}}
 
     @classmethod
@@ -178,21 +165,22 @@ def peak(values: NDArray[np.floating]) -> float:
 
 def scaling(
     likeness: Sequence[tuple[float, float]], scores: Sequence[tuple[float, float]]
-) -> tuple[float, float, float, float]:
-    """Find the centres and scales of a model from normal images that it was not fitted to.
+) -> tuple[float, float, float]:
+    """Find the centre and the scales of a model from normal images that it was not fitted to.
 
     Args:
         likeness: mean and ``peak`` of the likeness of each image
         scores: mean and ``peak`` of its scores
 
     Returns:
-        ``centre``, ``scale``, ``score_centre`` and ``score_scale`` of the model
+        ``centre``, ``scale`` and ``score_scale`` of the model
     """
     likeness_means, likeness_peaks = np.array(likeness, np.float64).T
     score_means, score_peaks = np.array(scores, np.float64).T
-    centre, score_centre = float(np.median(likeness_means)), float(np.median(score_means))
+    centre = float(np.median(likeness_means))
     scale = float(np.quantile(likeness_peaks, _SCALE_QUANTILE)) - centre
-    return centre, max(scale, 1e-6), score_centre, max(float(np.median(score_peaks)) - score_centre, 1e-6)
+    score_scale = float(np.median(score_peaks) - np.median(score_means))
+    return centre, max(scale, 1e-6), max(score_scale, 1e-6)
 
 
 def _whitening(centred: NDArray[np.float64]) -> NDArray[np.float64]:

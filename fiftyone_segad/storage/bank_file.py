@@ -288,7 +288,7 @@ def _check_defects(fitted: dict[str, NDArray[Any]], widths: list[int]) -> None:
     finite = all(array.dtype.kind == "f" and np.isfinite(array).all() for array in (numbers, *weights))
     _require(finite and numbers.shape == (DEFECT_NUMBERS,), "what it knows of defects is not finite")
     _require(
-        numbers[2] > 0 and numbers[4] > 0 and 0 <= numbers[5] < 1, "the scale of what it knows of defects is wrong"
+        numbers[2] > 0 and numbers[3] > 0 and 0 <= numbers[4] < 1, "the scale of what it knows of defects is wrong"
     )
 
 

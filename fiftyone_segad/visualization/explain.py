@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
 from ..embedders.base import Patches
-from ..registry.run import load_run
-from ..registry.samples import check_whole_number
+from ..registry.keys import ANOMALOUS
+from ..registry.run import Run, load_run
+from ..registry.samples import all_slices, check_whole_number
+from ..review.mark_field import read_marks
 from ..runs.features import RunFeatures
 from ..scoring.levels import LevelFeatures, LevelScorer
-from ..segments.boxes import PixelBox, Segments
+from ..segments.boxes import PixelBox, Segments, Size
 from ..segments.places import nearest_segments
 from ..storage.bank_images import bank_copies
 from ..storage.records import ImageFeatures, ImageScores
@@ -52,12 +55,32 @@ class ExplainedSegment:
         level: name of the level of features at which it is most anomalous, and at which the others were sought
         neighbours: the most similar segments of other images (of its own for ``within_image``), nearest first, one
             per image
+        marked: the most similar segment of a marked defect, if it is more like marked defects than nine in ten normal
+            images anywhere
+        kind: kind of that defect, if the mark names one
+        taught: what its likeness to marked defects adds to the score; 0 if none are marked
     """
 
     box: PixelBox
     score: float
     level: str
     neighbours: list[Neighbour]
+    marked: Neighbour | None = None
+    kind: str | None = None
+    taught: float = 0.0
+
+    def __str__(self) -> str:
+        """Say in a sentence where the score comes from."""
+        text = f"Score {self.score:.2f}"
+        if self.taught:
+            text += f": {self.score - self.taught:.2f}"
+        text += " for its distance from all that it was compared with"
+        if self.neighbours:
+            text += f", of which {Path(self.neighbours[0].filepath).name} is nearest"
+        if self.marked:
+            kind, name = f" '{self.kind}'" if self.kind else "", Path(self.marked.filepath).name
+            return f"{text}, and {self.taught:.2f} since it is like the marked defect{kind} in {name}"
+        return f"{text}, and {self.taught:.2f} by the marked defects, which it is hardly like" if self.taught else text
 
 
 def explain_sample(
@@ -83,6 +106,9 @@ def explain_sample(
     Examples:
         >>> for segment in segad.explain_sample(dataset, "segad", sample.id):  # doctest: +SKIP
         ...     print(segment.box, segment.score, [normal.filepath for normal in segment.neighbours])
+        ...     print(segment)
+        Score 2.31: 1.90 for its distance from all that it was compared with, of which 017.png is nearest, and 0.41
+        since it is like the marked defect 'scratch' in 003.png
     """
     check_whole_number("max_segments", max_segments)
     check_whole_number("max_neighbours", max_neighbours)
@@ -104,18 +130,77 @@ def explain_sample(
         neighbours = [[_nearest_within(filepath, patches[0].segments, rows[0], i, max_neighbours)] for (i,) in places]
     else:
         neighbours = _nearest_in_bank(_others(run.store, filepath), rows, places, max_neighbours)
+    marked = _MarkedDefects(samples, run, scorer, filepath, rows, patches)
     explained = []
     for index, segment_places, segment_neighbours in zip(indices, places, neighbours, strict=True):
         level = _decisive_level(scorer, patches, segment_places, segment_neighbours)
+        like, kind = marked.nearest(index, level, segment_places[level])
         explained.append(
             ExplainedSegment(
                 box=_box(patches[level].segments, segment_places[level]),
                 score=float(record.scores[index]),
                 level=scorer.levels[level].name,
                 neighbours=segment_neighbours[level],
+                marked=like,
+                kind=kind,
+                taught=float(marked.taught[index]),
             )
         )
     return explained
+
+
+class _MarkedDefects:
+    """The marked defects that a run has learnt, to be found beside the segments of an image.
+
+    Args:
+        samples: samples of the run's dataset
+        run: the run
+        scorer: its levels
+        filepath: the image
+        rows: its features ``[n, k]``, by level
+        patches: its segments, by level
+
+    Attributes:
+        taught: float32 array ``[n]``, what likeness to marked defects adds to the scores of its finest segments
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        run: Run,
+        scorer: LevelScorer,
+        filepath: str,
+        rows: LevelFeatures,
+        patches: Sequence[Patches],
+    ) -> None:
+        self._samples, self._run, self._rows = samples, run, rows
+        segments, none = [level.segments for level in patches], np.zeros(max(map(len, rows)), np.float32)
+        model = scorer.defects
+        self._standard = model.standard(rows, segments) if model else none
+        self.taught = model.taught(rows, segments) if model else none
+        self._images = [image for image in run.store.defects if image.path != filepath] if model else []
+
+    def nearest(self, index: int, level: int, place: int) -> tuple[Neighbour | None, str | None]:
+        """Return the marked defect that is most like a segment, and its kind; None if it is like none."""
+        if self._standard[index] < 1 or not self._images:
+            return None, None
+        near = [_nearest_of_image(image, level, self._rows[level][place]) for image in self._images]
+        number = int(np.argmin([neighbour.distance for neighbour in near]))
+        return near[number], self._kind(near[number], self._images[number].segments[level].size)
+
+    def _kind(self, defect: Neighbour, size: Size) -> str | None:
+        """Return the kind that a mark around a segment names, else any mark of its image."""
+        ids = all_slices(self._samples._root_dataset).match({"filepath": defect.filepath}).values("id")
+        named = [mark for mark in read_marks(self._samples._root_dataset, self._run.key, ANOMALOUS) if mark.defect]
+        named = [mark for mark in named if mark.sample_id in ids]
+        assert defect.box is not None
+        column, row = (defect.box[0] + defect.box[2]) // 2, (defect.box[1] + defect.box[3]) // 2
+        around = []
+        for mark in named:
+            rows, columns = mark.pixels(size)
+            if rows.start <= row < rows.stop and columns.start <= column < columns.stop:
+                around.append(mark)
+        return (around or named)[-1].defect if named else None
 
 
 def _highest_apart(record: ImageScores, count: int) -> list[int]:

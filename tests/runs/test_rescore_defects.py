@@ -106,6 +106,19 @@ def test_what_looks_like_marked_defects_rises_on_the_scale_of_normals(dataset: f
 
 
 @pytest.mark.usefixtures("colour_embedder")
+def test_the_report_names_defects_that_are_found_now(dataset: fo.Dataset) -> None:
+    compute(dataset)
+    scores = dict(zip(*dataset.values(["id", "segad_score"]), strict=True))
+    first, *others = sorted(defective(dataset), key=lambda id: -scores[id])
+    segad.set_threshold(dataset, "segad", scores[others[-1]])  # which is not above it
+    segad.mark_anomalous(dataset.select([first, *others[:-1]]), "segad")
+    report = segad.rescore(dataset)
+    assert report.found == [segad.LostDefect(others[-1])], "nothing says where it is"
+    assert report.lost == []
+    assert f"1 defect that was missed is found now, in {others[-1]}" in str(report)
+
+
+@pytest.mark.usefixtures("colour_embedder")
 def test_a_bank_file_holds_what_was_learnt(dataset: fo.Dataset, dataset_of: Any, tmp_path: Path) -> None:
     compute(dataset)
     ids = defective(dataset)
@@ -165,3 +178,25 @@ def test_a_marked_image_that_is_gone_is_not_passed_over(dataset: fo.Dataset) -> 
     with pytest.raises(segad.SegadError, match=r"1 of the images with marks cannot be used.*08\.png.*unmark"):
         segad.rescore(dataset)
     assert state(dataset) == before
+
+
+@pytest.mark.usefixtures("colour_embedder")
+def test_an_explanation_shows_the_marked_defect_that_a_segment_is_like(dataset: fo.Dataset) -> None:
+    compute(dataset)
+    ids = defective(dataset)
+    (segment,) = segad.explain_sample(dataset, "segad", ids[3], max_segments=1)
+    assert (segment.marked, segment.taught) == (None, 0)
+    assert str(segment).startswith(f"Score {segment.score:.2f} for its distance from all")
+    for number, kind in enumerate(["chip", "dent"]):
+        segad.mark_anomalous(dataset.select(ids[number]), "segad", kind)
+    segad.rescore(dataset)
+    (segment,) = segad.explain_sample(dataset, "segad", ids[3], max_segments=1)
+    assert segment.marked is not None and segment.taught > 0
+    kinds = dict(zip(dataset.select(ids[:2], ordered=True).values("filepath"), ["chip", "dent"], strict=True))
+    assert segment.kind == kinds[segment.marked.filepath]
+    name = Path(segment.marked.filepath).name
+    assert f"{segment.taught:.2f} since it is like the marked defect '{segment.kind}' in {name}" in str(segment)
+    for of_normal in segad.explain_sample(dataset, "segad", dataset.first().id):
+        assert of_normal.marked is None
+    (own,) = segad.explain_sample(dataset, "segad", ids[0], max_segments=1)
+    assert own.marked is not None and own.marked.filepath != dataset[ids[0]].filepath

@@ -11,32 +11,35 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...registry.evaluations import stale_evaluations
-from ...registry.keys import NORMAL
+from ...registry.keys import ANOMALOUS, NORMAL
 from ...registry.samples import all_slices
+from ...review.lost_defects import LostDefect
 from ...review.marks import list_marks
-from ...runs.rescore import ReviewReport, rescore
+from ...runs.rescore import rescore
 from ...utils.text import pluralize
 from .. import execution, forms
 from ..current_run import shown_fields
 from .base import NOTES, Line, LongOperator, long_config, notes
 
 _LISTED = 10
-"""Images with lost defects that a result names."""
+"""Images with defects that a result names."""
 
 
 class Rescore(LongOperator):
-    """Lets a run learn what was marked as normal."""
+    """Lets a run learn what was marked."""
 
     config = long_config(
         "rescore",
         "rescore",
-        "Learn what was marked as normal: scores, maps, masks, regions and thresholds follow",
+        "Learn what was marked: scores, maps, masks, regions and thresholds follow",
         "autorenew",
     )
     outputs = (
         Line("marked", "Marks learnt"),
         Line("cleared", "Alarms gone"),
         Line("raised", "Alarms that are new"),
+        Line("found", "Defects that were missed and are found now", when="found"),
+        Line("found_files", "Where these are", "markdown", when="found"),
         Line("lost", "Defects that are found no more: undo their marks, or the tool learns to miss them", when="lost"),
         Line("lost_files", "Where they are", "markdown", when="lost"),
         NOTES,
@@ -50,8 +53,9 @@ class Rescore(LongOperator):
             reason = f"A run by '{run.method}' has no bank that could learn; use one by 'reference'"
             forms.stop(inputs, "method", reason)
             return
-        count = len(list_marks(ctx.dataset, run.key, NORMAL))
-        label = f"{pluralize(count, 'mark says', 'marks say')} 'normal'; the run will know these, and no others"
+        counts = [len(list_marks(ctx.dataset, run.key, label)) for label in (NORMAL, ANOMALOUS)]
+        label = f"{pluralize(counts[0], 'mark says', 'marks say')} 'normal' and {counts[1]} 'anomalous'"
+        label += "; the run will know these, and no others"
         extent = f"{pluralize(run.scored, 'image')} will be scored again"
         inputs.view("marks", types.Notice(label=f"{label}. {extent}"))
 
@@ -66,8 +70,10 @@ class Rescore(LongOperator):
                 "cleared": len(report.cleared),
                 "raised": len(report.raised),
                 "lost": len(report.lost),
-                "lost_files": _lost_files(dataset, report),
-                "ids": list(dict.fromkeys([*report.lost_ids, *report.cleared])),
+                "lost_files": _files(dataset, report.lost),
+                "found": len(report.found),
+                "found_files": _files(dataset, report.found),
+                "ids": list(dict.fromkeys([*report.lost_ids, *report.found_ids, *report.cleared, *report.raised])),
                 "messages": notes([*report.run.warnings, *stale_evaluations(dataset, report.run)]),
             }
 
@@ -79,13 +85,13 @@ class Rescore(LongOperator):
         return self.run(ctx, f"rescoring of {key}", work, show, key)
 
     def next_step(self, result: dict[str, Any]) -> str:
-        images = "the images with lost defects, then those whose" if result.get("lost") else "the images whose"
-        return f"Run '{result.get('key')}' is rescored. The grid shows {images} alarms are gone"
+        first = "images with lost defects first, " if result.get("lost") else ""
+        return f"Run '{result.get('key')}' is rescored. The grid shows {first}the images whose alarms are gone or new"
 
 
-def _lost_files(dataset: fo.Dataset, report: ReviewReport) -> str:
-    """Name the images with lost defects, and how many each has lost."""
-    images = all_slices(dataset).select(report.lost_ids[:_LISTED], ordered=True)
-    lost = Counter(defect.sample_id for defect in report.lost)
+def _files(dataset: fo.Dataset, defects: list[LostDefect]) -> str:
+    """Name the images with some defects, and how many each has."""
+    counts = Counter(defect.sample_id for defect in defects)
+    images = all_slices(dataset).select(list(counts)[:_LISTED], ordered=True)
     pairs = zip(*images.values(["id", "filepath"]), strict=True)
-    return "\n\n".join(f"{path}: {pluralize(lost[id], 'defect')}" for id, path in pairs)
+    return "\n\n".join(f"{path}: {pluralize(counts[id], 'defect')}" for id, path in pairs)

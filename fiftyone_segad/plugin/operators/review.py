@@ -37,7 +37,7 @@ class _Review(Operator):
         """Add what the action is on."""
 
     def next_step(self, result: dict[str, Any]) -> str:
-        return "Next: 'Anomalies: rescore' learns what is normal"
+        return "Next: 'Anomalies: rescore' learns it"
 
 
 class _SelectionReview(_Review):
@@ -76,19 +76,25 @@ class _Mark(_SelectionReview):
 
     Attributes:
         mark: function of the package that does it
+        names_defects: whether it takes the kind of a defect
     """
 
     place = types.Places.SAMPLES_GRID_ACTIONS
     outputs = (Line("changed", "Marked"), *_OUTPUTS)
     mark: Callable[..., Any]
+    names_defects = False
 
     def add_target(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         super().add_target(ctx, inputs)
+        if self.names_defects:
+            inputs.str("label", label="Kind of defect", description=_known_kinds(ctx))
         inputs.str("why", label="Why", description="Optional; kept with the mark")
 
     def act(self, ctx: foo.ExecutionContext, key: str, samples: Samples) -> int:
+        label = (forms.text(ctx.params, "label", "") or "").strip() if self.names_defects else ""
+        options = {"label": label} if label else {}
         why = forms.text(ctx.params, "why", "") or ""
-        return len(type(self).mark(samples, key, why=why, by=_user(ctx)))
+        return len(type(self).mark(samples, key, why=why, by=_user(ctx), **options))
 
 
 class MarkNormal(_Mark):
@@ -107,6 +113,7 @@ class MarkAnomalous(_Mark):
         "mark_anomalous", "mark as anomalous", "Say that samples, regions or segments are defective", "thumb_down"
     )
     mark = staticmethod(mark_anomalous)
+    names_defects = True
 
 
 class Unmark(_SelectionReview):
@@ -133,6 +140,12 @@ class UndoReview(_Review):
         result = {"key": key, "changed": changed, **_state(ctx.dataset, key)}
         _show(ctx, key)
         return result
+
+
+def _known_kinds(ctx: foo.ExecutionContext) -> str:
+    """Say which kinds of defects were named before, so that alike ones get one name."""
+    kinds = sorted({mark.defect for mark in list_marks(ctx.dataset, forms.run_key(ctx)) if mark.defect})
+    return f"Optional; named so far: {', '.join(kinds)}" if kinds else "Optional, e.g. scratch"
 
 
 def _state(dataset: fo.Dataset, key: str) -> dict[str, Any]:

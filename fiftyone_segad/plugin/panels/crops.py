@@ -20,9 +20,9 @@ def explained(dataset: fo.Dataset, key: str, sample_id: str) -> tuple[dict[str, 
     """Explain a sample in plain values.
 
     Returns:
-        ``{"sample_id", "name", "segments": [[{"label", "filepath"}, ...], ...]}``, in which the first crop of a segment
-        is the sample's own, and the pictures by their place in the panel. These are apart, for the App sends the
-        panel's state along with each event
+        ``{"sample_id", "name", "segments": [[{"label", "filepath"}, ...], ...], "reasons": [...]}``, in which the first
+        crop of a segment is the sample's own, and the pictures by their place in the panel. These are apart, for the
+        App sends the panel's state along with each event
 
     Raises:
         ValueError, SegadError: as ``explain_sample``
@@ -30,17 +30,22 @@ def explained(dataset: fo.Dataset, key: str, sample_id: str) -> tuple[dict[str, 
     filepath, scale = dataset[sample_id].filepath, load_run(dataset, key).grey_scale
     rows: list[list[dict[str, str]]] = []
     pictures: dict[str, str] = {}
+    reasons = []
     for segment in explain_sample(dataset, key, sample_id, max_neighbours=1):
+        reasons.append(str(segment))
         crops = _crops(filepath, segment, scale)
         rows.append([{"label": label, "filepath": path} for label, path, _ in crops])
         for column, (_, _, picture) in enumerate(crops):
             pictures[f"{row_name(len(rows) - 1)}.{crop_name(column)}"] = picture
-    return {"sample_id": sample_id, "name": Path(filepath).name, "segments": rows}, pictures
+    return {"sample_id": sample_id, "name": Path(filepath).name, "segments": rows, "reasons": reasons}, pictures
 
 
 def _crops(filepath: str, segment: ExplainedSegment, scale: GreyScale) -> list[tuple[str, str, str]]:
     """Return label, file and picture of a segment and of its neighbours, but for images that are gone."""
     places: list[tuple[str, str, PixelBox | None]] = [(f"score {segment.score:.2f}", filepath, segment.box)]
+    if segment.marked:
+        label = f"marked {segment.kind}" if segment.kind else "marked"
+        places.append((label, segment.marked.filepath, segment.marked.box))
     places += [(f"distance {near.distance:.2f}", near.filepath, near.box) for near in segment.neighbours]
     crops = []
     for label, path, box in places:

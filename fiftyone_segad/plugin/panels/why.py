@@ -30,6 +30,7 @@ def add(panel: types.Object, view: RunView, why: dict[str, Any] | None, actions:
     title = f"**{why['name']}**: its worst segments, each beside the most similar one it was compared with"
     panel.md(title, name="why_title")
     for i, crops in enumerate(why["segments"]):
+        panel.md(why["reasons"][i], name=f"reason{i}")
         row = add_row(panel, row_name(i))
         for j, crop in enumerate(crops):
             params = {"filepath": crop["filepath"]}
