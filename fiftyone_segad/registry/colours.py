@@ -6,9 +6,8 @@ from typing import Any
 
 import fiftyone as fo
 
-from .keys import ANOMALOUS, NORMAL, field_name, list_runs
+from .keys import ANOMALOUS, NORMAL, field_name, list_runs, saved_values
 from .retry import retry_on_reconnect
-from .run import saved_values
 
 _RED, _GREY = "#ff0000", "#8a8a8a"
 

@@ -30,8 +30,9 @@ from ..utils.threads import usable_cores
 from .clearing import delete_fields
 from .colours import colour_run
 from .keys import ANOMALOUS, FIELD_NAMES, NORMAL, field_name
+from .new_folders import new_folders
 from .retry import retry_on_reconnect
-from .run import Run, commit_run, new_folders
+from .run import Run, commit_run
 from .samples import all_slices, check_exists
 
 TOP_SEGMENTS = 10

@@ -81,6 +81,21 @@ def _recorded_folders() -> list[tuple[Path, str]]:
     return [(Path(run["folder"]).resolve(), str(run.get("masks"))) for run in runs]
 
 
+def dataset_of(key: str, folder: str) -> fo.Dataset | None:
+    """Find the dataset whose run of a key has a folder; of several, as of clones, that which the folder is named by.
+
+    Returns:
+        the dataset, or None if no record names the folder
+    """
+    records = get_db_conn()["runs"].find({"config.plugin": PLUGIN, "key": key, "config.run.folder": folder})
+    ids = sorted((record["_dataset_id"] for record in records), key=lambda id: str(id) not in Path(folder).parts)
+    for id in ids:
+        saved = get_db_conn()["datasets"].find_one({"_id": id}, {"name": True})
+        if saved is not None:
+            return fo.load_dataset(saved["name"])
+    return None
+
+
 def delete_unused(dataset: fo.Dataset, folder: Path) -> None:
     """Remove a run's folder, or one of masks in it, if this package made it and no record names it any more."""
     path = folder.resolve()

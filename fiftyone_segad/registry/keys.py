@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -142,6 +143,12 @@ def check_key(dataset: fo.Dataset, key: str, overwrite: bool) -> None:
         raise ValueError(f"Brain run '{plot_key(key)}' belongs to no run '{key}'; use another key=... so that it stays")
     if len(all_slices(dataset).match_tags(skipped_tag_of(key)).limit(1)):
         raise ValueError(f"Tag '{skipped_tag_of(key)}' belongs to no run '{key}'; use another key=... so that it stays")
+
+
+def saved_values(dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    """Return what is stored of a run, as plain values instead of the database's wrappers."""
+    saved: dict[str, Any] = json.loads(json.dumps(dataset.get_run_info(key).config.run))
+    return saved
 
 
 def check_eval_key(dataset: fo.Dataset, eval_key: str, overwrite: bool) -> None:

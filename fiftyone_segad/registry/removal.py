@@ -23,10 +23,11 @@ from .keys import (
     list_runs,
     review_field,
     review_log,
+    saved_values,
     skipped_tag_of,
 )
 from .locks import run_lock
-from .run import recover, saved_values
+from .run import recover
 from .samples import all_slices
 from .sidebar import remove_groups, show_another_run
 

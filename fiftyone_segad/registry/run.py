@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -25,13 +24,14 @@ from ..utils.text import pluralize
 from ..utils.values import all_finite, make_dataclass
 from .clearing import delete_fields, delete_plot
 from .evaluations import stale_evaluations
-from .folders import MASKS_NAME, check_links, delete_unused, runs_folder, stores
-from .keys import KEY, PLUGIN, field_name, list_runs, skipped_tag_of
+from .folders import MASKS_NAME, check_links, delete_unused
+from .keys import KEY, PLUGIN, field_name, list_runs, saved_values, skipped_tag_of
 from .locks import run_lock
+from .new_folders import must_stay, note_of
 from .retry import retry_on_reconnect
 from .samples import all_slices
 from .sidebar import arranged_run
-from .uncommitted import remove_uncommitted, uncommitted
+from .uncommitted import remove_uncommitted
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,6 @@ GREY_SCALE = "grey_scale"
 """Setting of a run: the lowest and the highest grey value of its scale; None for the full range."""
 
 _SETTINGS = ("method", "embedder", "segments", "defects", "embedder_kwargs", "bank_size", "seed")
-_MAPS = "maps"
 
 
 @dataclass
@@ -116,6 +115,28 @@ class Run:
     def skipped_tag(self) -> str:
         """Tag of the samples that could not be scored."""
         return skipped_tag_of(self.key)
+
+    def save_table(self, path: str | Path, regions: str | Path | None = None, samples: Samples | None = None) -> Path:
+        """Save a table with a row per image, for a spreadsheet: path, part, score, p-value, decision, region, marks.
+
+        Args:
+            path: the file, e.g. ``"scores.csv"``; one that exists is replaced
+            regions (None): a file for a second table, with a row per predicted region
+            samples (None): a view, for a table of a part of the samples; or the dataset, for a run of a clone
+
+        Returns:
+            the path
+
+        Raises:
+            ValueError: if the dataset of the run is not found, ``path`` is a folder, or the run's fields are gone
+            FileNotFoundError: if the folder of a file does not exist
+
+        Examples:
+            >>> run.save_table("scores.csv", regions="regions.csv")  # doctest: +SKIP
+        """
+        from .table import save_table
+
+        return save_table(self, path, regions, samples)
 
     def __str__(self) -> str:
         how = "predicted by" if self.method == IMPORTED else f"scored by {self.method} with"
@@ -243,12 +264,6 @@ def parse_run(saved: Any, key: str) -> Run:
     return run
 
 
-def saved_values(dataset: fo.Dataset, key: str) -> dict[str, Any]:
-    """Return what is stored of a run, as plain values instead of the database's wrappers."""
-    saved: dict[str, Any] = json.loads(json.dumps(dataset.get_run_info(key).config.run))
-    return saved
-
-
 def current_folders(dataset: fo.Dataset, key: str) -> list[str]:
     """Return the folders of a key's registered run, if there is one: that of its masks, then its own."""
     saved = saved_values(dataset, key) if key in list_runs(dataset) else None
@@ -266,21 +281,6 @@ def _save_values(dataset: fo.Dataset, key: str, values: dict[str, Any]) -> None:
         dataset.update_run_config(key, config)
     else:
         dataset.register_run(key, config)
-
-
-@contextmanager
-def new_folders(dataset: fo.Dataset, run: Run, names: Sequence[str]) -> Iterator[None]:
-    """Remove the folders that are written for some fields of a run if the block ends before these are committed.
-
-    Args:
-        dataset: the dataset
-        run: the run, which is not yet registered as it is
-        names: which of the fields
-    """
-    folders = [Path(run.folder) / run.masks] if "mask" in names else []
-    folders += [run.store.maps] if "map" in names else []
-    with uncommitted(_note(dataset, run.key), folders, lambda folder: _must_stay(dataset, run.key, folder)):
-        yield
 
 
 @retry_on_reconnect
@@ -308,7 +308,7 @@ def recover(dataset: fo.Dataset, key: str) -> None:
     Each step may have been done already, or in part.
     """
     _finish_commit(dataset, key)
-    remove_uncommitted(_note(dataset, key), lambda folder: _must_stay(dataset, key, folder))
+    remove_uncommitted(note_of(dataset, key), lambda folder: must_stay(dataset, key, folder))
 
 
 def _finish_commit(dataset: fo.Dataset, key: str) -> None:
@@ -328,21 +328,6 @@ def _finish_commit(dataset: fo.Dataset, key: str) -> None:
             delete_unused(dataset, folder)
         _save_values(dataset, key, {**saved, "pending": [], "obsolete": []})
     delete_fields(dataset, key, pending_only=True)
-
-
-def _note(dataset: fo.Dataset, key: str) -> Path:
-    return runs_folder(dataset, key) / "uncommitted.json"
-
-
-def _must_stay(dataset: fo.Dataset, key: str, folder: Path) -> bool:
-    """Return whether the run of a key uses a folder, or it is none of maps or masks of a run of this key."""
-    if folder.name != _MAPS and not MASKS_NAME.match(folder.name):
-        return True
-    dataset.reload()
-    saved = saved_values(dataset, key) if key in list_runs(dataset) else {}
-    if str(folder.parent) == saved.get("folder"):
-        return folder.name in (_MAPS, saved["masks"])
-    return folder.parent not in [store.folder for store in stores(dataset, key)]
 
 
 def _tag_skipped(dataset: fo.Dataset, key: str, skipped: list[dict[str, str]]) -> None:

@@ -1,0 +1,176 @@
+"""``Run.save_table``: what a run says of each image, and of each region, as tables for a spreadsheet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fiftyone as fo
+from fiftyone.core.collections import SampleCollection as Samples
+
+from ..utils.files import atomic_write
+from ..utils.tables import ENCODING, TableWriter
+from .folders import dataset_of
+from .keys import review_field
+from .samples import all_slices, check_collection
+
+if TYPE_CHECKING:
+    from .run import Run
+
+_BOX = ("x0", "y0", "x1", "y1")
+
+IMAGE_COLUMNS = (
+    *("path", "view", "split", "tags", "part", "score", "p_value", "decision", "area", "regions"),
+    *(*_BOX, "family", "marks", "reason"),
+)
+
+REGION_COLUMNS = ("path", "view", "part", "region", "score", "area", *_BOX, "family")
+
+_AUTO = "auto"
+
+
+def save_table(run: Run, path: str | Path, regions: str | Path | None, samples: Samples | None) -> Path:
+    """See ``Run.save_table``."""
+    files = [_checked("path", path)] + ([] if regions is None else [_checked("regions", regions)])
+    if files[0] in files[1:]:
+        raise ValueError(f"path and regions are the same file, '{files[0]}'; name another one for the regions")
+    table = _Table(run, _samples_of(run, samples))
+    with ExitStack() as stack:
+        writers = []
+        for file, columns in zip(files, (IMAGE_COLUMNS, REGION_COLUMNS), strict=False):
+            partial = stack.enter_context(atomic_write(file))
+            target = stack.enter_context(partial.open("w", encoding=ENCODING, newline=""))
+            writers.append(TableWriter(target, columns))
+        for image, image_regions in table.rows():
+            writers[0].write(image)
+            for row in image_regions if regions is not None else ():
+                writers[1].write(row)
+    return files[0]
+
+
+def _checked(parameter: str, path: str | Path) -> Path:
+    file = Path(path).expanduser().absolute()
+    if file.is_dir():
+        raise ValueError(f"{parameter}='{file}' is a folder; name a file in it, e.g. '{file / 'scores.csv'}'")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"The folder '{file.parent}' of {parameter}='{file}' does not exist; make it first")
+    return file
+
+
+def _samples_of(run: Run, samples: Samples | None) -> Samples:
+    """Return the samples of a table.
+
+    Raises:
+        ValueError: if the run's dataset is not found, or has no scores of the run any more
+    """
+    if samples is None:
+        samples = dataset_of(run.key, run.folder)
+        if samples is None:
+            raise ValueError(f"No dataset has run '{run.key}' any more; load it with load_run(), or pass samples=...")
+    dataset = check_collection(samples, "samples")
+    if not dataset.has_sample_field(run.field("score")):
+        raise ValueError(f"The field '{run.field('score')}' is gone; compute run '{run.key}' again")
+    return all_slices(samples)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The rows of a run's samples.
+
+    Attributes:
+        run: the run
+        samples: the samples
+    """
+
+    run: Run
+    samples: Samples
+
+    def rows(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+        """Yield the row of each image that was scored or skipped, with those of its regions."""
+        dataset = self.samples._root_dataset
+        reasons = {entry["id"]: entry["reason"] for entry in self.run.skipped}
+        part_of = self._parts()
+        score = self.run.field("score")
+        names = [score, self.run.field("pred"), self.run.field("regions"), review_field(self.run.key), "split"]
+        names += filter(None, (dataset.group_field, self.run.settings.get("groups")))
+        fields = [name for name in names if dataset.has_sample_field(name)]
+        for sample in self.samples.select_fields(fields).iter_samples():
+            if sample[score] is not None or sample.id in reasons:
+                common = {"path": sample.filepath, "view": self._view(sample), "part": part_of(sample)}
+                image = {**common, **self._image(sample, fields), "reason": reasons.get(sample.id)}
+                yield image, [{**common, **row} for row in self._regions(sample, fields)]
+
+    def _parts(self) -> Callable[[fo.Sample], Any]:
+        """Return what tells the part that a sample shows: the field that names it, its group, or what was found."""
+        dataset, field = self.samples._root_dataset, self.run.settings.get("groups")
+        if field not in (None, _AUTO) and dataset.has_sample_field(field):
+            return lambda sample: sample[field]
+        if dataset.group_field:
+            return lambda sample: sample[dataset.group_field].id
+        groups = self.run.groups if self.run.store.exists() else []
+        numbers = {path: number for number, group in enumerate(groups, 1) for path in group}
+        return lambda sample: numbers.get(sample.filepath)
+
+    def _view(self, sample: fo.Sample) -> str | None:
+        field = self.samples._root_dataset.group_field
+        return sample[field].name if field else None
+
+    def _image(self, sample: fo.Sample, fields: Sequence[str]) -> dict[str, Any]:
+        prediction = _read(sample, self.run.field("pred"), fields)
+        regions = self._regions(sample, fields)
+        marks = _read(sample, review_field(self.run.key), fields)
+        highest = regions[0] if regions else {}
+        return {
+            "split": _read(sample, "split", fields),
+            "tags": " ".join(tag for tag in sample.tags if tag != self.run.skipped_tag),
+            "score": sample[self.run.field("score")],
+            "p_value": None if prediction is None else prediction["p_value"],
+            "decision": None if prediction is None else prediction.label,
+            "area": sum(row["area"] for row in regions),
+            "regions": len(regions),
+            **{name: highest.get(name) for name in (*_BOX, "family")},
+            "marks": "; ".join(map(_mark_text, sorted(marks.detections, key=lambda mark: mark["at"]))) if marks else "",
+        }
+
+    def _regions(self, sample: fo.Sample, fields: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the rows of a sample's regions, highest peak first."""
+        detections = _read(sample, self.run.field("regions"), fields)
+        return [
+            {
+                "region": number,
+                "score": region["anomaly_score"],
+                "area": region["area"],
+                **dict(zip(_BOX, _pixels(region), strict=True)),
+                "family": region["family"] if region.has_field("family") else None,
+            }
+            for number, region in enumerate(detections.detections if detections else (), 1)
+        ]
+
+
+def _read(sample: fo.Sample, name: str, fields: Sequence[str]) -> Any:
+    return sample[name] if name in fields else None
+
+
+def _pixels(region: fo.Detection) -> tuple[int, int, int, int]:
+    """Return ``x0, y0, x1, y1`` in pixels; the region's mask, of the box's size, tells that of a pixel."""
+    x, y, width, height = region.bounding_box
+    rows, columns = region.mask.shape
+    x0, y0 = round(x / width * columns), round(y / height * rows)
+    return x0, y0, x0 + columns, y0 + rows
+
+
+def _mark_text(mark: fo.Detection) -> str:
+    """Write who said what, and when, of an image or a place in it.
+
+    Examples:
+        >>> at = datetime(2026, 11, 26, 17, 5)
+        >>> _mark_text(fo.Detection(label="normal", kind="region", by="ada", at=at, why="dust", defect=None))
+        'normal (region) by ada at 2026-11-26T17:05Z: dust'
+    """
+    defect = mark["defect"] if mark.has_field("defect") and mark["defect"] else ""
+    why = f": {mark['why']}" if mark["why"] else ""
+    kind = f"{mark['kind']}, {defect}" if defect else mark["kind"]
+    return f"{mark.label} ({kind}) by {mark['by']} at {mark['at']:%Y-%m-%dT%H:%MZ}{why}"
