@@ -96,6 +96,8 @@ def write_fields(
             delete_fields(dataset, run.key, pending_only=True)
             raise
         commit_run(dataset, run, names, obsolete)
+    if "map" not in names and "pred" in names and dataset.has_sample_field(run.field("map")):
+        _set_heatmap_range(dataset, run)
 
 
 def add_fields(
@@ -136,6 +138,17 @@ def _write(
     retry_on_reconnect(
         lambda: dataset.add_dynamic_sample_fields(all_slices(dataset).get_dynamic_field_schema(fields=lists))
     )()
+
+
+def heatmap_range(run: Run) -> list[int]:
+    """Return the grey levels of a run's heatmaps that the App colours: it leaves clear what is below the first.
+
+    That is the pixel threshold, so that a normal part is clear; all of the map if the run has none.
+    """
+    pixel, (low, high) = run.thresholds.pixel, run.map_range
+    if pixel is None:
+        return [0, 255]
+    return [int(np.clip(np.ceil(255 * (pixel - low) / max(high - low, 1e-12)), 1, 254)), 255]
 
 
 def flagged(samples: Samples, run: Run) -> fo.DatasetView:
@@ -188,7 +201,7 @@ class _Writer:
         values = (anomaly_map(record.segments, record.scores, size) - low) / max(high - low, 1e-12)
         file = self.maps / f"{record.id}.png"
         write_png(file, Image.fromarray(np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)))
-        return fo.Heatmap(map_path=str(file), range=[0, 255])
+        return fo.Heatmap(map_path=str(file), range=heatmap_range(self.run))
 
     def _mask(self, record: ImageScores, mask: NDArray[np.uint8] | None) -> fo.Segmentation:
         if mask is None:
@@ -196,6 +209,14 @@ class _Writer:
         file = self.masks / f"{record.id}.png"
         write_png(file, Image.fromarray(mask))
         return fo.Segmentation(mask_path=str(file))
+
+
+@retry_on_reconnect
+def _set_heatmap_range(dataset: fo.Dataset, run: Run) -> None:
+    """Colour heatmaps from a new pixel threshold on; their files stay."""
+    field = run.field("map")
+    ids = all_slices(dataset).exists(field).values("id")
+    dataset.set_values(f"{field}.range", dict.fromkeys(ids, heatmap_range(run)), key_field="id")
 
 
 def zero_mask(folder: Path, width: int, height: int) -> Path:

@@ -180,6 +180,7 @@ def _add_run(panel: types.Object, ctx: foo.ExecutionContext, view: RunView, acti
         charts.add_curves(panel, view, overlap, actions)
     else:
         charts.add_segments(panel, points, actions)
+    charts.add_legend(panel, view)
     sections.add_counts(panel, view, actions)
     sections.add_apply(panel, view, actions)
     sections.add_advice(panel, view, actions)

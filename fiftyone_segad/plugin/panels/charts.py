@@ -73,6 +73,16 @@ def add_scores(panel: types.Object, view: RunView, actions: TriageActions) -> No
     )
 
 
+def add_legend(panel: types.Object, view: RunView) -> None:
+    """Say what the colours of the heatmaps in the grid mean."""
+    pixel, (_, high) = view.run.thresholds.pixel, view.run.map_range
+    if pixel is None:
+        return
+    panel.md(f"Map: clear below the pixel threshold **{pixel:.3g}**, then up to **{high:.3g}** and above:", name="map")
+    picture = types.ImageView(alt="colours of the map", height="12px", width="240px")
+    panel.view("map_colours", picture, default=figures.map_colours())
+
+
 def add_curves(panel: types.Object, view: RunView, overlap: Overlap | None, actions: TriageActions) -> None:
     """Add recall over false alarms, precision over recall, overlap of regions and recall of each kind of defect.
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ...metrics.curves import AUPRO_LIMITS
 from ...review.score_table import ScoreTable
 from ...review.triage import Overlap
+from ...utils.drawing import jpeg_url
 from ...visualization import palette, traces
 from ...visualization.segment_plot import Points
 from ...visualization.text import format_metric
@@ -48,6 +51,12 @@ def histogram_layout(span: tuple[float, float], threshold: float, selected: floa
             }
         ]
     return layout
+
+
+def map_colours() -> str:
+    """Draw the colours of heatmaps, from the lowest that is not clear to the highest; returns the picture as a URL."""
+    greys = np.tile(np.arange(256, dtype=np.uint8), (12, 1))  # [height, width]
+    return jpeg_url(Image.fromarray(cv2.applyColorMap(greys, cv2.COLORMAP_VIRIDIS)[..., ::-1]))  # BGR to RGB
 
 
 def roc(table: ScoreTable, threshold: float, selected: float | None = None) -> list[Trace]:
