@@ -149,6 +149,25 @@ def dataset_of() -> Iterator[Callable[..., Any]]:
         yield make
 
 
+@pytest.fixture
+def load() -> Iterator[Callable[..., Any]]:
+    """Load folders as ``load_folder`` does; the datasets are deleted after the test."""
+    import fiftyone as fo
+
+    import fiftyone_segad as segad
+
+    names: list[str] = []
+
+    def load_folder(*arguments: Any, **options: Any) -> Any:
+        dataset = segad.load_folder(*arguments, **options)
+        names.append(dataset.name)
+        return dataset
+
+    yield load_folder
+    for name in names:
+        fo.delete_dataset(name)
+
+
 @pytest.fixture(scope="module")
 def module_dataset_of() -> Iterator[Callable[..., Any]]:
     """Make datasets that the tests of a module share: they only read them, or clone them."""

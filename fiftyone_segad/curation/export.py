@@ -22,13 +22,14 @@ from ..registry.keys import ANOMALOUS, list_runs
 from ..registry.run import load_record
 from ..registry.samples import check_collection
 from ..review.marks import list_marks
+from ..review.triage import reference_ids
 from ..segments.boxes import relative_box
 from ..segments.regions import connected_regions
 from ..utils.files import read_json, replaced_folder, write_json
 from ..utils.images import read_header
 from ..utils.text import pluralize
 from .decisions import Decisions, Undecided
-from .mvtec_writer import Entry, write_mvtec
+from .folder_writer import AnomalibPlaces, Entry, MvtecPlaces, Places, write_folders
 from .registration import ShowProgress
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,10 @@ MANIFEST = "manifest.json"
 FORMAT = "fiftyone_segad export"
 
 NORMAL_SPLITS = ("train", "validation", "test")
+
+MVTEC, ANOMALIB = "mvtec", "anomalib"
+_NAMES = {MVTEC: "MVTec", ANOMALIB: "anomalib Folder"}
+"""Names of the layouts of folders in manifests."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +97,10 @@ def export_curated(
     symlink: bool = False,
     overwrite: bool = False,
     progress: ShowProgress = None,
+    layout: str = MVTEC,
     **kwargs: Any,
 ) -> CuratedExport:
-    """Export images with what was decided on them, as an MVTec folder or in any format of FiftyOne.
+    """Export images with what was decided on them, as an MVTec folder, for anomalib or in any format of FiftyOne.
 
     Whether an image is normal is decided by its review (``decision_field``, else the marks of the run), else by its
     ground truth (a mask with a defect, or the defect type in ``defect``), else by the run's prediction. Its mask is the
@@ -121,6 +127,10 @@ def export_curated(
         symlink (False): whether to link to images instead of copying them
         overwrite (False): whether to replace an earlier export. A folder without its manifest is never replaced
         progress (None): whether to show a progress bar, or a function that gets it
+        layout ("mvtec"): ``anomalib`` for the folders that anomalib's ``Folder`` takes: ``normal`` (the images that run
+            ``key`` compares with, else those to train on and to validate on), ``normal_test``, ``abnormal/<defect>``
+            and ``masks/<defect>/<name>.png``; anomalous images without a mask are in ``abnormal_without_mask``.
+            ``load_folder`` loads it back
         kwargs: for ``dataset_type``: further arguments of FiftyOne's ``export``, e.g. ``label_field``
 
     Raises:
@@ -134,14 +144,15 @@ def export_curated(
           test/bent: 20
           test/good: 20
           train/good: 100
+        >>> segad.export_curated(dataset, "~/folder", key="segad", layout="anomalib", symlink=True)  # doctest: +SKIP
     """
     plan = ExportPlan.checked(
-        samples, folder, key, gt_field, decision_field, dataset_type, normals, symlink, overwrite, kwargs
+        samples, folder, key, gt_field, decision_field, dataset_type, normals, symlink, overwrite, layout, kwargs
     )
     ids = plan.decisions.ids
     with replaced_folder(plan.target) as partial:
         with fou.ProgressBar(total=len(ids), progress=progress, iters_str="images") as bar:
-            entries, undecided = write_mvtec(partial, plan.decisions, bar(ids), normals, plan.links)
+            entries, undecided = write_folders(partial, plan.decisions, bar(ids), plan.places, plan.links)
         if plan.dataset_type is not None:
             entries = convert(partial, entries, plan)
         export = CuratedExport.of(plan.target, entries, undecided)
@@ -156,17 +167,20 @@ class ExportPlan:
     Attributes:
         target: the folder to make or replace
         decisions: decides on the samples
-        key, gt_field, decision_field, dataset_type, symlink: as in ``export_curated``
+        places: the layout of the folder
+        key, gt_field, decision_field, dataset_type, symlink, layout: as in ``export_curated``
         options: arguments of FiftyOne's ``export`` for ``dataset_type``
     """
 
     target: Path
     decisions: Decisions
+    places: Places
     key: str | None
     gt_field: str | None
     decision_field: str | None
     dataset_type: type[fot.Dataset] | None
     symlink: bool
+    layout: str
     options: dict[str, Any]
 
     @classmethod
@@ -181,6 +195,7 @@ class ExportPlan:
         normals: str,
         symlink: bool,
         overwrite: bool,
+        layout: str,
         options: dict[str, Any],
     ) -> ExportPlan:
         """Check all that can be wrong before anything is written; the arguments are those of ``export_curated``.
@@ -192,6 +207,10 @@ class ExportPlan:
         dataset = check_collection(samples, "samples")
         if normals not in NORMAL_SPLITS:
             raise ValueError(f"normals={normals!r} must be one of {list(NORMAL_SPLITS)}")
+        if layout not in _NAMES:
+            raise ValueError(f"layout={layout!r} must be one of {list(_NAMES)}")
+        if layout != MVTEC and dataset_type is not None:
+            raise ValueError(f"layout={layout!r} and a dataset_type are two formats; pass one of them")
         if options and dataset_type is None:
             raise ValueError(f"{sorted(options)} are arguments for a dataset_type; name one, or leave them out")
         if gt_field is None and GT_FIELD in truth_fields(dataset):
@@ -201,7 +220,10 @@ class ExportPlan:
             logger.warning("The marks of %s are not used; pass key='%s' to export by them", unused, unused[-1])
         decisions = Decisions(samples, gt_field, run, decision_field)
         target = check_folder(folder, overwrite, _files(samples, gt_field))
-        return cls(target, decisions, key, gt_field, decision_field, dataset_type, symlink, options)
+        places: Places = MvtecPlaces(normals)
+        if layout == ANOMALIB:
+            places = AnomalibPlaces(normals, set() if run is None else reference_ids(samples, run))
+        return cls(target, decisions, places, key, gt_field, decision_field, dataset_type, symlink, layout, options)
 
     @property
     def links(self) -> bool:
@@ -212,7 +234,7 @@ class ExportPlan:
         """Return the content of the file that says what was decided."""
         return {
             "format": FORMAT,
-            "dataset_type": "MVTec" if self.dataset_type is None else self.dataset_type.__name__,
+            "dataset_type": _NAMES[self.layout] if self.dataset_type is None else self.dataset_type.__name__,
             "run": self.key,
             "gt_field": self.gt_field,
             "decision_field": self.decision_field,

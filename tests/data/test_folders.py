@@ -65,6 +65,18 @@ def test_folders_as_classes_with_masks(tmp_path: Path, load: Load, nested: bool,
     assert problem.endswith("dent/002.png' shows 'dent' but has no mask")
 
 
+def test_defect_types_in_a_folder_of_defective_images(tmp_path: Path, load: Load) -> None:
+    for name in ("OK/000.png", "NG/scratch/000.png", "NG/scratch/monday/001.png", "NG/002.png", "dent/monday/003.png"):
+        picture(tmp_path / name)
+    assert {name: values[1] for name, values in known(load(tmp_path), tmp_path).items()} == {
+        "OK/000.png": "good",
+        "NG/scratch/000.png": "scratch",
+        "NG/scratch/monday/001.png": "scratch",
+        "NG/002.png": "NG",
+        "dent/monday/003.png": "dent",
+    }
+
+
 def test_anomalibs_folders(tmp_path: Path, load: Load) -> None:
     for name in ("normal/000.png", "normal_test/001.png", "abnormal/000.png"):
         picture(tmp_path / name)

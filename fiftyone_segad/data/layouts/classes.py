@@ -13,9 +13,11 @@ from .base import Layout
 
 _DEFECTIVE = frozenset(
     {"abnormal", "anomaly", "anomalous", "bad", "defect", "defects", "defective", "faulty", "ko", "ng", "nok", "not ok"}
-    | {"reject", "rejects"}
+    | {"reject", "rejects", "abnormal without mask"}
 )
-"""Names of folders of defective images, as ``plain_name`` gives them. Others are names of defect types."""
+"""Names of folders of defective images, as ``plain_name`` gives them.
+
+Folders in them, and all others, are named after defect types."""
 
 _MASKS = frozenset({"mask", "masks", "ground truth", "groundtruth", "gt", "label", "labels", "annotations"})
 """Names of folders of masks."""
@@ -42,7 +44,7 @@ def _list_files(root: Path, categories: Sequence[str] | None) -> Listing:
     listing = Listing(expects_masks=mask_folder is not None)
     has_test = any(_is_good(folder) and _is_test(folder) for folder in classes)
     images = [
-        (folder, ImageFile(path, None, _split(folder) if has_test else None, GOOD if _is_good(folder) else folder.name))
+        (folder, ImageFile(path, None, _split(folder) if has_test else None, _defect(folder, path)))
         for folder in classes
         for path in list_images(folder, listing.problems)
     ]
@@ -51,6 +53,14 @@ def _list_files(root: Path, categories: Sequence[str] | None) -> Listing:
         _assign_masks(listing, mask_folder, images)
     listing.problems += images_outside(root, [folder.name for folder in (*classes, mask_folder) if folder is not None])
     return listing
+
+
+def _defect(folder: Path, path: Path) -> str:
+    """Return the defect type of an image in the folder of a class."""
+    if _is_good(folder):
+        return GOOD
+    inner = path.relative_to(folder).parts
+    return inner[0] if plain_name(folder.name) in _DEFECTIVE and len(inner) > 1 else folder.name
 
 
 def _is_test(folder: Path) -> bool:

@@ -10,7 +10,7 @@ import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ...curation.export import NORMAL_SPLITS, check_folder, export_curated
+from ...curation.export import ANOMALIB, MVTEC, NORMAL_SPLITS, check_folder, export_curated
 from ...registry.keys import list_runs
 from ...registry.samples import all_slices
 from ...review.marks import list_marks
@@ -20,11 +20,15 @@ from .base import NOTES, Line, LongOperator, long_config, notes
 
 FORMATS = {
     "MVTec": "MVTec folder: train/good, test/<defect>, ground_truth/<defect>",
+    "anomalib": "Folders for anomalib: normal, normal_test, abnormal, masks",
     "FiftyOneDataset": "FiftyOne dataset, with everything",
     "COCODetectionDataset": "COCO, defects as instances",
     "ImageSegmentationDirectory": "Images and masks",
     "ImageClassificationDirectoryTree": "A folder per defect type, without masks",
 }
+
+_LAYOUTS = {"MVTec": MVTEC, "anomalib": ANOMALIB}
+"""Formats that are layouts of folders."""
 
 _NONE = "none"
 
@@ -68,7 +72,8 @@ class ExportCurated(LongOperator):
         overwrite = bool(params.get("overwrite", False))
         options: dict[str, Any] = {
             **{name: _field(params, name) for name in ("key", "gt_field", "decision_field")},
-            "dataset_type": None if name == "MVTec" else getattr(fo.types, name),
+            "dataset_type": None if name in _LAYOUTS else getattr(fo.types, name),
+            "layout": _LAYOUTS.get(name, MVTEC),
             "normals": forms.text(params, "normal_split", "train") or "train",
             "symlink": bool(params.get("symlink", False)),
             "overwrite": overwrite,
@@ -94,9 +99,7 @@ class ExportCurated(LongOperator):
         return self.run(ctx, "export", work, show)
 
     def next_step(self, result: dict[str, Any]) -> str:
-        return (
-            "Exported. Next: 'Load an MVTec folder' on another machine, or train on it; manifest.json has the decisions"
-        )
+        return "Exported. Next: 'Load a folder' on another machine, or train on it; manifest.json has the decisions"
 
 
 def _add_folder(ctx: foo.ExecutionContext, inputs: types.Object) -> None:

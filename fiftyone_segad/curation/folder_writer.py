@@ -1,12 +1,13 @@
-"""Writes images and masks into folders in the layout of MVTec AD, the reverse of ``load_mvtec``."""
+"""Writes images and masks into folders in the layout of MVTec AD, or in that of anomalib's ``Folder``."""
 
 from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from PIL import Image
@@ -17,14 +18,101 @@ from ..registry.keys import ANOMALOUS, NORMAL
 from ..utils.files import UniqueNames, safe_name
 from .decisions import Decision, Decisions, Undecided
 
+FOR_ANOMALIB = ("normal", "normal_test", "abnormal", "abnormal_without_mask", "masks")
+NORMAL_FOLDER, NORMAL_TEST_FOLDER, ABNORMAL_FOLDER, UNMASKED_FOLDER, MASKS_FOLDER = FOR_ANOMALIB
+"""Folders for anomalib."""
+
 _NO_CATEGORY = "no category"
 
 Entry = dict[str, Any]
 """JSON values of an image in the manifest."""
 
 
-def write_mvtec(
-    folder: Path, decisions: Decisions, ids: Iterable[str], normals: str, symlink: bool
+class Places(Protocol):
+    """Where a layout of folders has images and masks.
+
+    Attributes:
+        reserved: names that no folder of a category may have
+        mask_ending: end of the names of masks
+        reads_any_case: whether suffixes may have capital letters
+    """
+
+    reserved: ClassVar[tuple[str, ...]]
+    mask_ending: ClassVar[str]
+    reads_any_case: ClassVar[bool]
+
+    def split(self, decision: Decision) -> str:
+        """Return the split of an image."""
+
+    def image_folder(self, decision: Decision, split: str, defect: str) -> Path:
+        """Return the folder of an image in that of its category."""
+
+    def mask_folder(self, defect: str) -> Path:
+        """Return the folder of the masks of a defect type in that of the category."""
+
+
+@dataclass(frozen=True)
+class MvtecPlaces:
+    """MVTec AD: ``train/good``, ``test/<defect>`` and ``ground_truth/<defect>/<name>_mask.png``.
+
+    Attributes:
+        normals: split of normal images that have none
+    """
+
+    normals: str
+    reserved: ClassVar[tuple[str, ...]] = (*SPLITS, GROUND_TRUTH)
+    mask_ending: ClassVar[str] = "_mask"
+    reads_any_case: ClassVar[bool] = True
+
+    def split(self, decision: Decision) -> str:
+        if decision.anomalous:
+            return "test"
+        split = SPLITS.get(decision.split or self.normals, self.normals)
+        return "test" if split.startswith("test") else split
+
+    def image_folder(self, decision: Decision, split: str, defect: str) -> Path:
+        return Path(split, defect)
+
+    def mask_folder(self, defect: str) -> Path:
+        return Path(GROUND_TRUTH, defect)
+
+
+@dataclass(frozen=True)
+class AnomalibPlaces:
+    """What anomalib's ``Folder`` takes: normal images to train on and to test on, defective ones, and masks.
+
+    anomalib pairs defective images and masks by their order, so that those without a mask need a folder of their own.
+
+    Attributes:
+        normals: split of normal images that have none, where no run says more
+        compared: ids of the images that a run compares with; these are the ones to train on
+    """
+
+    normals: str
+    compared: Collection[str]
+    reserved: ClassVar[tuple[str, ...]] = FOR_ANOMALIB
+    mask_ending: ClassVar[str] = ""
+    reads_any_case: ClassVar[bool] = False
+
+    def split(self, decision: Decision) -> str:
+        if decision.anomalous:
+            return "test"
+        if decision.id in self.compared:
+            return "train"
+        usual = "test" if self.compared else self.normals
+        return "test" if (decision.split or usual).startswith("test") else "train"
+
+    def image_folder(self, decision: Decision, split: str, defect: str) -> Path:
+        if decision.anomalous:
+            return Path(ABNORMAL_FOLDER if decision.mask is not None else UNMASKED_FOLDER, defect)
+        return Path(NORMAL_FOLDER if split == "train" else NORMAL_TEST_FOLDER)
+
+    def mask_folder(self, defect: str) -> Path:
+        return Path(MASKS_FOLDER, defect)
+
+
+def write_folders(
+    folder: Path, decisions: Decisions, ids: Iterable[str], places: Places, symlink: bool
 ) -> tuple[list[Entry], list[Undecided]]:
     """Write the images and masks of samples.
 
@@ -32,7 +120,7 @@ def write_mvtec(
         folder: the folder, which exists
         decisions: decides on the samples
         ids: the samples' ids
-        normals: split of normal images that have none
+        places: the layout
         symlink: whether to link to the images instead of copying them
 
     Returns:
@@ -42,7 +130,7 @@ def write_mvtec(
         ValueError: if none of the samples can be written
         OSError: if writing fails
     """
-    writer = _MvtecWriter(folder, decisions.categorised, normals, symlink)
+    writer = _FolderWriter(folder, decisions.categorised, places, symlink)
     entries, undecided = [], []
     for id in ids:
         decision = decisions.decide(id)
@@ -57,23 +145,23 @@ def write_mvtec(
     return entries, undecided
 
 
-class _MvtecWriter:
+class _FolderWriter:
     """Writes into a folder, each image under a name of its own.
 
     Args:
         folder: the folder
         categorised: whether it has one folder per category
-        normals: split of normal images that have none
+        places: the layout
         symlink: whether to link to the images instead of copying them
     """
 
-    def __init__(self, folder: Path, categorised: bool, normals: str, symlink: bool) -> None:
+    def __init__(self, folder: Path, categorised: bool, places: Places, symlink: bool) -> None:
         self._folder = folder
         self._categorised = categorised
-        self._normals = normals
+        self._places = places
         self._symlink = symlink
         # Each label has a folder of its own, also where two differ in characters that a name cannot have
-        self._categories = _FolderNames([*SPLITS, GROUND_TRUTH])
+        self._categories = _FolderNames(list(places.reserved))
         self._defects = _FolderNames([GOOD, GROUND_TRUTH])
         self._stems: defaultdict[Path, UniqueNames] = defaultdict(UniqueNames)
 
@@ -84,28 +172,22 @@ class _MvtecWriter:
             OSError: if that fails
         """
         source = Path(decision.filepath)
-        split = self._split(decision)
+        split = self._places.split(decision)
         defect = self._defects.of(decision.defect) if decision.anomalous else GOOD
         category = Path(self._categories.of(decision.category or _NO_CATEGORY) if self._categorised else ".")
-        folder = category / split / defect
+        folder = category / self._places.image_folder(decision, split, defect)
         stem = safe_name(source.stem)
         if stem.lower().endswith("_mask"):  # or it could be taken for the mask of another one
             stem += "_"
         stem = self._stems[folder].take(stem)
-        file = folder / f"{stem}{source.suffix}"
+        file = folder / f"{stem}{source.suffix if self._places.reads_any_case else source.suffix.lower()}"
         self._put(source, self._folder / file)
         mask = None
         if decision.mask is not None:
-            mask = category / GROUND_TRUTH / defect / f"{stem}_mask.png"
+            mask = category / self._places.mask_folder(defect) / f"{stem}{self._places.mask_ending}.png"
             (self._folder / mask).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(decision.mask.astype(np.uint8) * 255).save(self._folder / mask)
         return _entry(decision, file, mask, split)
-
-    def _split(self, decision: Decision) -> str:
-        if decision.anomalous:
-            return "test"
-        split = SPLITS.get(decision.split or self._normals, self._normals)
-        return "test" if split.startswith("test") else split
 
     def _put(self, source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
