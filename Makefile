@@ -3,6 +3,7 @@
 # make test   runs the tests but for those that take long, in about ten minutes
 # make test-slow  runs those: kills, fuzzing, a run without network, Ray, PyTorch, most of the App; make test-all runs both
 # make test-versions  runs the tests without a browser on each of PYTHONS, with the oldest and the newest FiftyOne
+# make bundle builds app/review.js, the panel Review in the browser, from app/src; needs npm
 # make docs   builds the pages of docs/, README and the docstrings into site/
 # make audit  prints licences and known vulnerabilities of all that is installed
 # make bench  prints the figures of benchmarks/README.md; make bench-accuracy those of every method and embedder
@@ -22,7 +23,7 @@ CATEGORY := $(abspath $(if $(DATA),$(DATA),.demo/sample/brick))
 # Two clones, or two folders of one name, must not meet in one dataset
 NAME := segad-demo-$(notdir $(CATEGORY))-$(firstword $(shell printf %s "$(CATEGORY)" | cksum))
 
-.PHONY: demo app test test-slow test-all test-versions lint docs audit bench bench-accuracy install clean
+.PHONY: demo app test test-slow test-all test-versions lint bundle docs audit bench bench-accuracy install clean
 
 demo: $(VENV)/installed $(if $(DATA),,.demo/sample/brick)
 	@mkdir -p .demo
@@ -67,6 +68,17 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_house.py
+	@if command -v npm >/dev/null; then $(MAKE) --silent app/node_modules && npm --prefix app run --silent check \
+		|| { echo "app/review.js is not what make bundle makes of app/src"; exit 1; }; \
+		else echo "app/review.js is not compared with app/src: there is no npm"; fi
+
+# The half of the panel Review that runs in the browser; committed, so that users need no npm
+bundle: app/node_modules
+	npm --prefix app run --silent build
+
+app/node_modules: app/package-lock.json
+	npm --prefix app ci --silent --no-audit --no-fund
+	@touch $@
 
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

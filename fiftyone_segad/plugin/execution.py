@@ -6,6 +6,7 @@ cancels it, so that nothing covers the page. Delegated, and called from Python, 
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -19,6 +20,8 @@ import fiftyone.operators.types as types
 
 from ..errors import RunCancelled, SegadError
 from .wording import in_app_words
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[Any], None]
 """A progress function as FiftyOne's functions take it: called with the progress bar."""
@@ -66,6 +69,32 @@ def execute(
         with monitor:
             return work(lambda bar: monitor.report(bar, lambda share, label: ctx.set_progress(share, label)))
     return _execute_as_generator(ctx, monitor, work, output_form, show)
+
+
+def start(dataset_id: str, name: str, work: Callable[[Progress], None]) -> None:
+    """Start a long function that goes on without the page; what runs and what failed are shown as of any other.
+
+    Args:
+        dataset_id: id of the dataset
+        name: what the user may cancel it by
+        work: the function; gets a progress function
+    """
+    monitor, begun = _RunMonitor(dataset_id, name), threading.Event()
+
+    def run() -> None:
+        try:
+            with monitor:
+                begun.set()
+                work(lambda bar: monitor.report(bar, lambda share, label: None))
+        except (SegadError, ValueError, OSError):
+            pass  # the store of failures has it
+        except Exception:
+            logger.exception("'%s' failed", name)
+        finally:
+            begun.set()
+
+    threading.Thread(target=run, name=f"segad-{name}", daemon=True).start()
+    begun.wait()  # so that the next look at what runs finds it
 
 
 def show_fields(ctx: foo.ExecutionContext, dataset: fo.Dataset, view: Any, fields: list[str]) -> Iterator[Any]:

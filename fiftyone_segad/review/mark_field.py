@@ -5,7 +5,9 @@ As Detections the marks are seen in the App, survive new runs of the key, and ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import getpass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from math import ceil, floor
@@ -14,6 +16,7 @@ import fiftyone as fo
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..registry.colours import set_colours
+from ..registry.folders import dataset_folder
 from ..registry.keys import ANOMALOUS, NORMAL, list_runs, review_field
 from ..registry.samples import all_slices
 from ..registry.sidebar import add_group
@@ -27,6 +30,8 @@ _DESCRIPTION = (
 )
 _GREEN, _MAGENTA = "#00c853", "#d500f9"
 _ROUNDING = 1e-6
+_PATIENCE = 30
+"""Seconds to wait for those who mark at the same time."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,42 @@ def reviewed_dataset(samples: Samples, key: str) -> fo.Dataset:
     if key not in list_runs(dataset):
         raise ValueError(f"Dataset '{dataset.name}' has no run '{key}' to review; its runs are {list_runs(dataset)}")
     return dataset
+
+
+@contextmanager
+def review_lock(dataset: fo.Dataset) -> Iterator[None]:
+    """Hold the lock of the marks of datasets, so that nobody's are lost where two people mark at once.
+
+    Unlike that of a run it waits, for the milliseconds that a mark takes, and is free while a run is scored. Where its
+    folder cannot be written, there is none: marks need no folder.
+    """
+    import filelock  # here, so that the package imports in no time
+
+    folder = dataset_folder(dataset).parent
+    lock = filelock.FileLock(folder / "review.lock", timeout=_PATIENCE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError:  # among them that of the timeout
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def rounded_box(box: Iterable[float]) -> tuple[float, ...]:
+    """Round a box, so that two that are the same are equal."""
+    return tuple(round(value, 6) for value in box)
+
+
+def user_name() -> str:
+    """Return the name of the user of the machine."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user that has no name
+        return "unknown"
 
 
 def declare_review_field(dataset: fo.Dataset, key: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import hashlib
 import logging
 import uuid
 from collections.abc import Collection, Iterable
@@ -16,7 +14,6 @@ import fiftyone.core.patches as fop
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..data.truth import GT_FIELD, read_truth, truth_fields
-from ..engine.job import JobImage, MarkedImage
 from ..errors import SegadError
 from ..registry.keys import ANOMALOUS, NORMAL, field_name, review_field
 from ..registry.samples import all_slices
@@ -33,29 +30,15 @@ from .mark_field import (
     mark_of,
     read_detections,
     read_marks,
+    review_lock,
     reviewed_dataset,
+    rounded_box,
+    user_name,
     write_detections,
 )
 from .undo import log_action
 
-MARKS = "marks"
-"""Setting of a run: the digest of the marks that it has learnt; None if there are none."""
-
 logger = logging.getLogger(__name__)
-
-
-class LearntMarks(NamedTuple):
-    """The marks that a run learns.
-
-    Attributes:
-        normal: images with boxes that are marked as normal
-        defects: images with boxes that are marked as anomalous
-        digest: a digest of both; None if there are none
-    """
-
-    normal: list[MarkedImage]
-    defects: list[MarkedImage]
-    digest: str | None
 
 
 class _Target(NamedTuple):
@@ -155,15 +138,16 @@ def unmark(samples: Samples, key: str) -> list[Mark]:
     every_mark = not isinstance(samples, fop.PatchesView)
     removed: dict[str, list[fo.Detection]] = {}
     left: dict[str, list[fo.Detection]] = {}
-    for id, marks in read_detections(dataset, key, targets).items():
-        boxes = {_rounded(target.box) for target in targets[id]}
-        taken_back = [mark for mark in marks if every_mark or _rounded(mark.bounding_box) in boxes]
-        if taken_back:
-            removed[id] = taken_back
-            left[id] = [mark for mark in marks if mark not in taken_back]
-    if removed:
-        write_detections(dataset, key, left)
-        log_action(dataset, key, uuid.uuid4().hex, removed)
+    with review_lock(dataset):
+        for id, marks in read_detections(dataset, key, targets).items():
+            boxes = {rounded_box(target.box) for target in targets[id]}
+            taken_back = [mark for mark in marks if every_mark or rounded_box(mark.bounding_box) in boxes]
+            if taken_back:
+                removed[id] = taken_back
+                left[id] = [mark for mark in marks if mark not in taken_back]
+        if removed:
+            write_detections(dataset, key, left)
+            log_action(dataset, key, uuid.uuid4().hex, removed)
     return [mark_of(id, mark) for id, marks in removed.items() for mark in marks]
 
 
@@ -184,25 +168,6 @@ def list_marks(samples: Samples, key: str, label: str | None = None) -> list[Mar
     """
     reviewed_dataset(samples, key)
     return read_marks(samples, key, label)
-
-
-def learnt_marks(dataset: fo.Dataset, key: str) -> LearntMarks:
-    """Return what a run learns from the marks of its images."""
-    normal, defects = (_marked_images(dataset, key, label) for label in (NORMAL, ANOMALOUS))
-    if not normal and not defects:
-        return LearntMarks([], [], None)
-    contents = [[(image.path, boxes) for image, boxes in images] for images in (normal, defects)]
-    digest = hashlib.sha256(repr(contents if defects else contents[0]).encode())
-    return LearntMarks(normal, defects, digest.hexdigest())
-
-
-def _marked_images(dataset: fo.Dataset, key: str, label: str) -> list[MarkedImage]:
-    """Return the images with marks of a label, and the boxes of these, in an order that no order of marking changes."""
-    boxes: dict[str, list[RelativeBox]] = {}
-    for mark in sorted(read_marks(dataset, key, label), key=lambda mark: (mark.sample_id, mark.box)):
-        boxes.setdefault(mark.sample_id, []).append(mark.box)
-    ids, paths = all_slices(dataset).select(list(boxes)).values(["id", "filepath"])
-    return [(JobImage(id, path), boxes[id]) for id, path in sorted(zip(ids, paths, strict=True))]
 
 
 def marks_on_defects(samples: Samples, marks: Iterable[Mark], gt_field: str = GT_FIELD) -> list[Mark]:
@@ -257,7 +222,7 @@ def _mark(
     action = uuid.uuid4().hex
     common = {
         "label": label,
-        "by": by or _user(),
+        "by": by or user_name(),
         "at": datetime.now(timezone.utc),
         "why": why or "",
         "action": action,
@@ -266,17 +231,18 @@ def _mark(
     added: list[Mark] = []
     replaced: dict[str, list[fo.Detection]] = {}
     detections: dict[str, list[fo.Detection]] = {}
-    for id, marks in read_detections(dataset, key, targets).items():
-        new = [fo.Detection(bounding_box=list(box), kind=kind, **common) for box, kind in targets[id]]
-        boxes = {_rounded(mark.bounding_box) for mark in new}
-        old = [mark for mark in marks if _rounded(mark.bounding_box) in boxes]
-        if old:
-            replaced[id] = old
-        detections[id] = [mark for mark in marks if mark not in old] + new
-        added += [mark_of(id, mark) for mark in new]
-    write_detections(dataset, key, detections)
-    dataset.add_dynamic_sample_fields(all_slices(dataset).get_dynamic_field_schema(fields=review_field(key)))
-    log_action(dataset, key, action, replaced, detections)
+    with review_lock(dataset):
+        for id, marks in read_detections(dataset, key, targets).items():
+            new = [fo.Detection(bounding_box=list(box), kind=kind, **common) for box, kind in targets[id]]
+            boxes = {rounded_box(mark.bounding_box) for mark in new}
+            old = [mark for mark in marks if rounded_box(mark.bounding_box) in boxes]
+            if old:
+                replaced[id] = old
+            detections[id] = [mark for mark in marks if mark not in old] + new
+            added += [mark_of(id, mark) for mark in new]
+        write_detections(dataset, key, detections)
+        dataset.add_dynamic_sample_fields(all_slices(dataset).get_dynamic_field_schema(fields=review_field(key)))
+        log_action(dataset, key, action, replaced, detections)
     return added
 
 
@@ -320,14 +286,3 @@ def _label_targets(samples: Samples, key: str, label_ids: Collection[str]) -> di
             "it is scored again or its threshold is set"
         )
     return targets
-
-
-def _rounded(box: Iterable[float]) -> tuple[float, ...]:
-    return tuple(round(value, 6) for value in box)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a user that has no name
-        return "unknown"

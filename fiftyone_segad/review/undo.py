@@ -10,7 +10,7 @@ from bson import json_util
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..registry.keys import review_field, review_log
-from .mark_field import read_detections, reviewed_dataset, write_detections
+from .mark_field import read_detections, review_lock, reviewed_dataset, rounded_box, write_detections
 
 UNDOABLE = 50
 """Actions that can be undone."""
@@ -35,19 +35,31 @@ def undo_review(samples: Samples, key: str) -> bool:
         True
     """
     dataset = reviewed_dataset(samples, key)
-    log = _read_log(dataset, key)
-    if not log or not dataset.has_sample_field(review_field(key)):
-        return False
-    last = log.pop()
-    replaced = {id: [fo.Detection.from_dict(mark) for mark in marks] for id, marks in last["replaced"].items()}
-    current = read_detections(dataset, key, {*replaced, *last["samples"]})
-    restored = {
-        id: [mark for mark in marks if mark["action"] != last["action"]] + replaced.get(id, [])
-        for id, marks in current.items()
-    }
-    write_detections(dataset, key, restored)
-    _write_log(dataset, key, log)
+    with review_lock(dataset):
+        log = read_log(dataset, key)
+        if not log or not dataset.has_sample_field(review_field(key)):
+            return False
+        last = log.pop()
+        current = read_detections(dataset, key, {*last["replaced"], *last["samples"]})
+        write_detections(dataset, key, take_back(last, current))
+        write_log(dataset, key, log)
     return True
+
+
+def take_back(entry: dict[str, Any], current: dict[str, list[fo.Detection]]) -> dict[str, list[fo.Detection]]:
+    """Return the marks of samples without those of an action, and with those that it replaced.
+
+    Args:
+        entry: what the log holds of the action
+        current: the marks of samples as they are
+    """
+    restored = {}
+    for id, marks in current.items():
+        left = [mark for mark in marks if mark["action"] != entry["action"]]
+        taken = {rounded_box(mark.bounding_box) for mark in left}
+        replaced = [fo.Detection.from_dict(mark) for mark in entry["replaced"].get(id, [])]
+        restored[id] = left + [mark for mark in replaced if rounded_box(mark.bounding_box) not in taken]
+    return restored
 
 
 def log_action(
@@ -66,16 +78,22 @@ def log_action(
         replaced: the marks that it removed, by sample
         marked: ids of the samples that it gave new marks
     """
-    log = _read_log(dataset, key)
+    log = [*read_log(dataset, key), log_entry(action, replaced, marked)]
+    write_log(dataset, key, log[-UNDOABLE:])
+
+
+def log_entry(action: str, replaced: dict[str, list[fo.Detection]], marked: Iterable[str]) -> dict[str, Any]:
+    """Return what the log holds of an action; the arguments are those of ``log_action``."""
     removed = {id: [mark.to_dict() for mark in marks] for id, marks in replaced.items()}
-    log.append({"action": action, "samples": list(marked), "replaced": removed})
-    _write_log(dataset, key, log[-UNDOABLE:])
+    return {"action": action, "samples": list(marked), "replaced": removed}
 
 
-def _read_log(dataset: fo.Dataset, key: str) -> list[dict[str, Any]]:
+def read_log(dataset: fo.Dataset, key: str) -> list[dict[str, Any]]:
+    """Read the log of a run's actions, oldest first."""
     log: list[dict[str, Any]] = json_util.loads(review_log(dataset).get(key) or "[]")
     return log
 
 
-def _write_log(dataset: fo.Dataset, key: str, log: list[dict[str, Any]]) -> None:
+def write_log(dataset: fo.Dataset, key: str, log: list[dict[str, Any]]) -> None:
+    """Replace the log of a run's actions."""
     review_log(dataset).set(key, json_util.dumps(log))

@@ -32,7 +32,7 @@ class RunFeatures:
     """
 
     def __init__(self, run: Run) -> None:
-        self._run = run
+        self.run = run
         self._embedder = load_embedder(run)
         levels = CUSTOM_SEGMENTS if self._has_custom_segments else self._embedder.levels
         self.levels = LevelScorer(levels, run.store.levels())
@@ -47,7 +47,7 @@ class RunFeatures:
 
     @property
     def _has_custom_segments(self) -> bool:
-        return self._run.settings["segments"] is not None
+        return self.run.settings["segments"] is not None
 
     def patches(self, record: ImageScores, pixels: NDArray[np.uint8]) -> list[Patches]:
         """Compute the features of an image that the run scored, one entry per level.
@@ -59,7 +59,7 @@ class RunFeatures:
         if size != record.segments.size:
             raise RunError(
                 f"The image is {size[0]} x {size[1]} px now and was {record.segments.size[0]} x "
-                f"{record.segments.size[1]} px when run '{self._run.key}' scored it; compute the run again"
+                f"{record.segments.size[1]} px when run '{self.run.key}' scored it; compute the run again"
             )
         if not self._has_custom_segments:
             return self._embedder.patches(pixels)

@@ -24,7 +24,7 @@ from ..registry.colours import owns_color_scheme
 from ..registry.keys import check_key
 from ..registry.run import GREY_SCALE, Run
 from ..registry.samples import check_collection, check_numbers, check_whole_number
-from ..review.marks import MARKS, LearntMarks, learnt_marks
+from ..review.learnt import MARKS, LearntMarks, learnt_marks
 from ..scoring import METHODS
 from ..scoring.thresholds import ThresholdRule
 from ..segments.boxes import Proposer, get_proposer

@@ -20,8 +20,8 @@ from ..registry.fields import flagged
 from ..registry.keys import ANOMALOUS
 from ..registry.run import Run, load_run
 from ..registry.samples import all_slices
+from ..review.learnt import MARKS, LearntMarks, learnt_marks
 from ..review.lost_defects import LostDefect, MatchedRegions, found_regions, lost_regions
-from ..review.marks import MARKS, LearntMarks, learnt_marks
 from ..review.triage import read_score_table
 from ..scoring.thresholds import parse_threshold
 from ..segments.boxes import Proposer

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,13 +13,14 @@ from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
 from ..embedders.base import Patches
+from ..errors import ImageError
 from ..registry.keys import ANOMALOUS
 from ..registry.run import Run, load_run
 from ..registry.samples import all_slices, check_whole_number
 from ..review.mark_field import read_marks
 from ..runs.features import RunFeatures
 from ..scoring.levels import LevelFeatures, LevelScorer
-from ..segments.boxes import PixelBox, Segments, Size
+from ..segments.boxes import PixelBox, RelativeBox, Segments, Size
 from ..segments.places import nearest_segments
 from ..storage.bank_images import bank_copies
 from ..storage.records import ImageFeatures, ImageScores
@@ -119,11 +121,50 @@ def explain_sample(
     if record is None:
         raise ValueError(f"Run '{key}' has no score for sample {sample_id}")
     filepath = samples._root_dataset[sample_id].filepath
-    pixels = read_image(filepath, run.grey_scale)
     with RunFeatures(run) as features:
-        scorer, patches = features.levels, features.patches(record, pixels)
+        return _explain(samples, features, record, filepath, _highest_apart(record, max_segments), max_neighbours)
+
+
+def explain_boxes(
+    samples: Samples, run: Run, boxes: Mapping[str, Sequence[RelativeBox]]
+) -> dict[str, list[ExplainedSegment]]:
+    """Explain the highest segment in each of some boxes, with the one that is most like it.
+
+    Args:
+        samples: the dataset, or a view of it
+        run: the run
+        boxes: relative ``x, y, width, height``, by sample id
+
+    Returns:
+        what ``explain_sample`` gives, by sample id and in the order of the boxes; samples whose image cannot be read,
+        or that the run did not score, are left out
+
+    Raises:
+        RunError: as ``explain_sample``
+        MissingDependencyError: as ``explain_sample``
+    """
+    paths = dict(zip(*all_slices(samples).select(list(boxes)).values(["id", "filepath"]), strict=True))
+    explained = {}
+    with RunFeatures(run) as features:
+        for record in run.store.scores_of(boxes.keys()):
+            indices = [_highest_within(record, box) for box in boxes[record.id]]
+            with suppress(ImageError):
+                explained[record.id] = _explain(samples, features, record, paths[record.id], indices, 1)
+    return explained
+
+
+def _explain(
+    samples: Samples,
+    features: RunFeatures,
+    record: ImageScores,
+    filepath: str,
+    indices: list[int],
+    max_neighbours: int,
+) -> list[ExplainedSegment]:
+    """Explain some segments of an image, by their indices."""
+    run, scorer = features.run, features.levels
+    patches = features.patches(record, read_image(filepath, run.grey_scale))
     rows = scorer.transform(patches)
-    indices = _highest_apart(record, max_segments)
     by_level = [nearest_segments(level.segments, record.segments.boxes[indices]) for level in patches]
     places = np.transpose(by_level).tolist()  # of each segment, by level
     if run.method == "within_image":
@@ -201,6 +242,18 @@ class _MarkedDefects:
             if rows.start <= row < rows.stop and columns.start <= column < columns.stop:
                 around.append(mark)
         return (around or named)[-1].defect if named else None
+
+
+def _highest_within(record: ImageScores, box: RelativeBox) -> int:
+    """Return the index of the highest segment whose centre is in a box; of the nearest to it, if none is."""
+    x, y, w, h = box
+    size = np.array(record.segments.size)
+    centres = (record.segments.boxes[:, :2] + record.segments.boxes[:, 2:]) / 2 / size  # [n, 2], relative
+    offsets = centres - (x + w / 2, y + h / 2)
+    inside = (np.abs(offsets) <= (w / 2, h / 2)).all(axis=1)
+    if not inside.any():
+        return int((offsets**2).sum(axis=1).argmin())
+    return int(np.where(inside, record.scores, -np.inf).argmax())
 
 
 def _highest_apart(record: ImageScores, count: int) -> list[int]:

@@ -27,7 +27,7 @@ print(",".join(m for m in ("torch", "fastdup", "faiss", "onnx", "onnxruntime") i
 _LISTED = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
 NAMES = ",".join(sorted([*_LISTED["operators"], *_LISTED["panels"]]))
 
-PLUGIN_FILES = ("fiftyone.yml", "fiftyone_segad", "requirements.txt", "README.md")
+PLUGIN_FILES = ("fiftyone.yml", "fiftyone_segad", "app", "requirements.txt", "README.md")
 
 
 def python(code: str, plugins: Path, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -40,7 +40,7 @@ def copy_plugin(folder: Path) -> Path:
     for name in PLUGIN_FILES:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
         elif source.is_file():
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, folder / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .anomaly_review import AnomalyReview
 from .anomaly_triage import AnomalyTriage
 
-PANELS = (AnomalyTriage,)
+PANELS = (AnomalyTriage, AnomalyReview)

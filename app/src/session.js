@@ -1,0 +1,318 @@
+// The state of a review: the queue, the place in it, and what was decided but is not yet written.
+// Nothing here draws; the component draws again whenever `changed` is called.
+
+const AHEAD = 8; // alarms that are prepared before they are looked at
+const BEHIND = 2;
+const BATCH = 100; // decisions in one request
+const POLL = 4000; // ms between looks at what others have done
+const RETRY = 2000;
+const PICTURES = 60; // that are kept decoded
+
+export class Session {
+  // call(method, params) asks the panel's Python half; media(path) is the address of a picture;
+  // memory is what the tab keeps over a reload
+  constructor(call, media, memory, changed) {
+    Object.assign(this, { call, media, memory, changed });
+    this.queue = null; // what Python said
+    this.error = null;
+    this.notice = null;
+    this.order = "highest";
+    this.filter = "open";
+    this.alarms = new Map(); // by id
+    this.marks = {}; // what is decided of each alarm, this tab's decisions included
+    this.list = []; // ids in the order in which they are looked at; stays until order or filter change
+    this.at = null;
+    this.outbox = []; // decisions that are not yet known to be written
+    this.undoable = [];
+    this.shapes = new Map();
+    this.normals = new Map();
+    this.pictures = new Map(); // by path: { width, height } once decoded, { failed } or {}
+    this.busy = {};
+    this.changes = 0; // counts this tab's decisions, so that an older answer does not undo them
+    this.ended = false;
+  }
+
+  start() {
+    this.load();
+    this.timer = setInterval(() => this.poll(), POLL);
+  }
+
+  end() {
+    this.ended = true;
+    clearInterval(this.timer);
+  }
+
+  // ---- the queue
+
+  async load(run) {
+    const queue = await this.call("queue", { run: run ?? this.queue?.run });
+    if (this.ended) return;
+    this.error = queue.error ?? null;
+    if (queue.error) {
+      if (queue.again) setTimeout(() => this.ended || this.load(run), RETRY);
+      return this.changed();
+    }
+    const before = this.queue;
+    const other = before?.run !== queue.run || before?.dataset !== queue.dataset;
+    const looked = other ? null : this.current;
+    this.queue = queue;
+    this.alarms = new Map(queue.alarms.map((alarm) => [alarm.id, alarm]));
+    if (before?.stamp !== queue.stamp) {
+      this.shapes.clear();
+      this.normals.clear();
+    }
+    const saved = other ? this.memory.read(this.place) : null;
+    if (other) {
+      this.outbox = saved?.outbox ?? [];
+      this.undoable = saved?.undoable ?? [];
+      this.order = saved?.order ?? this.order;
+      this.filter = saved?.filter ?? this.filter;
+    }
+    this.marks = { ...queue.marks, ...this.pending() };
+    this.arrange();
+    const ofSample = queue.alarms.find((alarm) => alarm.sample === queue.sample);
+    this.at = this.same(looked ?? saved?.looked) ?? (other && ofSample?.id) ?? this.firstOpen() ?? this.list[0] ?? null;
+    this.settle();
+    this.send();
+  }
+
+  get place() {
+    return `segad-review ${this.queue.dataset} ${this.queue.run}`;
+  }
+
+  get current() {
+    return this.alarms.get(this.at);
+  }
+
+  get open() {
+    return this.queue ? this.queue.alarms.filter((alarm) => !this.marks[alarm.id]).length : 0;
+  }
+
+  // Marks of decisions that are on their way
+  pending() {
+    const marks = {};
+    for (const entry of this.outbox) {
+      if (this.alarms.has(entry.alarm)) marks[entry.alarm] = entry.shown;
+    }
+    return marks;
+  }
+
+  // The alarm that is where one was before the run was scored again
+  same(looked) {
+    if (!looked) return null;
+    if (this.alarms.has(looked.id)) return looked.id;
+    const others = this.queue.alarms.filter((alarm) => alarm.sample === looked.sample);
+    const nearest = (alarm) => Math.hypot(...alarm.box.map((side, i) => side - looked.box[i]));
+    return others.sort((one, other) => nearest(one) - nearest(other))[0]?.id ?? null;
+  }
+
+  arrange() {
+    const { alarms, telling } = this.queue;
+    const ids = (this.order === "telling" ? telling.map((i) => alarms[i]) : alarms).map((alarm) => alarm.id);
+    const shown = { open: (id) => !this.marks[id], done: (id) => this.marks[id], all: () => true }[this.filter];
+    this.list = ids.filter(shown);
+  }
+
+  choose(name, value) {
+    this[name] = value;
+    this.arrange();
+    if (name === "order" || !this.list.includes(this.at)) this.at = this.firstOpen() ?? this.list[0] ?? null;
+    this.settle();
+  }
+
+  // ---- the place in it
+
+  firstOpen(from = 0, fits = () => true) {
+    const rest = [...this.list.slice(from), ...this.list.slice(0, from)];
+    return rest.find((id) => !this.marks[id] && fits(id));
+  }
+
+  step(by) {
+    const index = this.list.indexOf(this.at);
+    this.go(this.list[Math.min(Math.max(index + by, 0), this.list.length - 1)]);
+  }
+
+  skip() {
+    this.go(this.firstOpen(this.list.indexOf(this.at) + 1, (id) => id !== this.at));
+  }
+
+  nextFamily() {
+    const family = this.current?.family;
+    const fits = (id) => this.alarms.get(id).family !== family;
+    this.go(this.firstOpen(this.list.indexOf(this.at) + 1, fits));
+  }
+
+  go(id) {
+    if (id) this.at = id;
+    this.settle();
+  }
+
+  // ---- decisions
+
+  decide(label) {
+    const alarm = this.current;
+    if (!alarm) return;
+    const before = this.marks[alarm.id] ?? null;
+    if (before?.label !== label) {
+      const action = newId();
+      const shown = { label, by: null, action };
+      this.put({ action, alarm, label, shown, replaces: before?.action ?? null });
+      this.undoable.push({ action, id: alarm.id, sample: alarm.sample, box: alarm.box, before });
+    }
+    this.skip();
+  }
+
+  undo() {
+    const last = this.undoable.pop();
+    if (!last) return;
+    const id = this.same(last);
+    const alarm = { id: id ?? last.id, sample: last.sample, box: last.box };
+    this.put({ action: last.action, alarm, label: null, shown: last.before, replaces: null });
+    if (id && !this.list.includes(id)) this.list.unshift(id);
+    this.go(id);
+  }
+
+  put({ action, alarm, label, shown, replaces }) {
+    this.changes++;
+    this.marks[alarm.id] = shown;
+    this.outbox.push({ action, alarm: alarm.id, sample: alarm.sample, box: alarm.box, label, shown, replaces });
+    this.remember();
+    this.send();
+  }
+
+  // One request at a time, so that decisions arrive in their order; each may arrive twice, and counts once
+  async send() {
+    if (this.busy.send || !this.outbox.length || this.ended) return;
+    this.busy.send = true;
+    const batch = this.outbox.slice(0, BATCH);
+    const decisions = batch.map(({ action, sample, box, label, replaces }) => ({ action, sample, box, label, replaces }));
+    const answer = await this.call("decide", { run: this.queue.run, decisions, by: this.memory.reviewer() });
+    this.busy.send = false;
+    if (answer.error) {
+      this.notice = `Not yet written: ${answer.error}`;
+      setTimeout(() => this.send(), RETRY);
+      return this.changed();
+    }
+    if (this.notice?.startsWith("Not yet written")) this.notice = null;
+    this.outbox.splice(0, batch.length);
+    const later = this.pending();
+    batch.forEach((entry, i) => {
+      const { mark, refused } = answer.outcomes[i];
+      if (this.alarms.has(entry.alarm) && !(entry.alarm in later)) this.marks[entry.alarm] = mark;
+      if (refused) {
+        this.undoable = this.undoable.filter((one) => one.action !== entry.action);
+        const name = this.alarms.get(entry.alarm)?.name ?? "An image";
+        this.notice = mark
+          ? `${name}: ${mark.by} had marked it as ${WORDS[mark.label]} in the meantime; that mark stays`
+          : `${name} is no longer in the dataset`;
+      }
+    });
+    this.changes++;
+    this.remember();
+    this.changed();
+    this.send();
+    this.poll();
+  }
+
+  // ---- what others do, and what the run learns
+
+  async poll() {
+    if (this.busy.poll || !this.queue || this.ended || document.hidden) return;
+    this.busy.poll = true;
+    const changes = this.changes;
+    const run = this.queue.run;
+    const news = await this.call("poll", { run });
+    this.busy.poll = false;
+    if (news.error || this.ended || run !== this.queue.run) return;
+    const { learning, learnt, failed, unlearnt } = news;
+    Object.assign(this.queue, { learning, learnt, failed, unlearnt });
+    if (news.stamp !== this.queue.stamp) return this.load();
+    if (changes === this.changes) this.marks = { ...news.marks, ...this.pending() };
+    this.changed();
+  }
+
+  async learn() {
+    if (!this.queue?.learns || this.queue.learning) return;
+    Object.assign(this.queue, { learning: "0%", learnt: null, failed: null });
+    this.changed();
+    while (this.outbox.length && !this.ended) await new Promise((resolve) => setTimeout(resolve, 50));
+    const answer = await this.call("learn", { run: this.queue.run });
+    if (answer.error) Object.assign(this.queue, { learning: null, failed: answer.error });
+    this.changed();
+  }
+
+  // ---- preparation of what comes next
+
+  settle() {
+    this.remember();
+    this.changed();
+    this.prepare();
+  }
+
+  remember() {
+    const { order, filter, outbox, undoable } = this;
+    const alarm = this.current;
+    const looked = alarm && { id: alarm.id, sample: alarm.sample, box: alarm.box };
+    this.memory.write(this.place, { order, filter, outbox, undoable, looked });
+  }
+
+  near() {
+    const index = Math.max(this.list.indexOf(this.at), 0);
+    const ahead = this.list.slice(index, index + 1 + AHEAD);
+    return [...ahead, ...this.list.slice(Math.max(index - BEHIND, 0), index)];
+  }
+
+  prepare() {
+    for (const id of this.near()) {
+      this.picture(this.alarms.get(id).path);
+      const normal = this.normals.get(id);
+      if (normal?.path) this.picture(normal.path);
+    }
+    this.ask("shapes", this.shapes, AHEAD);
+    this.ask("normals", this.normals, BEHIND); // few, for each goes through the model
+  }
+
+  picture(path) {
+    const known = this.pictures.get(path);
+    if (known) return known;
+    const state = { element: new Image() };
+    this.pictures.set(path, state);
+    for (const old of [...this.pictures.keys()].slice(0, -PICTURES)) this.pictures.delete(old);
+    state.element.onload = () => {
+      Object.assign(state, { width: state.element.naturalWidth, height: state.element.naturalHeight });
+      this.changed();
+    };
+    state.element.onerror = () => {
+      state.failed = true;
+      this.changed();
+    };
+    state.element.src = this.media(path);
+    return state;
+  }
+
+  async ask(method, known, count) {
+    const ids = this.near().filter((id) => !known.has(id)).slice(0, count);
+    if (this.busy[method] || !ids.length || this.ended) return;
+    this.busy[method] = true;
+    const { run, stamp } = this.queue;
+    const answer = await this.call(method, { run, ids });
+    this.busy[method] = false;
+    if (this.ended) return;
+    if (answer.again) {
+      setTimeout(() => this.prepare(), RETRY);
+      return;
+    }
+    if (stamp === this.queue.stamp) {
+      for (const id of ids) known.set(id, answer.error ? { error: answer.error } : answer[id] ?? { none: true });
+    }
+    this.changed();
+    this.prepare();
+  }
+}
+
+export const WORDS = { normal: "harmless", anomalous: "a defect" };
+
+// crypto.randomUUID exists only on pages that are served over HTTPS or from this machine
+function newId() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
