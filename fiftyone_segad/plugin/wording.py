@@ -28,6 +28,7 @@ _FIELDS = {
 """What forms call arguments."""
 
 _PHRASES = [
+    (r"or compute with clean=True", r"or tick 'Some normal images may be defective' when you compute"),
     (r"pass overwrite=True to replace (it|an export)", r"tick the box to replace \1"),
     (r"(run|compute it) again with overwrite=True", r"\1 again and replace it"),
     (r"pass reference=\.\.\., e\.g\. dataset.*'train'\)", r"choose what is normal"),

@@ -13,6 +13,7 @@ from fiftyone import ViewField as F
 import fiftyone_segad as segad
 from panel_page import Page
 from parted_dataset import make_parts, part_image
+from spotted_set import spotted_set
 
 pytestmark = pytest.mark.usefixtures("colour_embedder")
 
@@ -32,7 +33,7 @@ def compute(dataset: fo.Dataset, **options: Any) -> segad.Run:
 def test_the_threshold_is_told_in_images(dataset: fo.Dataset) -> None:
     about = Page(dataset).drawn["about"]["default"]
     share = segad.load_run(dataset, "segad").false_alarm_share
-    assert f"there {share}" in about and "from 12 normal parts" in about
+    assert f"At this threshold {share}" in about and "from 12 normal parts" in about
 
 
 def test_a_button_shows_the_pictures_of_one_part(dataset: fo.Dataset) -> None:
@@ -62,3 +63,18 @@ def test_drift_is_told(dataset: fo.Dataset, tmp_path: Path) -> None:
     segad.score_new(dataset.match(F("split") == "dark"))
     assert "Drift: 100 of 100 scored images are all over less like the normal images" in notes()
     assert "darker" in notes()
+
+
+def test_normal_images_that_seem_defective_are_told_with_what_forgives_them(
+    dataset: fo.Dataset, dataset_of: Callable[..., fo.Dataset], tmp_path: Path
+) -> None:
+    assert "clean" not in Page(dataset).drawn
+    folder = tmp_path / "spotted"
+    folder.mkdir()
+    dirty = spotted_set(dataset_of, folder, {7, *range(40, 50)})
+    compute(dirty)
+    drawn = Page(dirty).drawn
+    assert drawn["note0"]["view"]["label"].startswith("Some normal images seem to be defective")
+    assert "or tick 'Some normal images may be defective'" in drawn["note0"]["view"]["label"]
+    assert drawn["clean"]["view"]["operator"].endswith("/compute_segment_anomalies")
+    assert drawn["clean"]["view"]["params"] == {"clean": True}

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-import numpy as np
 import pytest
 from fiftyone import ViewField as F
-from PIL import Image
 
 import fiftyone_segad as segad
+from spotted_set import picture, spotted_set
 
 pytestmark = pytest.mark.usefixtures("colour_embedder")
 
@@ -23,20 +22,12 @@ DIRTY = NORMALS - 1
 DEFECTIVE = NORMALS + 2
 
 
-def picture(number: int, spotted: bool = False) -> Image.Image:
-    """Draw a grey part with a little noise; some have the same red spot."""
-    pixels = 120 + np.random.default_rng(number).normal(0, 5, (72, 72, 3))
-    if spotted or number in (DIRTY, DEFECTIVE):
-        pixels[24:40, 24:40] = [220, 30, 30]
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-
-
 @pytest.fixture
 def dataset(dataset_of: Callable[..., fo.Dataset], tmp_path: Path) -> fo.Dataset:
     """Twenty normal pictures, one of them defective, and five to score, one of them with the same defect."""
     files = [tmp_path / f"{number}.png" for number in range(NORMALS + 5)]
     for number, file in enumerate(files):
-        picture(number).save(file)
+        picture(number, spotted=number in (DIRTY, DEFECTIVE)).save(file)
     splits = ["train"] * NORMALS + ["test"] * 5
     parts = [None if number < DIRTY - 1 else "last" for number in range(NORMALS + 5)]
     return dataset_of(files, split=splits, part=parts)
@@ -116,14 +107,6 @@ def test_too_few_parts_are_told(dataset: fo.Dataset) -> None:
     assert any("at least 3 parts, and these show 2" in warning for warning in run.warnings)
     run = segad.compute_segment_anomalies(test, key="three", reference=few, clean=True, groups="part")
     assert not any("clean" in warning for warning in run.warnings)
-
-
-def spotted_set(dataset_of: Callable[..., fo.Dataset], folder: Path, spotted: set[int]) -> fo.Dataset:
-    """Make a dataset of thirty normal pictures and twenty to score, some of them with the spot."""
-    files = [folder / f"{number}.png" for number in range(100, 150)]
-    for number, file in enumerate(files):
-        picture(100 + number, spotted=number in spotted).save(file)
-    return dataset_of(files, split=["train"] * 30 + ["test"] * 20)
 
 
 def test_a_dirty_bank_is_told_by_name(dataset_of: Callable[..., fo.Dataset], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import fiftyone.operators.types as types
 from ...scoring.thresholds import rule_in_words
 from ...utils.text import pluralize
 from ..wording import in_app_words
-from .actions import TriageActions
+from .actions import URI, TriageActions
 from .run_view import TABS, RunView
 
 
@@ -30,6 +30,15 @@ def add_run(panel: types.Object, view: RunView, actions: TriageActions) -> None:
         panel.btn("parts", label=label, icon="dynamic_feed", on_click=actions.show_parts)
     for i, sentence in enumerate(view.notes):
         panel.view(f"note{i}", types.AlertView(severity="warning", label=in_app_words(sentence)))
+    if view.dirty:
+        panel.btn(
+            "clean",
+            label="Compute again, as if some were defective",
+            icon="cleaning_services",
+            on_click=f"{URI}compute_segment_anomalies",
+            prompt=True,
+            params={"clean": True},
+        )
 
 
 def add_tabs(panel: types.Object, actions: TriageActions) -> None:

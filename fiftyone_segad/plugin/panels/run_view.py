@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import fiftyone as fo
 import fiftyone.operators as foo
 
+from ...engine.dirty_bank import DIRTY_BANK
 from ...errors import SegadError
 from ...registry.evaluations import stale_evaluations
 from ...registry.keys import list_evaluations, list_runs
@@ -52,7 +53,9 @@ class RunView:
         tab: scores, curves or segments
         sample_id: the sample that is open or selected; None if there is none
         choice: what a button has set the grid to, if it still shows that; else None
-        notes: what should be known of it: that its folder is gone, evaluations are stale, or there is drift
+        notes: what should be known of it: that its folder is gone, evaluations are stale, there is drift, or normal
+            images seem to be defective
+        dirty: whether the last of these is said
     """
 
     run: Run
@@ -63,6 +66,7 @@ class RunView:
     sample_id: str | None
     choice: str | None
     notes: list[str]
+    dirty: bool
 
     @property
     def span(self) -> tuple[float, float]:
@@ -111,6 +115,7 @@ def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
     if not isinstance(state.get(name), (int, float)):
         page_state.change(state, name, run.thresholds.image)
     threshold = float(state.get(name))
+    dirty = [warning for warning in run.warnings if warning.startswith(DIRTY_BANK)]
     return RunView(
         run=run,
         runs=runs,
@@ -119,7 +124,8 @@ def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
         tab=state.tab if state.tab in TABS else FIRST_TAB,
         sample_id=sample_of(ctx),
         choice=_choice_of(ctx, threshold),
-        notes=[*_gone(run), *stale_evaluations(ctx.dataset, run), *([str(run.drift)] if run.drift else [])],
+        notes=[*_gone(run), *stale_evaluations(ctx.dataset, run), *([str(run.drift)] if run.drift else []), *dirty],
+        dirty=bool(dirty),
     )
 
 
