@@ -15,7 +15,7 @@ from ..metrics.confusion import Confusion
 from ..metrics.image_result import ImageResult
 from ..metrics.pixels import PixelCounts
 from ..registry.run import Run
-from ..segments.regions import Region, RegionCounts, label_regions, match_regions, regions_of, size_of
+from ..segments.regions import Region, RegionCounts, RegionMatches, label_regions, match_regions, regions_of, size_of
 from ..utils.threads import prefetch_map
 from .sources import ScoredImage, ScoreSource
 
@@ -28,12 +28,12 @@ class RegionOutcomes:
     """The regions of an image by outcome.
 
     Attributes:
-        predicted: regions of the predicted mask, and whether a defect matches them
+        predicted: regions of the predicted mask, whether a defect matches them, and their IoU with the nearest one
         missed: ground-truth regions that no predicted one matches
         by_size: numbers of regions by size
     """
 
-    predicted: list[tuple[Region, bool]]
+    predicted: list[tuple[Region, bool, float]]
     missed: list[Region]
     by_size: dict[str, RegionCounts]
 
@@ -149,24 +149,24 @@ def _match(flags: NDArray[np.bool_], mask: NDArray[np.bool_] | None, anomaly: ND
     labels, count = label_regions(flags)
     predicted = regions_of(labels, count, anomaly)
     truth: list[Region] = []
-    true, matched = np.zeros(count, bool), np.zeros(0, bool)
+    matches = RegionMatches(np.zeros(count, bool), np.zeros(0, bool), np.zeros(count))
     if mask is not None:
         truth_labels, truth_count = label_regions(mask)
         truth = regions_of(truth_labels, truth_count, anomaly)
-        true, matched = match_regions(labels, truth_labels, (count, truth_count))
+        matches = match_regions(labels, truth_labels, (count, truth_count))
     by_size: dict[str, RegionCounts] = {}
 
     def add(region: Region, counts: RegionCounts) -> None:
         size = size_of(region.area)
         by_size[size] = by_size.get(size, RegionCounts()) + counts
 
-    for region, hit in zip(predicted, true, strict=True):
+    for region, hit in zip(predicted, matches.true, strict=True):
         add(region, RegionCounts(true=int(hit), false=int(not hit)))
-    for region, hit in zip(truth, matched, strict=True):
+    for region, hit in zip(truth, matches.found, strict=True):
         add(region, RegionCounts(found=int(hit), missed=int(not hit)))
     return RegionOutcomes(
-        predicted=[(region, bool(hit)) for region, hit in zip(predicted, true, strict=True)],
-        missed=[region for region, hit in zip(truth, matched, strict=True) if not hit],
+        predicted=list(zip(predicted, matches.true.tolist(), matches.iou.tolist(), strict=True)),
+        missed=[region for region, hit in zip(truth, matches.found, strict=True) if not hit],
         by_size=by_size,
     )
 

@@ -77,7 +77,7 @@ class EvaluationWriter:
     - ``<key>_truth``: Classification ``normal`` or ``anomalous``
     - ``<key>_iou``, ``<key>_f1``, ``<key>_aupimo``: figures of the image, to sort by
     - ``<key>_regions``: Detections labelled ``hit``, ``false alarm`` (predicted regions) or ``miss`` (regions of the
-      ground truth), with ``outcome`` (TP, FP, FN), ``area`` in pixels and ``anomaly_score`` (peak of the map)
+      ground truth), with ``outcome`` (TP, FP, FN), ``iou``, ``area`` in pixels and ``anomaly_score`` (peak)
     - ``<key>_errors``: Segmentation with the values of ``ERRORS``
 
     Args:
@@ -140,7 +140,10 @@ class EvaluationWriter:
         result, regions, errors = image.result, [], None
         if image.errors is not None:
             size = (image.errors.shape[1], image.errors.shape[0])
-            regions = [_region(region, HIT if true else FALSE_ALARM, size) for region, true in image.regions.predicted]
+            regions = [
+                _region(region, HIT if true else FALSE_ALARM, size, iou)
+                for region, true, iou in image.regions.predicted
+            ]
             regions += [_region(region, MISS, size) for region in image.regions.missed]
             errors = self._error_map(result.id, image.errors)
         self._batch[result.id] = {
@@ -258,7 +261,8 @@ class EvaluationWriter:
         return fo.Segmentation(mask_path=str(file))
 
 
-def _region(region: Region, error: int, size: Size) -> fo.Detection:
+def _region(region: Region, error: int, size: Size, iou: float = 0.0) -> fo.Detection:
     labelled = detection(region, size, ERRORS[error])
     labelled["outcome"] = _OUTCOMES[error]
+    labelled["iou"] = iou
     return labelled

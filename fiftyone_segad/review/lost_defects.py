@@ -58,7 +58,7 @@ def found_regions(
         anomaly = anomaly_map(record.segments, record.scores)
         labels, count = label_regions(predicted_mask(record, anomaly, thresholds))
         truth_labels, truth_count = label_regions(mask)
-        _, hits = match_regions(labels, truth_labels, (count, truth_count))
+        hits = match_regions(labels, truth_labels, (count, truth_count)).found
         regions = regions_of(truth_labels, truth_count, anomaly)
         return {
             number: relative_box(region.box, size)

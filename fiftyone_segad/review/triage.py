@@ -82,6 +82,12 @@ def truth_path(samples: Samples, run: Run) -> str | None:
     return f"{evaluation_field(written_key(samples._root_dataset, evaluation), 'truth')}.label"
 
 
+def regions_field(samples: Samples, run: Run) -> str | None:
+    """Return the field of the regions of the run's latest evaluation; None without an evaluation."""
+    evaluation = _latest_evaluation(samples, run)
+    return None if evaluation is None else evaluation_field(written_key(samples._root_dataset, evaluation), "regions")
+
+
 def reference_ids(samples: Samples, run: Run) -> set[str]:
     """Return the ids of the samples whose files are among the normal images that a run compares with."""
     if run.method != "reference":

@@ -151,24 +151,36 @@ def size_of(area: int) -> str:
     return next(name for name, limit in SIZES.items() if limit is None or area <= limit)
 
 
-def match_regions(
-    predicted: NDArray[np.int32], truth: NDArray[np.int32], counts: tuple[int, int]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Find which regions match. One may match several: a broken prediction of a scratch is no false alarm.
+@dataclass(frozen=True)
+class RegionMatches:
+    """Which regions match. One may match several: a broken prediction of a scratch is no false alarm.
+
+    Attributes:
+        true: bool array ``[p]``, True for predicted regions of which, or of a ground-truth region, at least
+            ``MIN_OVERLAP`` is shared (of the smaller one)
+        found: the same of ground-truth regions ``[g]``
+        iou: highest intersection over union of each predicted region with one of the ground truth, ``[p]`` in [0, 1]
+    """
+
+    true: NDArray[np.bool_]
+    found: NDArray[np.bool_]
+    iou: NDArray[np.float64]
+
+
+def match_regions(predicted: NDArray[np.int32], truth: NDArray[np.int32], counts: tuple[int, int]) -> RegionMatches:
+    """Find which regions match.
 
     Args:
         predicted: labels ``[height, width]`` of predicted regions, 1 to p; 0 elsewhere
         truth: labels of ground-truth regions, 1 to g
         counts: ``(p, g)``
 
-    Returns:
-        bool arrays ``[p]`` and ``[g]``, True where at least ``MIN_OVERLAP`` of the smaller region is shared
-
     Examples:
         >>> predicted = np.array([[1, 1, 0, 2]], np.int32)
         >>> truth = np.array([[0, 1, 1, 0]], np.int32)
-        >>> match_regions(predicted, truth, (2, 1))
-        (array([ True, False]), array([ True]))
+        >>> matches = match_regions(predicted, truth, (2, 1))
+        >>> matches.true.tolist(), matches.found.tolist(), matches.iou.round(2).tolist()
+        ([True, False], [True], [0.33, 0.0])
     """
     p, g = counts
     in_predicted, in_truth = predicted > 0, truth > 0
@@ -179,8 +191,11 @@ def match_regions(
     predicted_areas = np.bincount(predicted[in_predicted], minlength=p + 1)[1:]  # [p]
     truth_areas = np.bincount(truth[in_truth], minlength=g + 1)[1:]  # [g]
     smaller = np.minimum.outer(predicted_areas, truth_areas)  # [p, g]
-    matches: NDArray[np.bool_] = (shared > 0) & (shared >= MIN_OVERLAP * smaller)
-    return np.asarray(matches.any(axis=1)), np.asarray(matches.any(axis=0))
+    union = np.add.outer(predicted_areas, truth_areas) - shared  # [p, g]
+    matches = (shared > 0) & (shared >= MIN_OVERLAP * smaller)
+    return RegionMatches(
+        np.asarray(matches.any(axis=1)), np.asarray(matches.any(axis=0)), (shared / union).max(axis=1, initial=0.0)
+    )
 
 
 def _extent(array: NDArray[np.generic]) -> tuple[slice, slice] | None:

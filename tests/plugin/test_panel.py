@@ -110,6 +110,11 @@ def test_curves_have_the_overlap_of_the_latest_evaluation(dataset: fo.Dataset) -
     assert "**whole**" in str(page.drawn["overlap_help"])
     title = page.drawn["overlap"]["view"]["layout"]["title"]["text"]
     assert title == f"AUPRO {figures['aupro_30']:.3f} up to 0.3, {figures['aupro_05']:.3f} up to 0.05"
+    page.send("show_outcomes")
+    grouped = fo.DatasetView._build(dataset, page.stages)
+    (hit,) = dataset.last().whole_regions.detections
+    assert [(patch.whole_regions.label, patch.whole_regions.iou) for patch in grouped] == [("hit", hit.iou)]
+    assert 0 < hit.iou < 1
 
 
 def test_a_bar_shows_the_images_of_a_kind_of_defect(dataset: fo.Dataset) -> None:

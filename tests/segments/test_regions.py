@@ -50,9 +50,9 @@ def test_a_mask_of_nothing_has_no_regions() -> None:
 def matches(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[list[bool], list[bool]]:
     """Match the regions, numbered from the top left."""
     (labels, p), (truth_labels, g) = label_regions(predicted), label_regions(truth)
-    true, matched = match_regions(labels, truth_labels, (p, g))
-    assert true.dtype == matched.dtype == bool
-    return true.tolist(), matched.tolist()
+    matched = match_regions(labels, truth_labels, (p, g))
+    assert matched.true.dtype == matched.found.dtype == bool
+    return matched.true.tolist(), matched.found.tolist()
 
 
 def drawn(*rows: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -63,6 +63,14 @@ def drawn(*rows: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 def test_regions_that_overlap_match() -> None:
     assert matches(*drawn("pb......", "ptt...pp", "....t...", "........")) == ([True, False], [True, False])
+
+
+def test_the_iou_of_a_region_is_that_with_the_defect_it_covers_best() -> None:
+    predicted, truth = drawn("ppbbt.pp", "........", "bb.t....")
+    (labels, p), (truth_labels, g) = label_regions(predicted), label_regions(truth)
+    # 2 of 5 pixels, none, and all of 2
+    assert match_regions(labels, truth_labels, (p, g)).iou.tolist() == [2 / 5, 0, 1]
+    assert match_regions(labels, np.zeros_like(truth_labels), (p, 0)).iou.tolist() == [0, 0, 0]
 
 
 def test_regions_side_by_side_do_not_match() -> None:

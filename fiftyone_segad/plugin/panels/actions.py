@@ -11,6 +11,7 @@ from ...errors import SegadError
 from ...registry.keys import field_name, list_runs
 from ...registry.samples import all_slices
 from ...review.choices import Choices
+from ...review.triage import regions_field
 from .. import execution
 from ..current_run import names_other_run, set_current_run, shown_fields
 from ..wording import in_app_words
@@ -117,6 +118,14 @@ class TriageActions:
             _set_view(ctx, samples.to_patches(field).sort_by(f"{field}.anomaly_score", reverse=True))
         else:
             ctx.ops.notify("No image has a region at the run's threshold", variant="info")
+
+    def show_outcomes(self, ctx: foo.ExecutionContext) -> None:
+        """Set the grid to the regions of the run's latest evaluation, a group per outcome, highest first."""
+        view = run_view_of(ctx)
+        field = None if view is None else regions_field(ctx.dataset, view.run)
+        if field is not None:
+            patches = all_slices(ctx.dataset).to_patches(field)
+            _set_view(ctx, patches.group_by(f"{field}.label", order_by=f"{field}.anomaly_score", reverse=True))
 
     def show_groups(self, ctx: foo.ExecutionContext) -> None:
         """Set the grid to one group of images per kind of defect, highest first."""

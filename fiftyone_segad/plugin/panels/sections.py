@@ -8,6 +8,7 @@ import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
+from ...review.triage import regions_field
 from ...scoring.thresholds import DEFAULT_FPR
 from ...utils.text import pluralize
 from .. import execution
@@ -124,6 +125,8 @@ def add_views(panel: types.Object, dataset: fo.Dataset, view: RunView, actions: 
         params = {"key": view.run.key}
         add_button(row, "second", "Second opinion", icon="groups", on_click=second, prompt=True, params=params)
     add_button(row, "regions", "Regions", icon="crop", on_click=actions.show_regions)
+    if regions_field(dataset, view.run) is not None:
+        add_button(row, "outcomes", "By outcome", icon="rule", on_click=actions.show_outcomes)
     if "defect.label" in dataset.get_field_schema(flat=True):
         add_button(row, "groups", "By defect", icon="category", on_click=actions.show_groups)
     add_button(row, "all", "All", icon="apps", on_click=actions.show_all)
