@@ -71,10 +71,13 @@ def row_limits(bank_size: int | None, levels: LevelScorer, segments: Sequence[Se
 
 
 def bank_rows(job: Job, levels: LevelScorer, images: FeatureParts) -> Iterator[ImageRows]:
-    """Yield the rows of each level's bank, image by image; a coreset of them if it has more than it may have."""
-    segments = next(iter(images)).segments
+    """Yield the rows of each level's bank, image by image; a coreset of them if it has more than it may have.
+
+    Images that are left out keep their places, and have no rows.
+    """
+    segments, left_out = next(iter(images)).segments, set(job.store.left_out())
     for level, limit in enumerate(row_limits(job.spec.bank_size, levels, segments)):
-        rows = [image.features[level] for image in images]
+        rows = [image.features[level][: 0 if image.path in left_out else None] for image in images]
         if sum(map(len, rows)) > limit:
             rows = bank_coreset(rows, limit, job.spec.seed, job.executor, job.timer)
         yield rows

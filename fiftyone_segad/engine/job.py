@@ -59,8 +59,7 @@ class JobSpec:
         images: the images to score
         normals: the bank of ``reference``, and what thresholds are calibrated on. Their ids are their paths
         method: ``reference``, ``unlabeled`` or ``within_image``
-        segments: specification or function of the segments; None for the embedder's own patches. Images that
-            bring boxes have these
+        segments: specification or function of the segments, unless images bring boxes; None for the embedder's own
         rotations: copies of each normal image in the bank, turned in equal steps (``reference``)
         bank_size: rows that the bank may have per level; None for 131,072 at the finest one (``reference``)
         marks: what people marked as normal, which is compared with as the bank is (``reference``)
@@ -70,8 +69,7 @@ class JobSpec:
         advise_rotations: whether to try if rotations would help (``reference``)
         bank_names: names by which the bank knows files of other paths: links, copies, and what lies elsewhere now
         scale: grey values of more than 8 bits that are black and white in all images
-        groups: what tells which normals show the same part: ``auto`` for their features, a field for their ``group``,
-            or None if each stands alone (``reference``)
+        groups: what tells which normals show the same part: ``auto``, a field for their ``group``, or None
         clean: whether the second-nearest part of the bank counts, not the nearest row (``reference``)
     """
 
@@ -119,6 +117,7 @@ class JobContext:
             nothing that was finished
         on_stage: called with a few words on what is being done
         timer: counts the seconds by stage
+        earlier: the store of the run with other marks, whose features are compared with the bank again
     """
 
     embedder: Embedder
@@ -128,6 +127,7 @@ class JobContext:
     on_progress: Callable[[int], None] = lambda count: None
     on_stage: Callable[[str], None] = lambda text: None
     timer: StageTimer = field(default_factory=StageTimer)
+    earlier: RunStore | None = None
 
 
 @dataclass

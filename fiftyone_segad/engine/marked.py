@@ -12,9 +12,11 @@ from ..scoring.levels import LevelFeatures, LevelScorer, LevelScores
 from ..segments.boxes import RelativeBox, Segments
 from ..segments.places import COMPLETE_IMAGE, nearest_segments, segments_in
 from ..storage.records import ImageFeatures
+from ..storage.store import RunStore
 from ..utils.arrays import spread_indices
-from .job import Job, JobImage, MarkedImage
+from .job import Job, JobImage, JobSpec, MarkedImage
 from .passes import MarkedIndexes, ScoreLevels, min_with_marks, upright_rows
+from .siblings import FEWEST_PARTS, part_numbers
 
 WHOLE_SHARE = 0.01
 """Share of the segments of an image, the highest, that a mark on the complete image stands for."""
@@ -39,6 +41,22 @@ def read_normal_marks(job: Job, levels: LevelScorer) -> None:
         features.append(ImageFeatures(embedded.image.path, segments, levels.to_stored(rows), True))
     _check_all_read(job, skipped_before)
     job.store.marked.append(features)
+
+
+def normals_to_leave_out(spec: JobSpec, store: RunStore) -> list[str]:
+    """Return the normal images that have marked defects, by path; none if too few parts would be left of the bank.
+
+    What looks like their defects would else count as normal.
+
+    Args:
+        spec: a job
+        store: its store, or that of the same run with other marks, with bank and groups
+    """
+    defective = {spec.bank_path(image) for image, _ in spec.marked_defects}
+    paths = store.bank.paths()
+    parts = part_numbers(paths, store.groups() or [])
+    is_left = np.array([path not in defective for path in paths])
+    return sorted(defective & set(paths)) if len(np.unique(parts[is_left])) >= FEWEST_PARTS else []
 
 
 def read_marked_defects(job: Job, levels: LevelScorer, score_levels: ScoreLevels, marked: MarkedIndexes) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -260,6 +261,24 @@ class ScoreTask(ImageTask[tuple[ImageScores, ImageFeatures | None]]):
             features = ImageFeatures(id, segments, self._levels.to_stored(rows), True, distances)
         combined = self._levels.score(min_with_marks(scored, rows, self._marked), rows)
         return image_scores(id, combined, self.timer), features
+
+
+def search_again(job: Job, images: Sequence[JobImage], score_levels: ScoreLevels) -> None:
+    """Compare the features that an earlier store has of images with the bank again, and keep them here."""
+    earlier = job.context.earlier
+    if earlier is None:
+        return
+    known = set(job.store.features.paths())
+    paths = {image.id: image.path for image in images if image.id not in known}
+    pending: list[ImageFeatures] = []
+    for image in earlier.features:
+        if image.path in paths:
+            scored = score_levels(upright_rows(image), image.segments, paths[image.path])
+            pending.append(replace(image, distances=[distances for _, distances in scored]))
+        if len(pending) >= PART_SIZE:
+            job.store.features.append(pending)
+            pending = []
+    job.store.features.append(pending)
 
 
 def score_from_cache(

@@ -20,7 +20,7 @@ from ..utils.timing import StageTimer
 from .bank import build_indexes
 from .dirty_bank import warn_if_dirty
 from .job import Job, JobImage
-from .marked import read_normal_marks
+from .marked import normals_to_leave_out, read_normal_marks
 from .passes import (
     MarkedIndexes,
     ScoreLevels,
@@ -32,6 +32,7 @@ from .passes import (
     score_from_cache,
     score_held_out,
     score_images,
+    search_again,
 )
 from .prediction import image_scores
 from .siblings import FEWEST_PARTS, find_groups, part_numbers
@@ -56,6 +57,9 @@ def score_by_reference(job: Job) -> None:
     indexes = bank_indexes(job, levels)
     if store.groups() is None:
         store.save_groups(find_groups(job, levels, indexes))
+    if left_out := normals_to_leave_out(job.spec, store):
+        store.save_left_out(left_out)
+        indexes = bank_indexes(job, levels)  # without them
     _warn_if_few_parts(job)
     score_levels, marked = against_bank(job, levels, indexes)
     if len(paths) > 1:
@@ -173,8 +177,9 @@ def _score_normals(job: Job, levels: LevelScorer, score_levels: ScoreLevels, mar
     """Score the normal images, each without its own part in the bank."""
 
     def complete_images() -> Iterator[ImageFeatures]:
-        return (image for image in job.store.bank if image.complete)
+        return (image for image in job.store.bank if image.complete and image.path not in left_out)
 
+    left_out = set(job.store.left_out())
     held_out = score_held_out(job, levels, complete_images, score_levels, marked)
     models = learn_defects(job, levels, held_out, score_levels, marked)
     done = job.store.normals.ids()
@@ -197,6 +202,7 @@ def _score_missing(job: Job, levels: LevelScorer, score_levels: ScoreLevels, mar
         missing = [image for image in missing if spec.bank_path(image) not in normal]
         if len(paths) == 1:
             missing = _skip_only_normal(job, missing, paths[0])
+        search_again(job, missing, score_levels)
         missing = score_from_cache(job, levels, missing, marked)
         score_images(job, levels, missing, score_levels, marked, keep=True)
 

@@ -11,7 +11,6 @@ from ..scoring.levels import LevelScorer, LevelScores
 from ..scoring.teaching import DefectModel, fit_defects, peak, scaling, weight_of
 from ..storage.records import ImageFeatures
 from ..utils.arrays import spread_indices
-from ..utils.text import pluralize
 from .job import Job
 from .marked import read_marked_defects, rows_at
 from .passes import MarkedIndexes, ScoreLevels, upright_rows
@@ -43,13 +42,11 @@ def learn_defects(
         marked: index features that are normal besides and not in the bank
 
     Returns:
-        a model for each normal image that has no mark, by path; empty if nothing is learnt
+        a model for each of them, by path; empty if nothing is learnt
     """
     if not job.spec.marked_defects:
         return {}
-    _warn_of_marked_normals(job)
-    defective = {job.spec.bank_path(image) for image, _ in job.spec.marked_defects}
-    paths = [path for path in held_out if path not in defective]
+    paths = list(held_out)
     parts = part_numbers(paths, job.store.groups() or [])
     if len(np.unique(parts)) < FEWEST_PARTS:
         job.report.warnings.append(
@@ -75,7 +72,7 @@ def learn_defects(
 def normal_scores(
     job: Job, levels: LevelScorer, held_out: HeldOut, models: Mapping[str, DefectModel]
 ) -> Iterator[tuple[str, LevelScores]]:
-    """Yield the path and the scores of each normal image that has no marked defect.
+    """Yield the path and the scores of each normal image.
 
     Args:
         job: the job
@@ -88,17 +85,6 @@ def normal_scores(
     for image in _normal_images(job, models):
         finest, fused = levels.fuse(held_out[image.path])
         yield image.path, (finest, fused + models[image.path].taught(upright_rows(image), image.segments))
-
-
-def _warn_of_marked_normals(job: Job) -> None:
-    in_bank = set(job.store.bank.paths())
-    names = [job.spec.bank_path(image) for image, _ in job.spec.marked_defects if job.spec.bank_path(image) in in_bank]
-    if names:
-        are = pluralize(len(names), "image with marked defects is", "images with marked defects are")
-        job.report.warnings.append(
-            f"{are} among the normal images, and what looks like these defects counts as normal: compute the run again "
-            f"without them. The first: {sorted(names)[0]}"
-        )
 
 
 def _normal_images(job: Job, paths: Iterable[str]) -> Iterator[ImageFeatures]:

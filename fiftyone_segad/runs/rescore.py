@@ -14,6 +14,7 @@ from fiftyone.core.collections import SampleCollection as Samples
 from ..data.truth import GT_FIELD, check_defects, read_truth, truth_fields
 from ..engine.dirty_bank import DIRTY_BANK
 from ..engine.job import Job, JobContext, JobImage, JobSpec
+from ..engine.marked import normals_to_leave_out
 from ..engine.methods import run_job, steps
 from ..registry.exclusive import holds_run_lock
 from ..registry.fields import flagged
@@ -108,7 +109,8 @@ def rescore(
 
     What looks like marked defects scores higher, by a weight that grows with the number of images that have such marks
     (0.11 at three, 0.24 at ten, never 0.45); of a mark on a complete image its highest places count.
-    Thresholds follow from normal images that are scored the same way, and have no marked defect.
+    Thresholds follow from normal images that are scored the same way. A normal image with a marked defect is none any
+    more: nothing is compared with it, and all distances to the bank are computed again.
 
     Args:
         samples: the dataset, or a view of it; the whole run changes
@@ -155,15 +157,16 @@ def rescore(
     if rule.kind == "f1":
         check_defects(scored, gt_field)
     images = job_images(scored, run_segments)
-    settings = {**run.settings, MARKS: marks.digest}
+    settings, spec = {**run.settings, MARKS: marks.digest}, _spec(run, images, run_segments, marks)
+    same_bank = normals_to_leave_out(spec, run.store) == run.store.left_out()
     with load_embedder(run) as model:
         store = find_or_create_store(dataset, key, settings, resume=True)
         with store.explain_write_errors():
-            store.link_from(run.store)
+            store.link_from(run.store, distances=same_bank)
             save_bank_images(store, list(bank_images(run.store).values()))
             store.forget_changed(image_states(images))
-        spec = _spec(run, images, run_segments, marks)
-        job = Job(spec, JobContext(model, store, usable_cores(), on_stage=log_stages(key)))
+        earlier = None if same_bank else run.store
+        job = Job(spec, JobContext(model, store, usable_cores(), on_stage=log_stages(key), earlier=earlier))
         with progress_bar(job, steps(job), progress) as job, store.explain_write_errors():
             run_job(job)
             calibration = calibrate_run(dataset, store, run.method, rule, ids, gt_field)

@@ -203,6 +203,8 @@ def _copy_store(
         store.save_levels(levels)
     if (groups := carried.groups()) is not None:
         store.save_groups([[paths.get(path, path) for path in group] for group in groups])
+    if left_out := carried.left_out():
+        store.save_left_out([paths.get(path, path) for path in left_out])
     _copy_features(carried.bank, store.bank, paths)
     _copy_features(carried.marked, store.marked, paths)
     _copy_features(carried.defects, store.defects, paths)

@@ -5,6 +5,7 @@
     <folder>/levels.safetensors  what was fitted to the levels: components and scales
     <folder>/groups.json         normal images that show the same part
     <folder>/families.safetensors  families of the regions, see ``families.py``
+    <folder>/left_out.json       normal images that people marked as defective: nothing is compared with them
     <folder>/bank/               features of the normal images, or of all images if none are known to be normal
     <folder>/held_out/           scores per level of images that were left out of the bank in turn
     <folder>/marked/             features of segments that people marked as normal
@@ -40,7 +41,7 @@ from .records import ImageScores
 _FORMAT = 2
 """Version of the files. A folder of another version is not resumed; that of fiftyone_segad 0.1 was 1."""
 
-_LEVELS, _STATES, _GROUPS = "levels.safetensors", "images.json", "groups.json"
+_LEVELS, _STATES, _GROUPS, _LEFT_OUT = "levels.safetensors", "images.json", "groups.json", "left_out.json"
 
 
 class RunStore:
@@ -109,12 +110,17 @@ class RunStore:
         """Return the scores of images at one level, each without its own features in the bank."""
         return ScoreParts(self.folder / "held_out" / str(level))
 
-    def link_from(self, other: RunStore) -> None:
+    def link_from(self, other: RunStore, distances: bool = True) -> None:
         """Link the files that do not depend on marks from the store of the same run with other marks.
 
         Files are shared where the disk can do that; they are never changed once they are written.
+
+        Args:
+            other: that store
+            distances (True): False if it leaves other images out, so that its distances to the bank are others
         """
-        names = ("bank", "held_out", "features", _LEVELS, _STATES, _GROUPS, _FAMILIES)
+        with_distances = ("held_out", "features") if distances else ()
+        names = ("bank", *with_distances, _LEVELS, _STATES, _GROUPS, _FAMILIES)
         (self.folder / _FAMILIES).unlink(missing_ok=True)  # people may have named some since it was interrupted
         files = [file for name in names for file in (other.folder / name, *(other.folder / name).rglob("*"))]
         for file in files:
@@ -150,15 +156,30 @@ class RunStore:
         Raises:
             RunError: if the file is damaged
         """
-        file = self.folder / _GROUPS
+        return self._path_lists(_GROUPS, "groups")
+
+    def save_left_out(self, paths: Sequence[str]) -> None:
+        """Keep which images of the bank, by path, nothing is compared with."""
+        write_json(self.folder / _LEFT_OUT, {"left_out": [list(paths)]})
+
+    def left_out(self) -> list[str]:
+        """Read which images of the bank, by path, nothing is compared with.
+
+        Raises:
+            RunError: if the file is damaged
+        """
+        return [path for paths in self._path_lists(_LEFT_OUT, "left_out") or [] for path in paths]
+
+    def _path_lists(self, name: str, key: str) -> list[list[str]] | None:
+        file = self.folder / name
         if not file.is_file():
             return None
-        groups = (read_json(file) or {}).get("groups")
-        if not isinstance(groups, list) or not all(
-            isinstance(group, list) and all(isinstance(path, str) for path in group) for group in groups
+        lists = (read_json(file) or {}).get(key)
+        if not isinstance(lists, list) or not all(
+            isinstance(paths, list) and all(isinstance(path, str) for path in paths) for paths in lists
         ):
             raise RunError(f"'{file}' is damaged; compute the run again")
-        return groups
+        return lists
 
     @property
     def maps(self) -> Path:

@@ -273,7 +273,7 @@ def _highest_apart(record: ImageScores, count: int) -> list[int]:
 def _others(store: RunStore, filepath: str) -> Iterator[ImageFeatures]:
     """Yield the images that a run compares with, but for a file itself, by whatever path, and copies of it."""
     paths = [*store.bank.paths(), *store.marked.paths()]
-    same = {filepath, *find_copies(paths, [filepath]), *bank_copies(store, [filepath]).values()}
+    same = {*store.left_out(), filepath, *find_copies(paths, [filepath]), *bank_copies(store, [filepath]).values()}
     return (image for image in chain(store.bank, store.marked) if image.path not in same)
 
 

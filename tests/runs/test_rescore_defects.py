@@ -13,6 +13,7 @@ from PIL import Image
 from test_rescore import state
 
 import fiftyone_segad as segad
+from conftest import ColourEmbedder
 
 NORMALS = 8
 
@@ -143,18 +144,41 @@ def test_a_bank_file_holds_what_was_learnt(dataset: fo.Dataset, dataset_of: Any,
 
 
 @pytest.mark.usefixtures("colour_embedder")
-def test_a_marked_normal_image_is_no_normal_and_is_named(dataset: fo.Dataset) -> None:
+def test_a_normal_image_with_a_marked_defect_is_left_out_as_in_a_full_run(dataset: fo.Dataset) -> None:
     run = compute(dataset)
     marked, normals = dataset.first(), run.store.normals.ids()
     assert marked.filepath in normals
     segad.mark_anomalous(dataset.select(marked.id), "segad")
     report = segad.rescore(dataset)
-    assert report.run.store.normals.ids() == normals - {marked.filepath}
-    (warning,) = [text for text in report.run.warnings if "marked defects is among the normal" in text]
-    assert marked.filepath in warning
+    store = report.run.store
+    assert store.normals.ids() == normals - {marked.filepath}
+    assert store.left_out() == [marked.filepath]
+    near = segad.explain_sample(dataset, "segad", dataset.last().id, max_neighbours=NORMALS)[0].neighbours
+    assert len(near) == NORMALS - 1 and marked.filepath not in {neighbour.filepath for neighbour in near}
     learnt = state(dataset)
     compute(dataset)
     assert state(dataset) == learnt
+    again = dataset.exists("segad_score").limit(1)
+    segad.unmark(again, "segad")
+    segad.rescore(dataset)
+    back = state(dataset)
+    compute(dataset)
+    assert state(dataset) == back
+
+
+@pytest.mark.usefixtures("colour_embedder")
+def test_what_is_left_out_needs_no_model_for_other_images(
+    dataset: fo.Dataset, colour_embedder: type[ColourEmbedder], tmp_path: Path
+) -> None:
+    compute(dataset)
+    segad.mark_anomalous(dataset.limit(1), "segad")
+    calls = colour_embedder.calls
+    segad.rescore(dataset)
+    assert colour_embedder.calls == calls + 2, "the marked image, to learn it and to score it"
+    file = segad.save_bank(dataset, "segad", tmp_path / "bank.safetensors")
+    odd = dataset[defective(dataset)[0]]
+    with segad.load_bank(file) as inspector:
+        assert inspector(odd.filepath).score == odd.segad_score
 
 
 @pytest.mark.usefixtures("colour_embedder")
