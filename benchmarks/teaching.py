@@ -230,11 +230,12 @@ def learn(
     normal, others = [sample(picture) for picture, _ in scored.normals], [sample(picture) for picture in reviewed]
     widths = [rows.shape[1] for rows in scored.normals[0][0].rows]
 
-    def fit(fold: int | None) -> DefectModel:
+    def fit(fold: int | None, start: DefectModel | None = None) -> DefectModel:
         seen = [rows for rows, its_fold in zip(normal, folds, strict=True) if its_fold != fold]
-        return fit_defects(positives, np.concatenate([*seen, *others]), widths)
+        return fit_defects(positives, np.concatenate([*seen, *others]), widths, start)
 
-    model, fold_models = fit(None), [fit(fold) for fold in range(FOLDS)]
+    model = fit(None)
+    fold_models = [fit(fold, model) for fold in range(FOLDS)]
     likeness, scores = [], []
     for (picture, values), fold in zip(scored.normals, folds, strict=True):
         like = fold_models[fold].likeness(picture.rows, picture.segments)

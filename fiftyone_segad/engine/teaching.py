@@ -100,12 +100,13 @@ def _fit(job: Job, folds: Mapping[str, int]) -> tuple[DefectModel, list[DefectMo
     rows = {image.path: _spread_rows(image, count) for image in _normal_images(job, folds)}
     others = [_spread_rows(image, count) for image in job.store.marked]
 
-    def fit(fold: int | None) -> DefectModel:
+    def fit(fold: int | None, start: DefectModel | None = None) -> DefectModel:
         # Sorted: sums of many numbers depend on their order in the last bit
         seen = [rows[path] for path in sorted(rows) if folds[path] != fold]
-        return fit_defects(defects, np.concatenate([*seen, *others]), widths)
+        return fit_defects(defects, np.concatenate([*seen, *others]), widths, start)
 
-    return fit(None), [fit(fold) for fold in range(_FOLDS)]
+    model = fit(None)
+    return model, [fit(fold, model) for fold in range(_FOLDS)]
 
 
 def _spread_rows(image: ImageFeatures, count: int) -> NDArray[np.floating]:
