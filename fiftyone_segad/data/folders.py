@@ -12,7 +12,7 @@ import fiftyone as fo
 
 from ..utils.text import pluralize
 from .classes import is_normal
-from .image_files import Listing, is_hidden, printable
+from .image_files import Listing, is_hidden, list_folders, printable
 from .layouts.all_layouts import LAYOUTS
 from .layouts.base import Layout
 from .layouts.images import IMAGES
@@ -44,6 +44,7 @@ class FolderContent:
         present: names of its categories
         categories: names of those that are listed
         listing: the images
+        hints: what else could be meant
     """
 
     root: Path
@@ -51,6 +52,7 @@ class FolderContent:
     present: list[str]
     categories: list[str]
     listing: Listing
+    hints: list[str]
 
     def __str__(self) -> str:
         images = self.listing.images
@@ -59,7 +61,8 @@ class FolderContent:
         phrases = [phrase for split in splits if (phrase := self._phrase(split))]
         if masked := sum(bool(image.masks) and image.defect != GOOD for image in images):
             phrases.append(f"masks of {masked}")
-        return ", ".join([self.layout.title, *([names] if names else [])]) + ": " + (", ".join(phrases) or "no images")
+        text = ", ".join([self.layout.title, *([names] if names else [])]) + ": " + (", ".join(phrases) or "no images")
+        return ". But ".join([text, *self.hints[:1]])
 
     def _phrase(self, split: str | None) -> str:
         """Count the images of a split by what is known of them."""
@@ -149,7 +152,19 @@ def look_into(
     if unknown := [category for category in names or [] if category not in present and not columns]:
         raise ValueError(f"There are no categories {unknown} in '{root}'; it has {present or 'none'}")
     list_files = partial(list_table, columns=columns) if columns else chosen.list_files
-    return FolderContent(root, chosen, present, present if names is None else names, list_files(root, names))
+    listing = list_files(root, names)
+    hints = _look_below(root) if layout == AUTO and chosen is IMAGES else []
+    listing.problems += hints
+    return FolderContent(root, chosen, present, present if names is None else names, listing, hints)
+
+
+def _look_below(root: Path) -> list[str]:
+    """Tell of folders in a folder of images that are in a layout themselves."""
+    return [
+        f"'{printable(folder)}' looks like {layout.title}; load it by itself"
+        for folder in list_folders(root)
+        if (layout := find_layout(folder)[1]) is not IMAGES
+    ]
 
 
 def find_layout(root: Path, name: str = AUTO) -> tuple[Path, Layout]:
@@ -174,12 +189,19 @@ def find_layout(root: Path, name: str = AUTO) -> tuple[Path, Layout]:
     folders = list(_nested(root))
     for layout in wanted:
         for folder in folders:
-            if layout.recognises(folder):
+            if _is_like(folder, layout):
                 return folder, layout
     layout = IMAGES if name == AUTO else LAYOUTS[name]
     if not layout.takes_any:
         raise FileNotFoundError(f"'{printable(root)}' is not in the layout of {layout.title}: {layout.holds}")
     return root, layout
+
+
+def _is_like(folder: Path, layout: Layout) -> bool:
+    try:
+        return layout.recognises(folder)
+    except OSError:  # a folder in it may not be read, which is told where it should be loaded
+        return False
 
 
 def _nested(root: Path) -> Iterator[Path]:

@@ -91,7 +91,24 @@ def list_folders(folder: Path) -> list[Path]:
     """List the folders in a folder that may be absent, but for hidden ones."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path))
+    with os.scandir(folder) as entries:  # which knows folders without asking the disk for each file
+        paths = [folder / entry.name for entry in entries if _is_folder(entry)]
+    return sorted(path for path in paths if not is_hidden(path))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder, or a link to one; links may lead nowhere, or round."""
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+
+
+def holds_more_files(folder: Path, limit: int) -> bool:
+    """Return whether a folder and those within it hold more files than a number; it looks at no more than that."""
+    count = 0
+    for _, folders, names in os.walk(folder):
+        count += len(folders) + len(names)
+        if count > limit:
+            return True
+    return False
 
 
 def list_images(folder: Path, problems: list[str], recursive: bool = True) -> list[Path]:

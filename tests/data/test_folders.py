@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +121,15 @@ def test_images_alone(tmp_path: Path, load: Load) -> None:
     }
 
 
+def test_a_folder_above_the_one_that_is_meant_is_told(tmp_path: Path, load: Load) -> None:
+    picture(tmp_path / "data/nut/train/good/0.png")
+    picture(tmp_path / "notes/0.png")
+    hint = f"'{tmp_path / 'data'}' looks like MVTec AD; load it by itself"
+    assert str(look_into(tmp_path)) == f"Images: 2 of which nothing is known. But {hint}"
+    assert load(tmp_path).info["problems"] == [hint]
+    assert load(tmp_path, "images").info["problems"] == [], "it was asked for"
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_a_table(tmp_path: Path, load: Load, delimiter: str) -> None:
     for name in ("a 1.png", "b.PNG", "c.png", "d.png", "e.png"):
@@ -224,3 +234,18 @@ def test_names_that_are_wrong(tmp_path: Path, load: Load) -> None:
     dataset = load(tmp_path)
     with pytest.raises(ValueError, match="exists; pass another name"):
         segad.load_folder(tmp_path, name=dataset.name)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_a_folder_that_may_not_be_read_hides_no_layout(tmp_path: Path, load: Load) -> None:
+    picture(tmp_path / "nut/train/good/0.png")
+    (tmp_path / "secret").mkdir(mode=0)
+    assert load(tmp_path).info["layout"] == "MVTec AD"
+
+
+def test_links_that_lead_nowhere_or_round(tmp_path: Path, load: Load) -> None:
+    picture(tmp_path / "good/0.png")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "absent")
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    (tmp_path / "dent").symlink_to(picture(tmp_path.parent / f"{tmp_path.name} dents/1.png").parent)
+    assert known(load(tmp_path), tmp_path) == {"good/0.png": (None, "good", 0), "dent/1.png": (None, "dent", 0)}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import fiftyone as fo
+import pytest
 
 import layout_folders
 from layout_folders import picture, text
-from plugin_calls import form, run
+from plugin_calls import form, plugin_module, run
 
 
 def test_the_form_says_what_it_found(tmp_path: Path) -> None:
@@ -48,3 +49,11 @@ def test_columns_of_a_table_can_be_named(tmp_path: Path) -> None:
     dataset = fo.load_dataset(run("load_folder", None, **params, persistent=False)["dataset"])
     assert dataset.values("defect.label") == ["Riss"]
     dataset.delete()
+
+
+def test_a_form_does_not_go_through_a_whole_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin_module("plugin.operators.load_folder"), "_COUNTED", 3)
+    for index in range(5):
+        picture(tmp_path / f"{index}.png")
+    shown = form("load_folder", None, dataset_dir=str(tmp_path))
+    assert shown["found"]["view"]["label"] == "Images: more than 3 files, which are counted when they are loaded"

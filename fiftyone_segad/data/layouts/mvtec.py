@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 
 from ..classes import is_normal
-from ..image_files import ImageFile, Listing, images_outside, is_hidden, list_folders, list_images, printable
+from ..image_files import ImageFile, Listing, images_outside, list_folders, list_images, printable
 from ..mask_folder import MaskFolder
 from ..truth import GOOD
 from .base import Layout
@@ -37,14 +38,14 @@ _AUTOVI_CATEGORIES = frozenset(
 
 def is_category(folder: Path) -> bool:
     """Return whether a folder holds one of the splits."""
-    return any((folder / split).is_dir() for split in SPLITS)
+    return any(os.path.isdir(folder / split) for split in SPLITS)  # False where it may not be read
 
 
 def category_folders(root: Path) -> list[Path]:
     """List the folders of categories: the folder itself if it is one, else those in it that are."""
     if is_category(root):
         return [root]
-    return sorted(folder for folder in root.iterdir() if is_category(folder) and not is_hidden(folder))
+    return [folder for folder in list_folders(root) if is_category(folder)]
 
 
 def category_names(root: Path) -> list[str]:

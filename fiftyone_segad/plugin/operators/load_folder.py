@@ -12,8 +12,10 @@ import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ...data.folders import AUTO, load_folder, look_into
+from ...data.folders import AUTO, find_layout, load_folder, look_into
+from ...data.image_files import holds_more_files
 from ...data.layouts.all_layouts import LAYOUTS
+from ...data.layouts.images import IMAGES
 from ...data.layouts.table import IMAGE, LABEL, MASK, TABLE
 from ...data.sample_data import make_category
 from ...data.truth import GOOD
@@ -37,6 +39,9 @@ OTHERS = {
 _COLUMNS = {IMAGE: "Column of image files", LABEL: "Column of labels", MASK: "Column of mask files"}
 
 _CATEGORY = "brick"
+_COUNTED = 50_000
+"""Files that are looked at while a form is filled in."""
+
 _REMEMBERED = 20
 """Seconds in which a folder is not looked into again while its form is filled in."""
 
@@ -166,6 +171,10 @@ def _survey(
 
     Forms are made anew with each key that is pressed, and folders may be large: ``now`` changes every few seconds.
     """
+    root, recognised = find_layout(Path(path).expanduser(), layout)
+    if root.is_dir() and holds_more_files(root, _COUNTED):
+        said = f"{recognised.title}: more than {_COUNTED:,} files, which are counted when they are loaded"
+        return said, recognised.categories(root), recognised is IMAGES
     content = look_into(path, layout, categories or None, dict(columns) or None)
     unknown = any(image.defect is None and not image.mask_decides for image in content.listing.images)
     return str(content), content.present, unknown
