@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..data.truth import GOOD
 from ..metrics import bootstrap
+from ..metrics.bounds import CONFIDENCE, bound_row
 from ..metrics.curves import ScoreCounts, count_scores
 from ..metrics.image_result import ImageResult
 from ..metrics.pimo import aupimo, pimo_weights
@@ -167,6 +168,31 @@ class AnomalyResults:
             rows.append({"category": "mean", "defect": "all", **mean_metrics(totals)})
         rows.append({"category": "all", "defect": "all", **self.metrics()})
         return rows
+
+    def bounds(self, confidence: float = CONFIDENCE) -> list[dict[str, Any]]:
+        """Bound the shares of defects that are missed and of good images that raise an alarm, at the run's threshold.
+
+        Each bound is that of Clopper and Pearson, and holds by itself: of all images of which those at hand are a
+        random sample, no larger share is judged wrongly, with this confidence.
+
+        Args:
+            confidence (0.95): chance with which a bound holds
+
+        Returns:
+            a row for each kind of defect of each category, for all defects together, and for the good images: with
+            ``category``, ``defect``, ``outcome`` (``missed`` or ``false alarms``), the numbers ``images`` and
+            ``wrong``, ``share``, and ``at_most``
+
+        Examples:
+            >>> results.bounds()[-2]["at_most"]  # of the defects are missed, 95 %  # doctest: +SKIP
+            0.021
+        """
+        defective = [image for image in self.images.values() if image.defective]
+        good = [image for image in self.images.values() if not image.defective]
+        groups = {key: [image for image in defective if image.group == key] for key in sorted(self.groups)}
+        groups[("all", "all")] = defective
+        rows = [bound_row(key, "missed", images, confidence) for key, images in groups.items() if images]
+        return rows + ([bound_row(("all", GOOD), "false alarms", good, confidence)] if good else [])
 
     def missing(self) -> list[str]:
         """Name the metrics that do not exist for these samples."""

@@ -92,7 +92,7 @@ def draw_mistakes(results: AnomalyResults, ids: Sequence[str]) -> list[Mistake]:
 
 def sample_names(results: AnomalyResults, ids: Collection[str]) -> dict[str, str]:
     """Return file and folder, by id, of the samples that are still in the dataset."""
-    return {id: short_name(path) for id, path in _read_paths(_dataset(results), ids).items()}
+    return {id: short_name(path) for id, path in _read_paths(present_dataset(results), ids).items()}
 
 
 def root_dataset(results: AnomalyResults) -> Any:
@@ -134,7 +134,8 @@ def _draw(mistake: Mistake, path: str, truth: Truth | None, record: ImageScores 
     mistake.problems += picture.problems
 
 
-def _dataset(results: AnomalyResults) -> Any:
+def present_dataset(results: AnomalyResults) -> Any:
+    """Return the dataset of the samples; None if the results hold no samples, or it was deleted."""
     dataset = root_dataset(results)
     return None if dataset is None or dataset.deleted or not fo.dataset_exists(dataset.name) else dataset
 
@@ -146,7 +147,7 @@ def _read_paths(dataset: Any, ids: Collection[str]) -> dict[str, str]:
 
 
 def _read_samples(results: AnomalyResults, ids: Collection[str]) -> tuple[dict[str, str], dict[str, Truth]]:
-    dataset = _dataset(results)
+    dataset = present_dataset(results)
     paths = _read_paths(dataset, ids)
     if not paths:
         return {}, {}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-import secrets
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ from .mistakes import (
     sample_names,
 )
 from .pictures import short_name
+from .record import audit_record, run_date
 from .text import format_metric, why_missing
 
 if TYPE_CHECKING:
@@ -61,10 +61,21 @@ def save_report(results: AnomalyResults, path: str | Path, max_images: int = 12)
         raise ValueError(f"path='{file}' is a folder; name a file in it, e.g. '{file / 'report.html'}'")
     if not file.parent.is_dir():
         raise FileNotFoundError(f"The folder '{file.parent}' of path='{file}' does not exist; make it first")
-    text = _template().render(report_context(results, max_images))
+    text = render_report(report_context(results, max_images))
     with atomic_write(file) as partial:
         partial.write_text(text, encoding="utf-8")
     return file
+
+
+def render_report(context: Mapping[str, Any]) -> str:
+    """Fill the template: the same text for the same content.
+
+    The page's policy lets only those scripts run that have its nonce. It is a digest of the page without it, so that
+    nothing within the page can know it.
+    """
+    template = _template()
+    digest = hashlib.sha256(template.render({**context, "nonce": ""}).encode()).hexdigest()
+    return template.render({**context, "nonce": digest[:32]})
 
 
 def report_context(results: AnomalyResults, max_images: int) -> dict[str, Any]:
@@ -73,7 +84,7 @@ def report_context(results: AnomalyResults, max_images: int) -> dict[str, Any]:
     total = rows[-1]
     dataset = root_dataset(results)
     intervals = results.intervals()
-    date = f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
+    date = run_date(results)
     return {
         "title": f"Anomaly report: {results.key if dataset is None else dataset.name}",
         "facts": _facts(results, date),
@@ -93,9 +104,9 @@ def report_context(results: AnomalyResults, max_images: int) -> dict[str, Any]:
         "regions": _regions(results),
         "mistakes": _mistakes(results, max_images),
         "excluded": _excluded(results),
+        "record": _record(results),
         "version": __version__,
         "date": date,
-        "nonce": secrets.token_urlsafe(16),
         "palette": palette,
         "plotly_js": get_plotlyjs(),
     }
@@ -130,7 +141,7 @@ def _facts(results: AnomalyResults, date: str) -> list[tuple[str, str]]:
         "normal images used": str(run.normals) if run is not None and run.normals else "",
         "threshold": threshold_text(results.threshold, results.threshold_rule),
         "ground truth": results.gt_field,
-        "date": date,
+        "run made on": date,
         "fiftyone_segad": __version__,
     }
     return [(name, value) for name, value in facts.items() if value]
@@ -237,6 +248,12 @@ def _excluded(results: AnomalyResults) -> dict[str, Any]:
     reasons = _readable(results, [entry["reason"] for entry in entries])
     rows = [(names.get(entry["id"], entry["id"]), reason) for entry, reason in zip(entries, reasons, strict=True)]
     return {"count": len(results.excluded), "rows": rows}
+
+
+def _record(results: AnomalyResults) -> dict[str, Any]:
+    record = audit_record(results)
+    record["settings"] = [(name, hide_paths(value)) for name, value in record["settings"]]
+    return record
 
 
 def _readable(results: AnomalyResults, texts: Sequence[str]) -> list[str]:
