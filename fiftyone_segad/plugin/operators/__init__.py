@@ -7,6 +7,7 @@ from .compute import ComputeSegmentAnomalies
 from .delete import DeleteCuration, DeleteRun
 from .evaluate import EvaluateAnomalies
 from .export_curated import ExportCurated
+from .families import FindFamilies, MarkFamily, MergeFamilies, NameFamily, SplitFamily
 from .find_contamination import FindContamination
 from .find_duplicates import FindDuplicates
 from .image_quality import ImageQuality
@@ -38,6 +39,11 @@ OPERATORS = (
     UndoReview,
     Rescore,
     SecondOpinions,
+    FindFamilies,
+    NameFamily,
+    MergeFamilies,
+    SplitFamily,
+    MarkFamily,
     SelectCoreset,
     SaveBank,
     ExportCurated,

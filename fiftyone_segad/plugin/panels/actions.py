@@ -15,7 +15,7 @@ from ...review.triage import regions_field
 from .. import execution
 from ..current_run import names_other_run, set_current_run, shown_fields
 from ..wording import in_app_words
-from . import crops, page_state
+from . import crops, families, page_state
 from .run_view import RunView, remember_choice, run_view_of, sample_of, slider_name
 
 URI = "@segad/anomaly/"
@@ -126,6 +126,12 @@ class TriageActions:
         if field is not None:
             patches = all_slices(ctx.dataset).to_patches(field)
             _set_view(ctx, patches.group_by(f"{field}.label", order_by=f"{field}.anomaly_score", reverse=True))
+
+    def show_family(self, ctx: foo.ExecutionContext) -> None:
+        """Set the grid to the regions of a family as patches, those that fit least first."""
+        view, label = run_view_of(ctx), ctx.params.get("family")
+        if view is not None and isinstance(label, str):
+            _show_view(ctx, families.show_family(ctx, view.run, label))
 
     def show_groups(self, ctx: foo.ExecutionContext) -> None:
         """Set the grid to one group of images per kind of defect, highest first."""

@@ -13,7 +13,7 @@ from ...visualization.segment_plot import has_plot
 from .. import execution
 from ..current_run import panel_store
 from ..execution import PANEL
-from . import charts, head, page_state, sections, why
+from . import charts, families, head, page_state, sections, why
 from .actions import TriageActions
 from .run_view import (
     FIRST_TAB,
@@ -178,6 +178,8 @@ def _add_run(panel: types.Object, ctx: foo.ExecutionContext, view: RunView, acti
         charts.add_scores(panel, view, actions)
     elif view.tab == "curves":
         charts.add_curves(panel, view, overlap, actions)
+    elif view.tab == "families":
+        ctx.panel.data.set(families.add(panel, ctx, view, actions.show_family))
     else:
         charts.add_segments(panel, points, actions)
     charts.add_legend(panel, view)
@@ -202,7 +204,7 @@ def _fingerprint(ctx: foo.ExecutionContext, view: RunView | None) -> str:
     else:
         run = view.run
         parts += [view.runs, run.folder, run.thresholds, view.threshold, view.tab, view.notes]
-        parts += [view.sample_id, view.choice]
+        parts += [view.sample_id, view.choice, families.state_of(view)]
         parts += [list_evaluations(ctx.dataset), has_plot(ctx.dataset, run.key), len(view.table)]
     return repr(parts)
 

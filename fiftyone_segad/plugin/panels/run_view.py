@@ -22,7 +22,7 @@ from ..current_run import current_run
 from ..wording import in_app_words
 from . import page_state
 
-TABS = {"scores": "Scores", "curves": "Curves", "segments": "Segments"}
+TABS = {"scores": "Scores", "curves": "Curves", "segments": "Segments", "families": "Families"}
 FIRST_TAB = next(iter(TABS))
 
 _STEPS = 400
