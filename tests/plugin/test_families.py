@@ -86,7 +86,7 @@ def test_families_are_edited_and_marked_by_operators(dataset: fo.Dataset) -> Non
 def test_forms_say_that_families_are_to_be_found_first(dataset: fo.Dataset) -> None:
     shown = form("name_family", dataset, key="segad")
     assert "no_families" in shown and "Find families of regions" in str(shown["no_families"])
-    with pytest.raises(REFUSED, match="call find_families"):
+    with pytest.raises(REFUSED, match="no_families"):
         run("name_family", dataset, key="segad", family="family 1", name="stain")
 
 
