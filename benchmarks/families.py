@@ -11,6 +11,7 @@ The table goes to families.md beside this file; rows of folders that are not mea
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import tempfile
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ import numpy as np
 from fiftyone import ViewField as F
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.metrics import normalized_mutual_info_score
+from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
 import fiftyone_segad as segad
 from fiftyone_segad.data.truth import GT_FIELD, Truth, read_truth
@@ -44,8 +45,9 @@ NEIGHBOURS = (3, 5, 7)
 LEGEND = """Regions are those that the run predicts at the threshold; "hits" are those that match a region of the ground
 truth, whose kind they then have. NMI (normalised mutual information) and purity (share of the regions that are of the
 most frequent kind of their family) are of the hits, grouped together with the false alarms; each single region counts
-as a family of its own. "NMI with false alarms" is that of all regions, false alarms being one kind, which they are not:
-there are several. "Whole images" are the mean features of the images instead of the regions', grouped by the same rule;
+as a family of its own, which flatters NMI and purity where most are single: AMI is NMI adjusted for chance, 0 for
+families that say nothing. "NMI with false alarms" is that of all regions, false alarms being one kind, which they are
+not: there are several. "Whole images" are the mean features of the images instead of the regions', grouped by the same rule;
 "fastdup" are the components of fastdup 2.54 among crops of the regions, at its own threshold of 0.96.
 "k = 3, 5, 7" is the NMI with as many neighbours in the rule by which the number of families is found; 5 is the
 default. The threshold `f1` has seen the truth, and flags most defects; the others have not, and at `fpr:0.01` there are
@@ -61,6 +63,7 @@ COLUMNS = (
     "families",
     "single",
     "NMI",
+    "AMI",
     "purity",
     "NMI with false alarms",
     "NMI at k = 3, 5, 7",
@@ -135,15 +138,15 @@ def rows_of(
     }
     rows = []
     for name, families in groupings.items():
-        nmi, purity, nmi_all = figures(kinds, hits, families)
+        nmi, ami, purity, nmi_all = figures(kinds, hits, families)
         counts = [str(families.max() + 1), str((families < 0).sum())]
         more = ", ".join(others) if name == "families" else ""
-        rows.append([*facts, name, *counts, f"{nmi:.2f}", f"{purity:.2f}", f"{nmi_all:.2f}", more])
+        rows.append([*facts, name, *counts, f"{nmi:.2f}", f"{ami:.2f}", f"{purity:.2f}", f"{nmi_all:.2f}", more])
     return rows
 
 
-def figures(kinds: Sequence[str], hits: NDArray[np.bool_], families: NDArray[np.int64]) -> tuple[float, float, float]:
-    """Return NMI and purity of the hits, and the NMI of all."""
+def figures(kinds: Sequence[str], hits: NDArray[np.bool_], families: NDArray[np.int64]) -> tuple[float, ...]:
+    """Return NMI, AMI and purity of the hits, and the NMI of all."""
     alone = np.where(families < 0, families.max() + 1 + np.arange(len(families)), families)
     names = np.array(kinds)
     of_hits, families_of_hits = names[hits], alone[hits]
@@ -153,6 +156,7 @@ def figures(kinds: Sequence[str], hits: NDArray[np.bool_], families: NDArray[np.
     )
     return (
         float(normalized_mutual_info_score(of_hits, families_of_hits)),
+        float(adjusted_mutual_info_score(of_hits, families_of_hits)),
         float(purest / max(hits.sum(), 1)),
         float(normalized_mutual_info_score(names, alone)),
     )
@@ -176,7 +180,7 @@ def is_hit(region: RunRegion, truth: Truth) -> bool:
     predicted = np.zeros(size[::-1], np.int32)
     predicted[y0:y1, x0:x1] = region.mask
     defects, count = label_regions(mask)
-    return bool(match_regions(predicted, defects, (1, count))[0][0])
+    return bool(match_regions(predicted, defects, (1, count)).true[0])
 
 
 def image_vectors(store: RunStore, regions: Sequence[RunRegion]) -> NDArray[np.float32]:
@@ -184,7 +188,7 @@ def image_vectors(store: RunStore, regions: Sequence[RunRegion]) -> NDArray[np.f
     means = {
         image.path: [np.asarray(rows, np.float32).mean(axis=0) for rows in image.features] for image in store.features
     }
-    levels = []
+    levels: list[NDArray[np.float32]] = []
     for level in zip(*(means[region.sample] for region in regions), strict=True):
         rows = np.array(level)  # [regions, d]
         rows = rows - np.mean([image[len(levels)] for image in means.values()], axis=0)
@@ -207,7 +211,8 @@ def fastdup_components(regions: Sequence[RunRegion]) -> NDArray[np.int64]:
             x0, y0 = max(min(x0, pixels.shape[1] - 16), 0), max(min(y0, pixels.shape[0] - 16), 0)
             Image.fromarray(pixels[y0 : max(y1, y0 + 16), x0 : max(x1, x0 + 16)]).save(crops / f"{number}.png")
         images = fastdup.create(work_dir=str(Path(folder, "work")), input_dir=str(crops))
-        images.run(overwrite=True, print_summary=False)
+        with contextlib.redirect_stdout(None):
+            images.run(overwrite=True, print_summary=False)
         table = images.connected_components()[0]
     components = np.full(len(regions), -1)
     for _, group in table.groupby("component_id"):

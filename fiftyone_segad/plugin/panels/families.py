@@ -135,7 +135,10 @@ def _actions(families: Families, family: Family) -> list[tuple[str, str, str, di
     ]
     if family.label in (NEW_LABEL, SINGLE_LABEL):
         return marks
-    edits = [("name_family", "Name", "label", {}), ("split_family", "Split", "call_split", {})]
+    edits: list[tuple[str, str, str, dict[str, str]]] = [
+        ("name_family", "Name", "label", {}),
+        ("split_family", "Split", "call_split", {}),
+    ]
     if len(families.families) > 1:
         edits.insert(1, ("merge_families", "Merge", "call_merge", {}))
     return [*edits, *marks]
