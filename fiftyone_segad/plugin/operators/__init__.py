@@ -11,6 +11,7 @@ from .families import FindFamilies, MarkFamily, MergeFamilies, NameFamily, Split
 from .find_contamination import FindContamination
 from .find_duplicates import FindDuplicates
 from .image_quality import ImageQuality
+from .import_predictions import ImportPredictions
 from .load_folder import LoadFolder
 from .rescore import Rescore
 from .review import MarkAnomalous, MarkNormal, UndoReview, Unmark
@@ -29,6 +30,7 @@ OPERATORS = (
     ShowTrial,
     ComputeSegmentAnomalies,
     ScoreNew,
+    ImportPredictions,
     SetThreshold,
     EvaluateAnomalies,
     VisualizeSegments,

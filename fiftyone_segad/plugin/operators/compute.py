@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
-import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...embedders.factory import resolve_name
 from ...engine.executors import EXECUTORS, ray_installed
-from ...registry.evaluations import stale_evaluations
-from ...registry.fields import flagged
-from ...registry.keys import check_key, list_runs
-from ...registry.run import Run, load_run
+from ...registry.run import load_run
 from ...runs.compute import compute_segment_anomalies
 from ...scoring import METHODS
 from ...scoring.thresholds import DEFAULT_FPR, DEFAULT_QUANTILE, parse_threshold
@@ -24,7 +19,8 @@ from ...segments.boxes import DEFAULT_GRID, parse_spec
 from .. import execution, forms, normals
 from ..current_run import shown_fields
 from ..target import target_samples
-from .base import NOTES, Line, LongOperator, long_config, notes
+from .base import LongOperator, long_config
+from .new_run import OUTPUTS, add_key, result_of
 
 METHOD_LABELS = {
     "reference": "reference: compare with normal images (ranks images and finds defects)",
@@ -58,16 +54,10 @@ class ComputeSegmentAnomalies(LongOperator):
     )
     place = types.Places.SAMPLES_GRID_SECONDARY_ACTIONS
     delegate_from = 200
-    outputs = (
-        Line("scored", "Images scored"),
-        Line("flagged", "Anomalous"),
-        Line("above", "Those with scores above", "text"),
-        Line("skipped", "Images skipped (tag {key}_skipped)", when="skipped"),
-        NOTES,
-    )
+    outputs = OUTPUTS
 
     def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
-        _add_key(ctx, inputs)
+        add_key(ctx, inputs, "segad")
         labels = {method: METHOD_LABELS[method] for method in METHODS}
         about = "What each segment of an image is compared with"
         forms.choose_one(inputs, "method", labels, "reference", "Method", about)
@@ -90,7 +80,7 @@ class ComputeSegmentAnomalies(LongOperator):
 
         def work(progress: execution.Progress) -> dict[str, Any]:
             run = compute_segment_anomalies(samples, reference=reference, progress=progress, **vars(request))
-            return _result(dataset, run)
+            return result_of(dataset, run)
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
             run = load_run(dataset, request.key)
@@ -147,19 +137,6 @@ class _Request:
         )
 
 
-def _add_key(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
-    runs = list_runs(ctx.dataset)
-    free = next(name for name in _key_names() if name not in runs)
-    prop = inputs.str("key", default=free, label="Key", description="Names the run and begins the names of its fields")
-    key = forms.text(ctx.params, "key", free) or free
-    if key in runs:
-        inputs.bool("overwrite", default=False, label=f"Replace the run '{key}'")
-    if key in runs and not ctx.params.get("overwrite"):
-        forms.refuse(prop, f"Run '{key}' exists; tick the box to replace it, or use another key")
-    else:
-        forms.invalid(prop, lambda: check_key(ctx.dataset, key, overwrite=True))
-
-
 def _add_normals(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
     normals.add_inputs(ctx, inputs)
     about = (
@@ -209,21 +186,3 @@ def _visible_params(ctx: foo.ExecutionContext) -> dict[str, Any]:
     visible = _FIELDS.get(ctx.params.get("method", "reference"), ())
     hidden = {name for names in _FIELDS.values() for name in names if name not in visible}
     return {name: value for name, value in ctx.params.items() if name not in hidden}
-
-
-def _key_names() -> Iterator[str]:
-    yield "segad"
-    for number in count(2):
-        yield f"segad_{number}"
-
-
-def _result(dataset: fo.Dataset, run: Run) -> dict[str, Any]:
-    return {
-        "key": run.key,
-        "scored": run.scored,
-        "flagged": len(flagged(dataset, run)),
-        "threshold": run.thresholds.image,
-        "above": f"{run.thresholds.image:.4g}",
-        "skipped": len(run.skipped),
-        "messages": notes([*run.warnings, *stale_evaluations(dataset, run)], run.skipped),
-    }
