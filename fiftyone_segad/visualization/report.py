@@ -18,6 +18,7 @@ from ..utils.drawing import jpeg_url
 from ..utils.files import atomic_write
 from ..utils.text import pluralize
 from . import palette, plots
+from .families import family_cards
 from .mistakes import (
     JPEG_QUALITY,
     TITLES,
@@ -102,6 +103,7 @@ def report_context(results: AnomalyResults, max_images: int) -> dict[str, Any]:
         "missing": why_missing(total),
         "defects": _defects(results, rows),
         "regions": _regions(results),
+        "families": family_cards(dataset, results.run, _defective(results)),
         "mistakes": _mistakes(results, max_images),
         "excluded": _excluded(results),
         "record": _record(results),
@@ -240,6 +242,10 @@ def _card(results: AnomalyResults, mistake: Mistake) -> dict[str, Any]:
         "pictures": {title: urls.get(title) for title in TITLES},
         "problems": _readable(results, mistake.problems),
     }
+
+
+def _defective(results: AnomalyResults) -> dict[str, bool]:
+    return {id: image.defective for id, image in results.images.items()}
 
 
 def _excluded(results: AnomalyResults) -> dict[str, Any]:

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ...errors import ImageError, SegadError
+from ...errors import SegadError
 from ...registry.keys import ANOMALOUS, NORMAL
 from ...registry.run import Run
 from ...registry.samples import all_slices
 from ...review.families import FIT, NEW_LABEL, SINGLE_LABEL, Families, Family, list_families
-from ...segments.boxes import PixelBox
 from ...storage.families import FILE
-from ...utils.drawing import jpeg_url
-from ...utils.images import read_header
 from ...utils.text import pluralize
-from ...visualization.pictures import crop_segment
+from ...visualization.families import family_crops, family_facts, family_title, listed_families, shown_of
 from ..wording import in_app_words
 from .rows import add_button, add_picture, add_row
 from .run_view import RunView
 
 _URI = "@segad/anomaly/"
-_CROPS = 5
 _SIDE = 84
 _LISTED = 16
 """Families that are drawn; the others have few regions."""
-
-_CONTEXT = 0.25
-"""Share of the sides of a region's box that is shown around it."""
 
 _HELP = (
     "Regions that look alike, largest family first: the crops show the most typical ones, and last the one that fits "
@@ -79,9 +70,8 @@ def add(
         panel.btn("find_families", label="Find families", icon="category", on_click=find, prompt=True, params=params)
         return {}
     panel.md(_HELP, name="families_help")
-    listed = [family for family in (families.new, *families.families[:_LISTED], families.single) if family.size]
     pictures: dict[str, str] = {}
-    for number, family in enumerate(listed):
+    for number, family in enumerate(listed_families(families)[:_LISTED]):
         pictures |= _add_family(panel, ctx, view, families, family, f"family{number}", show)
     panel.btn("find_families", label="Find again", icon="category", on_click=find, prompt=True, params=params)
     return pictures
@@ -106,13 +96,13 @@ def _add_family(
 ) -> dict[str, str]:
     panel.md(_title(view, family), name=f"{name}_title")
     strip = add_row(panel, name)
-    urls = _strip(ctx.dataset, view.run, tuple(family.region_ids), tuple(family.sample_ids))
-    for column, _ in enumerate(urls):
+    urls = family_crops(ctx.dataset, view.run, family)
+    for column, fit in enumerate(shown_of(family.fits)):
         add_picture(
             strip,
             f"crop{column}",
             _SIDE,
-            f"fit {_shown(family.fits)[column]:.2f}",
+            f"fit {fit:.2f}",
             operator=show,
             params={"family": family.label},
         )
@@ -145,58 +135,11 @@ def _actions(families: Families, family: Family) -> list[tuple[str, str, str, di
 
 
 def _title(view: RunView, family: Family) -> str:
-    name = {
-        NEW_LABEL: "**Never seen before**",
-        SINGLE_LABEL: "**Single**: they fit nowhere",
-    }.get(family.label, f"**{_escaped(family.label)}**")
-    facts = [f"mean score {family.mean_score:.2f}", f"spread {family.spread:.2f}"]
     truth = dict(zip(view.table.ids.tolist(), view.table.truth.tolist(), strict=True))
-    known = [truth.get(id) for id in family.sample_ids]
-    hits, alarms = known.count(ANOMALOUS), known.count(NORMAL)
-    if hits or alarms:
-        facts.append(f"{hits} on defective images, {alarms} on good ones")
-    if family.exceptions:
-        facts.append(pluralize(len(family.exceptions), "exception"))
-    return f"{name}: {', '.join(facts)}"
+    defective = {id: kind == ANOMALOUS for id, kind in truth.items() if kind in (NORMAL, ANOMALOUS)}
+    return f"**{_escaped(family_title(family))}**: {family_facts(family, defective)}"
 
 
 def _escaped(text: str) -> str:
     """Return a name that a person gave without what Markdown would read as its own."""
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|~" else sign for sign in text)
-
-
-def _shown(values: list[Any] | tuple[Any, ...]) -> list[Any]:
-    """Return the first values, and the last one in place of the last of them, if there are more."""
-    return list(values[:_CROPS]) if len(values) <= _CROPS else [*values[: _CROPS - 1], values[-1]]
-
-
-@lru_cache(maxsize=64)
-def _cached_crop(path: str, box: PixelBox, scale: Any) -> str:
-    return jpeg_url(crop_segment(path, box, scale))
-
-
-def _strip(dataset: fo.Dataset, run: Run, ids: tuple[str, ...], sample_ids: tuple[str, ...]) -> list[str]:
-    """Return the pictures of the regions of a family that are shown; a grey one where the image is gone."""
-    field = f"{run.field('regions')}.detections"
-    samples = all_slices(dataset).select(list(set(_shown(sample_ids))))
-    boxes: dict[str, tuple[str, list[float]]] = {}
-    paths = ("filepath", f"{field}.id", f"{field}.bounding_box")
-    for path, numbers, found in zip(*samples.values(list(paths)), strict=True):
-        boxes |= {id: (path, box) for id, box in zip(numbers or (), found or (), strict=True)}
-    urls = []
-    for id in _shown(ids):
-        path, box = boxes[id]
-        try:
-            urls.append(_cached_crop(path, _around(box, read_header(path).size), run.grey_scale))
-        except ImageError:
-            urls.append("")
-    return urls
-
-
-def _around(box: list[float], size: tuple[int, int]) -> PixelBox:
-    """Return a box in pixels with something around it, square where there is room."""
-    x, y, width, height = (value * side for value, side in zip(box, (*size, *size), strict=True))
-    half = max(width, height) * (0.5 + _CONTEXT)
-    centre = (x + width / 2, y + height / 2)
-    left, top = (max(int(middle - half), 0) for middle in centre)
-    return left, top, min(int(centre[0] + half) + 1, size[0]), min(int(centre[1] + half) + 1, size[1])
