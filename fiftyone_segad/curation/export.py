@@ -127,10 +127,10 @@ def export_curated(
         symlink (False): whether to link to images instead of copying them
         overwrite (False): whether to replace an earlier export. A folder without its manifest is never replaced
         progress (None): whether to show a progress bar, or a function that gets it
-        layout ("mvtec"): ``anomalib`` for the folders that anomalib's ``Folder`` takes: ``normal`` (the images that run
-            ``key`` compares with, else those to train on and to validate on), ``normal_test``, ``abnormal/<defect>``
-            and ``masks/<defect>/<name>.png``; anomalous images without a mask are in ``abnormal_without_mask``.
-            ``load_folder`` loads it back
+        layout ("mvtec"): ``anomalib`` for the folders that anomalib's ``Folder`` takes: ``normal`` (with a run ``key``
+            the images that it compares with, else those to train on and validate on), ``normal_test``,
+            ``abnormal/<defect>`` and ``masks/<defect>/<name>.png``, and ``abnormal_without_mask``, which it cannot
+            take with the others. ``load_folder`` loads it back
         kwargs: for ``dataset_type``: further arguments of FiftyOne's ``export``, e.g. ``label_field``
 
     Raises:

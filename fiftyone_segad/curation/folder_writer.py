@@ -85,7 +85,7 @@ class AnomalibPlaces:
 
     Attributes:
         normals: split of normal images that have none, where no run says more
-        compared: ids of the images that a run compares with; these are the ones to train on
+        compared: ids of the images that a run compares with; if there are some, only these are to be trained on
     """
 
     normals: str
@@ -97,10 +97,9 @@ class AnomalibPlaces:
     def split(self, decision: Decision) -> str:
         if decision.anomalous:
             return "test"
-        if decision.id in self.compared:
-            return "train"
-        usual = "test" if self.compared else self.normals
-        return "test" if (decision.split or usual).startswith("test") else "train"
+        if self.compared:
+            return "train" if decision.id in self.compared else "test"
+        return "test" if (decision.split or self.normals).startswith("test") else "train"
 
     def image_folder(self, decision: Decision, split: str, defect: str) -> Path:
         if decision.anomalous:

@@ -86,6 +86,7 @@ def test_the_images_that_a_run_compares_with_are_those_to_train_on(
     dataset_with_run: fo.Dataset, tmp_path: Path
 ) -> None:
     dataset = dataset_with_run
+    dataset.set_values("split", ["train"] * len(dataset))
     compared = set(segad.load_run(dataset, "segad").store.bank.paths())
     done = segad.export_curated(dataset, tmp_path / "out", key="segad", layout="anomalib")
     sources = dict(zip(dataset.values("id"), dataset.values("filepath"), strict=True))
