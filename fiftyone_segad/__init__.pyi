@@ -26,6 +26,8 @@ from .errors import RunError as RunError
 from .errors import SegadError as SegadError
 from .evaluation.compare import RunComparison as RunComparison
 from .evaluation.compare import compare_runs as compare_runs
+from .evaluation.drift_over_time import DriftOverTime as DriftOverTime
+from .evaluation.drift_over_time import drift_over_time as drift_over_time
 from .evaluation.evaluate import evaluate_anomalies as evaluate_anomalies
 from .evaluation.results import AnomalyResults as AnomalyResults
 from .registry.keys import list_runs as list_runs
