@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 STEADY, LIGHT, PARTS = "steady", "the light changed", "the parts got worse"
 MORE, UNLIKE, FEW = "more alarms", "unlike the normal images", "too few images"
-"""Verdicts on a period: ``MORE`` where nothing tells whether more alarms are due to the light or the parts, ``UNLIKE`` of
+"""Verdicts on a period. ``MORE``: nothing tells whether more alarms are due to the light or the parts. ``UNLIKE`` is of
 the period that the others are compared with."""
 
 SIGNIFICANCE = 0.01
