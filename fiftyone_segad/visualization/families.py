@@ -12,7 +12,7 @@ from ..errors import ImageError, RunError
 from ..registry.run import Run
 from ..registry.samples import all_slices
 from ..review.families import NEW_LABEL, SINGLE_LABEL, Families, Family, list_families
-from ..segments.boxes import PixelBox, RelativeBox, Size
+from ..segments.boxes import PixelBox, RelativeBox, from_relative
 from ..utils.drawing import jpeg_url
 from ..utils.grey_scale import GreyScale
 from ..utils.images import read_header
@@ -21,9 +21,6 @@ from .pictures import crop_segment
 
 CROPS = 5
 """Crops of a family that are shown: the most typical ones, and the one that fits least."""
-
-_CONTEXT = 0.25
-"""Share of the longer side of a region's box that is shown on each side of it."""
 
 _REMEMBERED = 256
 """Crops that are not made again: the panel asks for the same ones often."""
@@ -77,8 +74,9 @@ def family_crops(dataset: fo.Dataset, run: Run, family: Family) -> list[str]:
     for id in shown_of(family.region_ids):
         path, box = places[id]
         try:
-            urls.append(_crop(path, _around(box, read_header(path).size), run.grey_scale))
-        except ImageError:
+            x0, y0, x1, y1 = from_relative(read_header(path).size, [box]).boxes[0].tolist()
+            urls.append(_crop(path, (x0, y0, x1, y1), run.grey_scale))
+        except (ImageError, ValueError):  # or it is smaller now
             urls.append("")
     return urls
 
@@ -105,15 +103,3 @@ def family_cards(dataset: fo.Dataset | None, run: Run | None, defective: Mapping
 @lru_cache(maxsize=_REMEMBERED)
 def _crop(path: str, box: PixelBox, scale: GreyScale) -> str:
     return jpeg_url(crop_segment(path, box, scale))
-
-
-def _around(box: RelativeBox, size: Size) -> PixelBox:
-    """Return a box in pixels with something around it, square where there is room.
-
-    >>> _around((0.5, 0.5, 0.1, 0.2), (100, 100))
-    (40, 45, 71, 76)
-    """
-    x, y, width, height = (value * side for value, side in zip(box, (*size, *size), strict=True))
-    half = max(width, height) * (0.5 + _CONTEXT)
-    left, top = max(int(x + width / 2 - half), 0), max(int(y + height / 2 - half), 0)
-    return left, top, min(int(x + width / 2 + half) + 1, size[0]), min(int(y + height / 2 + half) + 1, size[1])
