@@ -13,6 +13,7 @@ import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
+from ..errors import SegadError
 from ..registry.exclusive import holds_run_lock
 from ..registry.run import Run, load_run
 from ..review.families import Families, families_of, next_label, write_attributes
@@ -80,10 +81,14 @@ def find_families(
 
 def assign_families(dataset: fo.Dataset, run: Run) -> None:
     """Assign the regions of a run that were written since to the families that it has; nothing if it has none."""
-    before = read_families(Path(run.folder))
-    if before is None:
+    try:
+        before = read_families(Path(run.folder))
+        if before is None:
+            return
+        regions, vectors = _describe(run, read_regions(dataset, run), before, None)
+    except SegadError as error:  # what was written before is no less right
+        logger.warning("The regions of run '%s' are in no families now; call find_families(): %s", run.key, error)
         return
-    regions, vectors = _describe(run, read_regions(dataset, run), before, None)
     assigned = _assign(regions, vectors, before)
     save_families(Path(run.folder), assigned)
     write_attributes(dataset, run, assigned)
