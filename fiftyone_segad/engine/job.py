@@ -297,9 +297,14 @@ class Job:
     def _this_machine(self) -> LocalExecutor:
         return LocalExecutor(self.context.workers)
 
-    def with_progress(self, on_progress: Callable[[int], None]) -> Job:
-        """Return the same job, its progress told to a function."""
-        return replace(self, context=replace(self.context, on_progress=on_progress))
+    def with_progress(self, on_progress: Callable[[int], None], on_stage: Callable[[str], None]) -> Job:
+        """Return the same job, its progress told to a function, and its stages to another one as well."""
+
+        def tell(text: str) -> None:
+            on_stage(text)
+            self.context.on_stage(text)
+
+        return replace(self, context=replace(self.context, on_progress=on_progress, on_stage=tell))
 
     def levels(self) -> LevelScorer:
         """Load the levels of the run, with what the store has of them."""

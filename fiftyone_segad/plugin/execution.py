@@ -19,7 +19,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..errors import RunCancelled, SegadError
-from .wording import in_app_words
+from .wording import duration_text, in_app_words
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,8 @@ _IN_BACKGROUND = "in_background"
 _STORE = "fiftyone_segad"
 _INTERVAL = 0.5
 """Seconds between reports."""
+_FORESEEABLE = 0.05
+"""Share that must be done before the rest can be foreseen."""
 _TTL = 60
 """Seconds after which a run that does not report counts as gone."""
 _KEEP_FAILURES = 7 * 24 * 3600
@@ -224,9 +226,20 @@ class _RunMonitor:
         self._reported = now
         if _store().has(self._cancel):
             self.stopped.set()
-        label = f"{bar.iteration:,} of {bar.total:,} steps"
+        label = _progress_text(bar)
         self._publish(bar.progress, label)
         show(bar.progress, label)
+
+
+def _progress_text(bar: Any) -> str:
+    """Say what is being done, how much of all is, and how long the rest takes if it goes on like this."""
+    share = bar.progress
+    text = f"{share:.0%}"
+    if stage := getattr(bar, "stage", None):
+        text = f"{stage}, {text}"
+    if _FORESEEABLE <= share < 1:
+        text += f", about {duration_text((bar.elapsed_time or 0) * (1 - share) / share)} left"
+    return text
 
 
 def _close_form(ctx: foo.ExecutionContext) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""How a person says what is normal: by a split, a tag, a saved view or a field's value."""
+"""How a person says what is normal: by a split, a tag, a saved view, a field's value, or by selecting samples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ SOURCES = {
     "tag": "Samples with a tag",
     "saved view": "A saved view",
     "field value": "A value of a field, such as defect = good",
+    "selected samples": "The samples that are selected in the grid",
 }
+
+_SELECTED = "selected samples"
 
 _HELP = {
     "split": "Those of its images whose defect is 'good', or all of them where no field 'defect' says it",
@@ -36,13 +39,13 @@ _MOST_VALUES = 200
 
 def add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
     """Add the choice of normal images to a form, with what the dataset offers."""
-    offers = _offers(flat_dataset(ctx))
+    offers = _offers(ctx)
     if not offers:
         forms.stop(
             inputs,
             "no_normals",
             "The dataset does not say which images are normal",
-            "Tag them, e.g. 'good', save a view of them, or use the method within_image",
+            "Select them in the grid, tag them, e.g. 'good', save a view of them, or use the method within_image",
         )
         return
     usual = next(iter(offers))
@@ -58,11 +61,17 @@ def add_inputs(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         about = "One of its values says that an image is normal"
         forms.choose(inputs, "normals_field", sorted(values), "Field", about, field)
         values = values.get(ctx.params.get("normals_field") or field, [])
+    if source == _SELECTED:
+        _add_count(ctx, inputs, {**ctx.params, "normals": source})
+        return
     first = _first_value(values)
     forms.choose(inputs, "normals_value", values, source.capitalize(), _HELP[source], first)
     value = ctx.params.get("normals_value")
     # The App sends the value of the source before this one as well
-    params = {**ctx.params, "normals": source, "normals_value": value if value in values else first}
+    _add_count(ctx, inputs, {**ctx.params, "normals": source, "normals_value": value if value in values else first})
+
+
+def _add_count(ctx: foo.ExecutionContext, inputs: types.Object, params: dict[str, Any]) -> None:
     try:
         label = pluralize(len(select(ctx, params)), "normal image")
     except ValueError:
@@ -91,11 +100,13 @@ def select(ctx: foo.ExecutionContext, params: dict[str, Any] | None = None) -> S
     """
     params = ctx.params if params is None else params
     dataset = flat_dataset(ctx)
-    offers = _offers(dataset)
+    offers = _offers(ctx)
     source = forms.one_of(params, "normals", SOURCES, next(iter(offers), None))
     if source not in offers:
         raise ValueError(f"Dataset '{dataset.name}' has no {source} to choose normal images by")
     values: list[str] = offers[source]
+    if source == _SELECTED:
+        return dataset.select(values)
     if source == "field value":
         field = forms.one_of(params, "normals_field", offers[source], _first_field(offers[source]))
         values = offers[source][field]
@@ -111,14 +122,23 @@ def select(ctx: foo.ExecutionContext, params: dict[str, Any] | None = None) -> S
     return dataset.match(F(field) == value)
 
 
-def _offers(dataset: Samples) -> dict[str, Any]:
+def _offers(ctx: foo.ExecutionContext) -> dict[str, Any]:
+    dataset = flat_dataset(ctx)
     offers: dict[str, Any] = {
         "split": _ordered(dataset.distinct("split"), "train") if _is_text(dataset, "split") else [],
         "tag": _ordered(dataset.distinct("tags"), GOOD),
         "saved view": dataset._root_dataset.list_saved_views(),
         "field value": _field_values(dataset),
+        _SELECTED: _selected_ids(ctx),
     }
     return {source: values for source, values in offers.items() if values}
+
+
+def _selected_ids(ctx: foo.ExecutionContext) -> list[str]:
+    """Return the ids of the selected samples; of selected patches, those of their samples."""
+    if ctx.selected and ctx.view is not None and ctx.view._is_patches:
+        return sorted(set(ctx.view.select(ctx.selected).values("sample_id")))
+    return list(ctx.selected or [])
 
 
 def _field_values(dataset: Samples) -> dict[str, list[str]]:

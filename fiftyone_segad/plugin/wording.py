@@ -59,3 +59,14 @@ def in_app_words(message: str) -> str:
     message = re.sub(r"\b(\w+)=\.\.\.", lambda match: _FIELDS.get(match[1], match[1]), message)
     names = "|".join(_TITLES)
     return re.sub(rf"(?:dataset\.|segad\.)?\b({names})\([^)]*\)", lambda match: f"'{_TITLES[match[1]]}'", message)
+
+
+def duration_text(seconds: float) -> str:
+    """Write a duration as a person would.
+
+    >>> duration_text(8), duration_text(95), duration_text(4000)
+    ('8 s', '2 min', '1.1 h')
+    """
+    if seconds < 60:
+        return f"{max(round(seconds), 1)} s"
+    return f"{round(seconds / 60)} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

@@ -82,6 +82,8 @@ def log_stages(key: str) -> Callable[[str], None]:
 def progress_bar(job: Job, steps: int, progress: bool | Callable[[Any], None] | None) -> Iterator[Job]:
     """Show a bar while a job runs and its fields are written; yields the job that moves it.
 
+    Its attribute ``stage`` says what is being done, for who shows it otherwise.
+
     Args:
         job: the job
         steps: sum of the counts that its ``on_progress`` is called with
@@ -89,7 +91,7 @@ def progress_bar(job: Job, steps: int, progress: bool | Callable[[Any], None] | 
     """
     total = steps + len(job.spec.images)  # each image is scored, and then written
     with fou.ProgressBar(total=total, progress=progress, iters_str="images") as bar:
-        yield job.with_progress(bar.update)
+        yield job.with_progress(bar.update, lambda text: setattr(bar, "stage", text))
 
 
 def commit(dataset: fo.Dataset, run: Run, job: Job, calibration: Calibration) -> Run:
@@ -127,6 +129,7 @@ def commit(dataset: fo.Dataset, run: Run, job: Job, calibration: Calibration) ->
         run.parts = _count_parts(run)
     run = _with_drift(run, find_drift(job))
     records = job.store.scores_of(tried)
+    job.stage("writing the fields")
     with job.timer("write"):
         if extends:
             add_fields(dataset, run, records, calibration.compared, job.advance)

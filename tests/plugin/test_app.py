@@ -73,7 +73,7 @@ def test_a_run_with_progress_ends_sorted_by_score(page: Any, dataset: fo.Dataset
     open_form(page, "Anomalies: compute segment anomalies")
     assert page.get_by_text("10 normal images").count(), "the training split is offered by itself"
     page.get_by_role("button", name="Execute").first.click()
-    page.get_by_text("steps").first.wait_for()  # "12 of 94 steps"
+    page.get_by_text("Running 'segad': ").first.wait_for()
     page.get_by_text("Images scored").first.wait_for(timeout=5 * MINUTE)
     close(page)
     dataset.reload()
@@ -221,7 +221,7 @@ def test_a_closed_page_cancels_and_the_run_goes_on_later(page: Any, dataset: fo.
     key_field(page, "segad_2").fill("later")
     wait_until_idle(page)
     page.get_by_role("button", name="Execute").first.click()
-    page.get_by_text("steps").first.wait_for()
+    page.get_by_text("Running 'later': ").first.wait_for()
     page.reload()
     page.wait_for_selector('[data-cy="fo-grid"]')
     time.sleep(5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,21 @@ def test_a_failure_is_shown_once_it_has_ended(dataset_with_run: fo.Dataset) -> N
     assert execution.running(dataset_id) == ["later"] and execution.failures(dataset_id) == {}
     monitor.__exit__(ValueError, ValueError("out of paper"), None)
     assert execution.running(dataset_id) == [] and execution.failures(dataset_id) == {"later": "out of paper"}
+
+
+def test_progress_says_what_is_done_and_how_long_it_takes(
+    dataset_with_run: fo.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = plugin_module("plugin.execution")
+    monkeypatch.setattr(execution, "_INTERVAL", 0)
+    labels: list[str] = []
+    report = execution._RunMonitor.report
+
+    def note(self: Any, bar: Any, show: Any) -> None:
+        report(self, bar, lambda share, label: labels.append(label))
+
+    monkeypatch.setattr(execution._RunMonitor, "report", note)
+    run_in_app("compute_segment_anomalies", dataset_with_run, key="later", method="unlabeled")
+    assert any(re.fullmatch(r"[a-z ]+, \d+%, about \d+ s left", label) for label in labels), labels
+    assert labels[-1] == "writing the fields, 100%"
+    assert not any("steps" in label for label in labels)

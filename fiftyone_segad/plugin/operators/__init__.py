@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from .cancel_run import CancelRun
+from .compare_runs import CompareRuns
 from .compute import ComputeSegmentAnomalies
 from .delete import DeleteCuration, DeleteRun
 from .evaluate import EvaluateAnomalies
 from .export_curated import ExportCurated
+from .export_run import ExportRun
 from .families import FindFamilies, MarkFamily, MergeFamilies, NameFamily, SplitFamily
 from .find_contamination import FindContamination
 from .find_duplicates import FindDuplicates
@@ -33,6 +35,7 @@ OPERATORS = (
     ImportPredictions,
     SetThreshold,
     EvaluateAnomalies,
+    CompareRuns,
     VisualizeSegments,
     WorstFirst,
     MarkNormal,
@@ -48,6 +51,7 @@ OPERATORS = (
     MarkFamily,
     SelectCoreset,
     SaveBank,
+    ExportRun,
     ExportCurated,
     FindDuplicates,
     ImageQuality,

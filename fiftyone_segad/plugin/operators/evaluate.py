@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import fiftyone.operators as foo
@@ -18,7 +19,7 @@ from ...registry.run import load_record
 from ...review.triage import reference_ids
 from ...utils.text import pluralize
 from ...visualization.text import format_metric
-from .. import execution, forms
+from .. import execution, forms, paths
 from ..target import target_samples
 from .base import NOTES, Line, LongOperator, Table, long_config, notes
 
@@ -30,6 +31,9 @@ _COLUMNS = {
         for name in ("n_normal", "n_anomalous", "image_auroc", "pixel_auroc", "aupro_30", "recall")
     },
 }
+
+_REPORT = "-report.html"
+"""Ends the name of a report in a folder that was picked."""
 
 
 class EvaluateAnomalies(LongOperator):
@@ -43,6 +47,7 @@ class EvaluateAnomalies(LongOperator):
     )
     outputs = (
         *(Line(f"{name}_text", title, "text", when=f"{name}_text") for name, (title, _) in METRICS.items()),
+        Line("report_file", "Report", "text", when="report_file"),
         Table("rows", "Per kind of defect", _COLUMNS),
         NOTES,
     )
@@ -62,16 +67,25 @@ class EvaluateAnomalies(LongOperator):
         if key is not None:
             inputs.bool("overwrite", default=False, label="Replace an evaluation of this name")
             forms.invalid(prop, lambda: check_eval_key(ctx.dataset, key, bool(ctx.params.get("overwrite"))))
+        about = "Full path of an HTML file for people without FiftyOne; one that exists is replaced"
+        file_name = f"{run.key}{_REPORT}"
+        prop = paths.choose_path(ctx, inputs, "report_file", "Report", about, file_name=file_name, required=False)
+        report = paths.path_of(ctx.params, "report_file", file_name)
+        if report is not None:
+            forms.invalid(prop, lambda: _report_file(report))
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
         key = forms.run_key(ctx)
         gt_field = forms.text(ctx.params, "gt_field", GT_FIELD) or GT_FIELD
         eval_key, overwrite = forms.text(ctx.params, "eval_key"), bool(ctx.params.get("overwrite", False))
         samples = _tested_samples(ctx, key)
+        report = paths.path_of(ctx.params, "report_file", f"{key}{_REPORT}")
+        report_file = None if report is None else _report_file(report)
 
         def work(progress: execution.Progress) -> dict[str, Any]:
             results = evaluate_anomalies(samples, key, gt_field, eval_key, overwrite=overwrite, progress=progress)
-            return {**_result(results), "eval_key": eval_key or ""}
+            saved = "" if report_file is None else str(results.save_report(report_file))
+            return {**_result(results), "eval_key": eval_key or "", "report_file": saved}
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
             if eval_key is not None:
@@ -87,6 +101,15 @@ class EvaluateAnomalies(LongOperator):
             "Next: look at misses and false alarms in the panel 'Anomaly triage'; an evaluation key would keep the "
             "result"
         )
+
+
+def _report_file(path: str) -> Path:
+    file = Path(path).expanduser()
+    if not file.is_absolute() or file.suffix.lower() != ".html":
+        raise ValueError(f"report_file='{path}': give the full path of a file that ends with .html")
+    if file.is_dir() or not file.parent.is_dir():
+        raise ValueError(f"report_file='{path}': its folder must exist, and no folder be of its name")
+    return file
 
 
 def _tested_samples(ctx: foo.ExecutionContext, key: str) -> Samples:

@@ -14,7 +14,7 @@ from ...curation.export import ANOMALIB, MVTEC, NORMAL_SPLITS, check_folder, exp
 from ...registry.keys import list_runs
 from ...registry.samples import all_slices
 from ...review.marks import list_marks
-from .. import execution, forms
+from .. import execution, forms, paths
 from ..target import target_samples
 from .base import NOTES, Line, LongOperator, long_config, notes
 
@@ -31,6 +31,9 @@ _LAYOUTS = {"MVTec": MVTEC, "anomalib": ANOMALIB}
 """Formats that are layouts of folders."""
 
 _NONE = "none"
+
+_NEW_FOLDER = "curated"
+"""Name of the new folder in one that was picked."""
 
 _NO_REVIEWS = {"id", "filepath", "split", "category", "defect"}
 """Fields of texts and classifications that hold no reviews."""
@@ -65,7 +68,7 @@ class ExportCurated(LongOperator):
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
         params = ctx.params
-        folder = forms.text(params, "folder")
+        folder = paths.path_of(params, "folder", _NEW_FOLDER)
         if folder is None:
             raise ValueError("folder is missing: name the folder to make")
         name = forms.one_of(params, "format", FORMATS, "MVTec")
@@ -103,13 +106,9 @@ class ExportCurated(LongOperator):
 
 
 def _add_folder(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
-    prop = inputs.str(
-        "folder",
-        required=True,
-        label="Folder",
-        description="Full path of a new folder, on the machine that runs the App",
-    )
-    folder = forms.text(ctx.params, "folder")
+    about = "Full path of a new folder, on the machine that runs the App"
+    prop = paths.choose_path(ctx, inputs, "folder", "Folder", about, file_name=_NEW_FOLDER)
+    folder = paths.path_of(ctx.params, "folder", _NEW_FOLDER)
     if folder is not None:
         if Path(folder).expanduser().is_dir():
             inputs.bool("overwrite", default=False, label="Replace an earlier export in this folder")

@@ -19,7 +19,7 @@ from ...data.layouts.images import IMAGES
 from ...data.layouts.table import IMAGE, LABEL, MASK, TABLE
 from ...data.sample_data import make_category
 from ...data.truth import GOOD
-from .. import forms
+from .. import forms, paths
 from .base import Line, OpeningOperator, short_config
 
 FOLDER, SAMPLE = "folder", "sample"
@@ -78,7 +78,7 @@ class LoadFolder(OpeningOperator):
         inputs.bool("persistent", default=True, label="Keep the dataset in the database", description=about)
 
     def open(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        folder = forms.text(ctx.params, "dataset_dir")
+        folder = paths.path_of(ctx.params, "dataset_dir")
         if _source(ctx.params) == SAMPLE:
             folder = str(_make_samples())
         if folder is None:
@@ -136,10 +136,10 @@ def _columns(params: dict[str, Any]) -> dict[str, str]:
 
 def _add_folder(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
     about = "A folder, or a table (.csv) of images, labels and masks"
-    prop = inputs.str("dataset_dir", required=True, label="Folder", description=about)
+    prop = paths.choose_path(ctx, inputs, "dataset_dir", "Folder", about, folder=True)
     labels = {AUTO: "Recognise it"} | {name: f"{layout.title}: {layout.holds}" for name, layout in LAYOUTS.items()}
     forms.choose(inputs, "layout", labels, "Layout", default=AUTO, labels=labels)
-    path = forms.text(ctx.params, "dataset_dir")
+    path = paths.path_of(ctx.params, "dataset_dir")
     if path is None:
         return
     layout, columns = _layout(ctx.params), _columns(ctx.params)

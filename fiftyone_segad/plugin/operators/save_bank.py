@@ -13,7 +13,7 @@ from ...errors import RunError
 from ...registry.keys import list_runs
 from ...registry.run import load_run
 from ...runs.save_bank import save_bank
-from .. import forms
+from .. import forms, paths
 from .base import Line, Operator, short_config
 
 _SUFFIX = ".safetensors"
@@ -43,24 +43,20 @@ class SaveBank(Operator):
             return
         forms.choose(inputs, "key", keys, "Run", "Key of the run", keys[-1])
         key = ctx.params.get("key") or keys[-1]
-        prop = inputs.str(
-            "path",
-            required=True,
-            label="File",
-            description=f"Full path on the machine that runs the App, e.g. ending with /{key}{_SUFFIX}",
-        )
-        path = forms.text(ctx.params, "path")
+        about = f"Full path on the machine that runs the App, e.g. ending with /{key}{_SUFFIX}"
+        prop = paths.choose_path(ctx, inputs, "path", "File", about, file_name=f"{key}{_SUFFIX}")
+        path = paths.path_of(ctx.params, "path", f"{key}{_SUFFIX}")
         if path is not None:
             if Path(path).expanduser().is_file():
                 inputs.bool("overwrite", default=False, label="Replace the file")
             forms.invalid(prop, lambda: _file(path, bool(ctx.params.get("overwrite"))))
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        path, overwrite = forms.text(ctx.params, "path"), bool(ctx.params.get("overwrite", False))
-        if path is None:
-            raise ValueError("path is missing: name the file to save to")
         keys = _runs_with_bank(ctx.dataset)
         key = forms.text(ctx.params, "key", keys[-1] if keys else "segad") or "segad"
+        path, overwrite = paths.path_of(ctx.params, "path", f"{key}{_SUFFIX}"), bool(ctx.params.get("overwrite", False))
+        if path is None:
+            raise ValueError("path is missing: name the file to save to")
         file = save_bank(ctx.dataset, key, _file(path, overwrite), overwrite)
         return {"file": str(file), "size": f"{file.stat().st_size / 2**20:.1f} MiB"}
 

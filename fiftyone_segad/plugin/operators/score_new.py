@@ -15,7 +15,7 @@ from ...registry.keys import check_key, field_name, list_runs
 from ...registry.run import load_run
 from ...registry.samples import all_slices
 from ...runs.score_new import score_new
-from .. import execution, forms
+from .. import execution, forms, paths
 from ..current_run import shown_fields
 from ..target import target_samples
 from .base import NOTES, Line, LongOperator, long_config, notes
@@ -58,7 +58,7 @@ class ScoreNew(LongOperator):
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
         source, key = _source(ctx.params, list_runs(ctx.dataset)), _key(ctx)
-        bank = forms.text(ctx.params, "bank") if source == "bank" else None
+        bank = paths.path_of(ctx.params, "bank") if source == "bank" else None
         if source == "bank" and bank is None:
             raise ValueError("bank is missing: name the bank's file")
         samples, dataset = target_samples(ctx), ctx.dataset
@@ -97,13 +97,9 @@ class ScoreNew(LongOperator):
 
 def _add_bank(ctx: foo.ExecutionContext, inputs: types.Object, runs: list[str]) -> str:
     """Add the file of a bank and the key of its run; returns the key."""
-    file = inputs.str(
-        "bank",
-        required=True,
-        label="Bank file",
-        description="Full path of a file that 'Save the bank of a run' made, on the machine that runs the App",
-    )
-    path = forms.text(ctx.params, "bank")
+    about = "Full path of a file that 'Save the bank of a run' made, on the machine that runs the App"
+    file = paths.choose_path(ctx, inputs, "bank", "Bank file", about)
+    path = paths.path_of(ctx.params, "bank")
     if path is not None and not Path(path).expanduser().is_file():
         forms.refuse(file, f"There is no file '{path}'")
     prop = inputs.str("key", default="segad", label="Key", description="Names the run, new or made with this bank")

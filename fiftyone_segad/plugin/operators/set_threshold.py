@@ -9,12 +9,14 @@ import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 import numpy as np
+from numpy.typing import NDArray
 
 from ...data.truth import GT_FIELD
 from ...engine.calibration import normal_scores
 from ...errors import RunError
 from ...registry.evaluations import stale_evaluations
 from ...registry.fields import flagged
+from ...registry.keys import field_name
 from ...registry.run import Run, load_run
 from ...registry.samples import all_slices
 from ...runs.thresholds import set_threshold
@@ -29,6 +31,9 @@ _HELP = (
     "many of the scored images are; 'quantile:0.95': all but this share of them are; 'f1': the best on the ground "
     "truth, which has then been seen; or a number"
 )
+
+_REACH = 10
+"""How far beyond the scores a threshold may be, as a multiple of what they span."""
 
 
 class SetThreshold(LongOperator):
@@ -66,6 +71,7 @@ class SetThreshold(LongOperator):
             raise ValueError("threshold is missing: give a rule such as 'fpr:0.05', or a number")
         gt_field = forms.text(ctx.params, "gt_field", GT_FIELD) or GT_FIELD
         dataset, view, key = ctx.dataset, ctx.view, forms.run_key(ctx)
+        _check_reach(_scores(dataset, key), rule)
 
         def work(progress: execution.Progress) -> dict[str, Any]:
             before = len(flagged(dataset, load_run(dataset, key)))
@@ -114,9 +120,8 @@ def _add_rule(ctx: foo.ExecutionContext, inputs: types.Object, run: Run) -> None
 
 def _preview(dataset: fo.Dataset, run: Run, rule: str | float) -> tuple[str, list[str]]:
     """Return what a rule would flag, and what should be known of it, from scores that are there."""
-    scores = np.array(
-        [score for score in all_slices(dataset).values(run.field("score")) if score is not None], np.float64
-    )
+    scores = _scores(dataset, run.key)
+    _check_reach(scores, rule)
     normals = normal_scores(run.store)
     thresholds, notes = choose_thresholds(parse_threshold(rule), scores, normals, np.zeros(0))
     would = int((scores > thresholds.image).sum())
@@ -125,6 +130,27 @@ def _preview(dataset: fo.Dataset, run: Run, rule: str | float) -> tuple[str, lis
     if len(normals):
         label += f"; {normals.false_alarm_share(thresholds.image)}"
     return f"{label}. {pluralize(run.scored, 'image')} will be rewritten", notes
+
+
+def _scores(dataset: fo.Dataset, key: str) -> NDArray[np.float64]:
+    scores = all_slices(dataset).values(field_name(key, "score"))
+    return np.array([score for score in scores if score is not None], np.float64)
+
+
+def _check_reach(scores: NDArray[np.float64], rule: str | float) -> None:
+    """Refuse a number that is so far from all scores that it must be a mistake.
+
+    Raises:
+        ValueError: if it is
+    """
+    if isinstance(rule, str) or not len(scores):
+        return
+    low, high = float(scores.min()), float(scores.max())
+    reach = _REACH * max(high - low, abs(high), abs(low))
+    if not low - reach <= rule <= high + reach:
+        raise ValueError(
+            f"threshold={rule:g} is far from all scores, which go from {low:.3g} to {high:.3g}; choose one near these"
+        )
 
 
 def _rule(params: dict[str, Any]) -> str | float | None:

@@ -171,6 +171,16 @@ class TriageActions:
         if view is not None and isinstance(rule, str):
             ctx.trigger(f"{URI}set_threshold", {"key": view.run.key, "threshold": rule})
 
+    def open_form(self, ctx: foo.ExecutionContext) -> None:
+        """Open the form of an operator, on the run that is shown.
+
+        A button that names an operator would hand on all that the App sends with a click, ``path`` among it.
+        """
+        name, view = ctx.params.get("form"), run_view_of(ctx)
+        if view is not None and isinstance(name, str):
+            new = name in ("compute_segment_anomalies", "delete_run")  # these begin with a choice of their own
+            ctx.prompt(f"{URI}{name}", params={} if new else {"key": view.run.key})
+
     def explain(self, ctx: foo.ExecutionContext) -> None:
         """Show the highest segments of the open or selected sample beside what they differ from."""
         view, sample_id = run_view_of(ctx), sample_of(ctx)

@@ -189,6 +189,7 @@ def _add_run(panel: types.Object, ctx: foo.ExecutionContext, view: RunView, acti
     sections.add_views(panel, ctx.dataset, view, actions)
     sections.add_review(panel, view)
     sections.add_defects(panel, view, actions)
+    sections.add_runs(panel, view, actions)
     names = ("tab", slider_name(view.run))
     panel_store(ctx.dataset).set(PANEL, {name: ctx.panel.state.get(name) for name in names})
 

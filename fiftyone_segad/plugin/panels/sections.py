@@ -29,6 +29,16 @@ _WORTHWHILE = 0.02
 
 _FIVE_PERCENT = f"fpr:{DEFAULT_FPR}"
 
+_WITH_RUNS = (
+    ("compute_segment_anomalies", "Compute another", "thermostat"),
+    ("compare_runs", "Compare", "compare"),
+    ("evaluate_anomalies", "Evaluate, report", "fact_check"),
+    ("save_bank", "Save bank", "save"),
+    ("export_run", "Export", "archive"),
+    ("delete_run", "Delete", "delete"),
+)
+"""Operators, each with the label and the icon of its button."""
+
 _OUTCOMES = {
     "TP": ("hit", "hits"),
     "FP": ("false alarm", "false alarms"),
@@ -143,6 +153,14 @@ def add_review(panel: types.Object, view: RunView) -> None:
     ):
         params = {"key": view.run.key}
         add_button(row, name, label, icon=icon, on_click=f"{URI}{name}", prompt=True, params=params)
+
+
+def add_runs(panel: types.Object, view: RunView, actions: TriageActions) -> None:
+    """Add what one does with runs."""
+    row = add_row(panel, "runs")
+    for name, label, icon in _WITH_RUNS:
+        if name != "compare_runs" or len(view.runs) > 1:
+            add_button(row, name, label, icon=icon, on_click=actions.open_form, params={"form": name})
 
 
 def add_defects(panel: types.Object, view: RunView, actions: TriageActions) -> None:
