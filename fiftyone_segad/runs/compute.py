@@ -11,6 +11,7 @@ from ..engine.methods import run_job, steps
 from ..registry.exclusive import holds_run_lock
 from ..registry.run import Run
 from ..segments.boxes import Proposer
+from .families import kept_families, take_over_families
 from .lifecycle import commit, find_or_create_store, progress_bar
 from .request import RunRequest, image_states
 from .thresholds import calibrate_run
@@ -134,4 +135,7 @@ def compute_segment_anomalies(
         with progress_bar(job, steps(job), progress) as job, store.explain_write_errors():
             run_job(job)
             calibration = calibrate_run(dataset, store, method, request.threshold, job.spec.ids)
-            return commit(dataset, request.run(job, settings, calibration), job, calibration)
+            kept = kept_families(dataset, key)
+            run = commit(dataset, request.run(job, settings, calibration), job, calibration)
+    take_over_families(dataset, run, kept)
+    return run

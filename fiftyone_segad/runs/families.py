@@ -13,9 +13,9 @@ import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
-from ..errors import SegadError
+from ..errors import RunError, SegadError
 from ..registry.exclusive import holds_run_lock
-from ..registry.run import Run, load_run
+from ..registry.run import Run, current_folders, load_run
 from ..review.families import Families, families_of, next_label, write_attributes
 from ..scoring.families import MOST_FAMILIES, SINGLE, group_regions, make_prototypes
 from ..segments.boxes import RelativeBox
@@ -96,6 +96,39 @@ def assign_families(dataset: fo.Dataset, run: Run) -> None:
         logger.warning("Run '%s' has %s of a kind never seen before", run.key, pluralize(count, "region"))
 
 
+def kept_families(dataset: fo.Dataset, key: str) -> SavedFamilies | None:
+    """Return the families that people have named, merged or split in the run of a key; None if there are none."""
+    folders = current_folders(dataset, key)
+    try:
+        saved = read_families(Path(folders[-1])) if folders else None
+    except RunError:  # they go with the run
+        return None
+    return _only_kept(saved) if saved is not None and any(saved.kept) else None
+
+
+def take_over_families(dataset: fo.Dataset, run: Run, kept: SavedFamilies | None) -> None:
+    """Give a run the families that people have made in the one that it replaces: its regions in their places have them.
+
+    Its features may be others, so that only these regions say what further ones are compared with.
+    """
+    if kept is None:
+        return
+    try:
+        regions, vectors = region_vectors(run, read_regions(dataset, run))
+    except SegadError as error:  # the run is no less right
+        logger.warning("The families of run '%s' could not be taken over: %s", run.key, error)
+        return
+    families, _ = _by_place(regions, kept)
+    waiting = np.flatnonzero(families == NEW)
+    numbers, _ = make_prototypes(vectors, families).assign(vectors[waiting])
+    families[waiting] = np.where(numbers == SINGLE, NEW, numbers)
+    boxes = np.array([region.box for region in regions]).reshape(-1, 4)
+    ids, samples = [region.id for region in regions], [region.sample for region in regions]
+    taken_over = SavedFamilies(kept.names, kept.kept, ids, samples, boxes, vectors, families)
+    save_families(Path(run.folder), taken_over)
+    write_attributes(dataset, run, taken_over)
+
+
 def _describe(
     run: Run,
     regions: Sequence[RunRegion],
@@ -127,17 +160,7 @@ def _assign(regions: list[RunRegion], vectors: NDArray[np.float32], before: Save
 
     Regions of families that are no more stay as what later ones are compared with.
     """
-    families = np.full(len(regions), NEW)
-    replaced = np.zeros(len(before.ids), bool)
-    by_sample: dict[str, list[int]] = {}
-    for i, sample in enumerate(before.samples):
-        by_sample.setdefault(sample, []).append(i)
-    for i, region in enumerate(regions):
-        candidates = by_sample.get(region.sample, [])
-        overlaps = [_overlap(region.box, before.boxes[j].tolist()) for j in candidates]
-        if overlaps and max(overlaps) >= SAME_REGION:
-            place = candidates[int(np.argmax(overlaps))]
-            families[i], replaced[place] = before.families[place], True
+    families, replaced = _by_place(regions, before)
     if len(before.names) and (families == NEW).any():
         waiting = np.flatnonzero(families == NEW)
         numbers, _ = make_prototypes(before.vectors, before.families).assign(vectors[waiting])
@@ -152,6 +175,22 @@ def _assign(regions: list[RunRegion], vectors: NDArray[np.float32], before: Save
         np.concatenate([vectors, gone.vectors.reshape(len(gone.ids), vectors.shape[1])]),
         np.concatenate([families, gone.families]),
     )
+
+
+def _by_place(regions: Sequence[RunRegion], before: SavedFamilies) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Find the family of the region that was in the place of each, ``NEW`` if none was, and which were so replaced."""
+    families = np.full(len(regions), NEW)
+    replaced = np.zeros(len(before.ids), bool)
+    by_sample: dict[str, list[int]] = {}
+    for i, sample in enumerate(before.samples):
+        by_sample.setdefault(sample, []).append(i)
+    for i, region in enumerate(regions):
+        candidates = by_sample.get(region.sample, [])
+        overlaps = [_overlap(region.box, before.boxes[j].tolist()) for j in candidates]
+        if overlaps and max(overlaps) >= SAME_REGION:
+            place = candidates[int(np.argmax(overlaps))]
+            families[i], replaced[place] = before.families[place], True
+    return families, replaced
 
 
 def _overlap(first: RelativeBox, second: Sequence[float]) -> float:

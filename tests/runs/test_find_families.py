@@ -148,6 +148,18 @@ def test_families_outlive_rescoring(dataset: fo.Dataset) -> None:
     assert labels <= {"stain", *(family.label for family in families.families)} and len(labels) >= 1
 
 
+def test_a_run_that_is_computed_anew_takes_over_the_families_that_people_have_made(dataset: fo.Dataset) -> None:
+    families = segad.find_families(dataset, "segad")
+    red = next(label for label, kinds in kinds_by_family(dataset, families).items() if kinds == {"red"})
+    segad.name_family(dataset, "segad", red, "stain")
+    compute(dataset, segments="grid:6", threshold=0.02, overwrite=True)
+    anew = segad.list_families(dataset)
+    assert kinds_by_family(dataset, anew) == {"stain": {"red"}}
+    assert set(attributes(dataset).values()) == {"stain", "new"}
+    segad.find_families(dataset, "segad")
+    assert "red" in kinds_by_family(dataset, segad.list_families(dataset))["stain"]
+
+
 def test_families_go_to_another_machine(
     dataset: fo.Dataset, dataset_of: Callable[..., fo.Dataset], tmp_path: Path
 ) -> None:
