@@ -151,7 +151,7 @@ def _score(inspector: Inspector, images: list[Path], folder: Path, table: TableW
         except ImageError as error:
             return {"reason": str(error)}
 
-    count.total = len(images)
+    count.begin(len(images))
     for path, row in prefetch_map(work, images, _THREADS):
         shown = path.relative_to(folder) if path != folder else Path(path.name)
         table.write({"path": shown.as_posix(), **row})
@@ -189,9 +189,13 @@ class _Count:
     done: int = 0
     flagged: int = 0
     unreadable: int = 0
-    _start: float = field(default_factory=time.monotonic)
+    _start: float = 0.0
     _shown: float = 0.0
     _stream: TextIO = field(default_factory=lambda: sys.stderr)
+
+    def begin(self, total: int) -> None:
+        """Begin to measure the time, of so many images."""
+        self.total, self._start = total, time.monotonic()
 
     def add(self, row: dict[str, Any]) -> None:
         """Count the row of an image."""

@@ -100,6 +100,23 @@ def test_what_was_learnt_from_marks_counts(
         assert inspector(paths[-1]).score < before(paths[-1]).score
 
 
+def test_what_was_taught_of_defects_counts(
+    dataset_of: Callable[..., fo.Dataset], paths: list[Path], tmp_path: Path
+) -> None:
+    dataset = dataset_of(paths)
+    plain = make_bank(dataset, tmp_path / "plain.safetensors", **SMALL)
+    segad.score_new(dataset)
+    segad.mark_anomalous(dataset.match({"segad_pred.label": "anomalous"}).to_patches("segad_regions"), "segad")
+    segad.rescore(dataset)
+    taught = segad.save_bank(dataset, "segad", tmp_path / "taught.safetensors")
+    other = dataset_of(paths)
+    run = segad.score_new(other, "new", bank=taught)
+    with segad.load_bank(taught) as inspector, segad.load_bank(plain) as before:
+        assert "defects" in inspector.bank.fitted
+        assert_same(other, run, inspector)
+        assert inspector(paths[-1]).score != before(paths[-1]).score
+
+
 @pytest.fixture
 def inspector(dataset_of: Callable[..., fo.Dataset], paths: list[Path], tmp_path: Path) -> Iterator[segad.Inspector]:
     with segad.load_bank(make_bank(dataset_of(paths), tmp_path / "bank", **SMALL)) as made:

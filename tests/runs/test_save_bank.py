@@ -220,6 +220,10 @@ def test_screws_that_come_later(tmp_path: Path) -> None:
         file = segad.save_bank(dataset, "part", tmp_path / "bank")
         assert file.stat().st_size < 12 * 2**20
         assert scores(segad.score_new(test, "file", bank=file), names(dataset)) == expected
+        with segad.load_bank(file) as inspector:
+            for path in test.values("filepath"):
+                result = inspector(path)
+                assert (result.score, result.record.scores.tolist()) == expected[Path(path).name]
     finally:
         for key in segad.list_runs(dataset):
             segad.delete_run(dataset, key)
