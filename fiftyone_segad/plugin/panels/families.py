@@ -95,6 +95,14 @@ def _add_family(
     show: Callable[[foo.ExecutionContext], None],
 ) -> dict[str, str]:
     panel.md(_title(view, family), name=f"{name}_title")
+    row = add_row(panel, f"{name}_buttons")
+    label = pluralize(family.size, "region")
+    add_button(row, "show", label, icon="crop", on_click=show, params={"family": family.label})
+    for action, text, icon, more in _actions(families, family):
+        params = {"key": view.run.key, "family": family.label, **more}
+        operator = action.split(":")[0]
+        button = action.replace(":", "_")
+        add_button(row, button, text, icon=icon, on_click=f"{_URI}{operator}", prompt=True, params=params)
     strip = add_row(panel, name)
     urls = family_crops(ctx.dataset, view.run, family)
     for column, fit in enumerate(shown_of(family.fits)):
@@ -106,14 +114,6 @@ def _add_family(
             operator=show,
             params={"family": family.label},
         )
-    row = add_row(panel, f"{name}_buttons")
-    label = pluralize(family.size, "region")
-    add_button(row, "show", label, icon="crop", on_click=show, params={"family": family.label})
-    for action, text, icon, more in _actions(families, family):
-        params = {"key": view.run.key, "family": family.label, **more}
-        operator = action.split(":")[0]
-        button = action.replace(":", "_")
-        add_button(row, button, text, icon=icon, on_click=f"{_URI}{operator}", prompt=True, params=params)
     return {f"{name}.crop{column}": url for column, url in enumerate(urls)}
 
 
