@@ -62,6 +62,9 @@ from .runs.transfer import export_run as export_run
 from .runs.transfer import import_run as import_run
 from .visualization.explain import ExplainedSegment as ExplainedSegment
 from .visualization.explain import explain_sample as explain_sample
+from .visualization.explain_miss import Excuse as Excuse
+from .visualization.explain_miss import Miss as Miss
+from .visualization.explain_miss import explain_miss as explain_miss
 from .visualization.pictures import contact_sheet as contact_sheet
 from .visualization.segment_plot import visualize_segments as visualize_segments
 

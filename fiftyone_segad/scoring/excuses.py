@@ -59,6 +59,16 @@ class Matches:
         parts, counts = np.unique(self.parts[is_excused], return_counts=True)
         return [int(part) for part in parts[counts >= max(FEWEST_PATCHES, FEWEST_SHARE * len(self.parts))]]
 
+    def raised_without(self, part: int) -> NDArray[np.floating]:
+        """Return by how much the distances ``[n]`` to the nearest part grow if a part is left out.
+
+        Examples:
+            >>> matches = Matches(np.array([1.0, 1.0, 4.0]), np.array([7, 7, 3]), np.array([5.0, 6.0, 5.0]))
+            >>> matches.raised_without(7).tolist()
+            [4.0, 5.0, 0.0]
+        """
+        return np.where(self.parts == part, self.second - self.nearest, 0.0)
+
 
 def suspicious_parts(normal: Sequence[Matches], scored: Sequence[Matches]) -> list[int]:
     """Find the parts of a bank that are probably defective, by Fisher's exact test of all of them together.

@@ -178,7 +178,7 @@ def _explain(
         like, kind = marked.nearest(index, level, segment_places[level])
         explained.append(
             ExplainedSegment(
-                box=_box(patches[level].segments, segment_places[level]),
+                box=pixel_box(patches[level].segments, segment_places[level]),
                 score=float(record.scores[index]),
                 level=scorer.levels[level].name,
                 neighbours=segment_neighbours[level],
@@ -284,7 +284,7 @@ def _nearest_within(
     distances = np.linalg.norm(rows - rows[index], axis=1)
     distances[index] = np.inf
     nearest = np.argsort(distances, kind="stable")[: min(count, len(rows) - 1)]
-    return [Neighbour(filepath, _box(segments, int(i)), float(distances[i])) for i in nearest]
+    return [Neighbour(filepath, pixel_box(segments, int(i)), float(distances[i])) for i in nearest]
 
 
 def _nearest_in_bank(
@@ -313,7 +313,7 @@ def _nearest_of_image(image: ImageFeatures, level: int, query: NDArray[np.float3
     # Rows after those of the segments are of turned copies; where only some rows were kept, their places are unknown
     has_box = image.complete and place < len(image.segments[level])
     return Neighbour(
-        image.path, _box(image.segments[level], place) if has_box else None, float(np.sqrt(squares[place]))
+        image.path, pixel_box(image.segments[level], place) if has_box else None, float(np.sqrt(squares[place]))
     )
 
 
@@ -331,6 +331,7 @@ def _decisive_level(
     return int(np.argmax(shares))
 
 
-def _box(segments: Segments, index: int) -> PixelBox:
+def pixel_box(segments: Segments, index: int) -> PixelBox:
+    """Return the box of a segment in whole numbers."""
     x0, y0, x1, y1 = segments.boxes[index].tolist()
     return x0, y0, x1, y1

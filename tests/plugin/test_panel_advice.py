@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import fiftyone as fo
@@ -78,6 +79,33 @@ def test_a_selected_sample_is_marked_and_can_be_explained(dataset: fo.Dataset) -
     assert "distance" in str(page.drawn["why_help"])
     crop = buttons(page, "segment0")["crop0"]
     assert (crop["width"], crop["height"]) == ("200px", "200px")
+
+
+def test_a_missed_defect_is_explained_and_what_excuses_it_is_left_out(
+    dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample, normal = dataset.last(), dataset.first()
+    page = Page(dataset)
+    page.send("explain", selected=[sample.id])
+    assert "miss_button" not in page.drawn, "it is flagged"
+    segad.set_threshold(dataset, "segad", 1.01 * sample.segad_score)
+    page = Page(dataset)
+    page.send("explain", selected=[sample.id])
+    assert "miss_button" in page.drawn
+    near = segad.explain_miss(dataset, "segad", sample.id).excuses[0]
+    several = replace(near, neighbour=replace(near.neighbour, filepath=normal.filepath), excused=["a", "b"])
+    monkeypatch.setattr(
+        plugin_module("plugin.panels.crops"), "explain_miss", lambda *args: segad.Miss(sample.id, 0.0, 1.0, [several])
+    )
+    page.send("explain_miss", selected=[sample.id])
+    assert "probably defective itself" in str(page.drawn["miss0"])
+    assert set(buttons(page, "excuse0")) == {"crop0", "crop1"}
+    page.send("leave_out", filepath="/elsewhere.png", selected=[sample.id])
+    assert not segad.list_marks(dataset, "segad")
+    page.send("leave_out", filepath=normal.filepath, selected=[sample.id])
+    (mark,) = segad.list_marks(dataset, "segad")
+    assert (mark.sample_id, mark.label) == (normal.id, "anomalous")
+    assert ("rescore", {"key": "segad"}) in page.requests
 
 
 def test_beside_an_open_sample_it_is_explained_by_itself(dataset: fo.Dataset) -> None:

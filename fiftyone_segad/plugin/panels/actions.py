@@ -11,6 +11,7 @@ from ...errors import SegadError
 from ...registry.keys import field_name, list_runs
 from ...registry.samples import all_slices
 from ...review.choices import Choices
+from ...review.marks import mark_anomalous
 from ...review.triage import regions_field
 from .. import execution
 from ..current_run import names_other_run, set_current_run, shown_fields
@@ -194,14 +195,45 @@ class TriageActions:
         else:
             ctx.panel.data.set(pictures)
 
+    def explain_miss(self, ctx: foo.ExecutionContext) -> None:
+        """Show which normal images excuse the defect of the explained sample."""
+        view, why = run_view_of(ctx), ctx.panel.state.why
+        if view is None or not why:
+            return
+        try:
+            miss, pictures = crops.excused(ctx.dataset, view.run.key, why["sample_id"])
+        except (SegadError, ValueError) as error:
+            ctx.ops.notify(in_app_words(str(error)), variant="error")
+        else:
+            ctx.panel.state.why = {**why, "miss": miss}
+            ctx.panel.data.set(pictures)
+
+    def leave_out(self, ctx: foo.ExecutionContext) -> None:
+        """Mark a normal image that excuses defects as anomalous, and rescore without it."""
+        view, ids = run_view_of(ctx), _ids_of_file(ctx)
+        if view is None or not ids:
+            text = "The image is not in this dataset: leave it out of the normal images, and compute the run again"
+            ctx.ops.notify(text, variant="info")
+            return
+        mark_anomalous(all_slices(ctx.dataset).select(ids), view.run.key, why="excuses missed defects")
+        ctx.panel.state.why = None
+        ctx.trigger(f"{URI}rescore", {"key": view.run.key})
+
     def open_normal(self, ctx: foo.ExecutionContext) -> None:
         """Open the normal image of a crop."""
-        filepath = ctx.params.get("filepath")
-        ids = all_slices(ctx.dataset).match(fo.ViewField("filepath") == filepath).limit(1).values("id")
-        if isinstance(filepath, str) and ids:
+        if ids := _ids_of_file(ctx):
             ctx.ops.open_sample(id=ids[0])
         else:
             ctx.ops.notify("The image is not in this dataset", variant="info")
+
+
+def _ids_of_file(ctx: foo.ExecutionContext) -> list[str]:
+    """Return the sample of the file that an event names, in a list; empty if the dataset has none."""
+    filepath = ctx.params.get("filepath")
+    if not isinstance(filepath, str):
+        return []
+    ids: list[str] = all_slices(ctx.dataset).match(fo.ViewField("filepath") == filepath).limit(1).values("id")
+    return ids
 
 
 def _show_choice(ctx: foo.ExecutionContext, view: RunView, choice: str, threshold: float) -> None:

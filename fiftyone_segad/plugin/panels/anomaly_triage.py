@@ -199,7 +199,7 @@ def _fingerprint(ctx: foo.ExecutionContext, view: RunView | None) -> str:
     if ctx.dataset is None:
         return ""
     explained = ctx.panel.state.why
-    parts: list[Any] = [_activity(ctx), explained and explained["sample_id"]]
+    parts: list[Any] = [_activity(ctx), explained and (explained["sample_id"], "miss" in explained)]
     if view is None:
         parts.append(ctx.panel.state.run and str(load_shown_run(ctx)))
     else:

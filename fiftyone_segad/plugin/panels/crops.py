@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ...segments.boxes import PixelBox
 from ...utils.drawing import jpeg_url
 from ...utils.grey_scale import GreyScale
 from ...visualization.explain import ExplainedSegment, explain_sample
+from ...visualization.explain_miss import explain_miss
 from ...visualization.pictures import crop_segment
 
 
@@ -40,6 +42,32 @@ def explained(dataset: fo.Dataset, key: str, sample_id: str) -> tuple[dict[str, 
     return {"sample_id": sample_id, "name": Path(filepath).name, "segments": rows, "reasons": reasons}, pictures
 
 
+def excused(dataset: fo.Dataset, key: str, sample_id: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Explain in plain values why a defect is missed.
+
+    Returns:
+        ``{"text", "excuses": [{"text", "crops": [{"label", "filepath"}, ...], "suspect"}, ...]}``, where ``suspect`` is
+        the file of a normal image that is probably defective, or None, and the pictures by their place in the panel
+
+    Raises:
+        ValueError, SegadError: as ``explain_miss``
+    """
+    filepath, scale = dataset[sample_id].filepath, load_run(dataset, key).grey_scale
+    miss = explain_miss(dataset, key, sample_id)
+    excuses: list[dict[str, Any]] = []
+    pictures: dict[str, str] = {}
+    for i, excuse in enumerate(miss.excuses):
+        near = excuse.neighbour
+        places = [("its defect", filepath, excuse.box), (f"distance {near.distance:.2f}", near.filepath, near.box)]
+        crops = _pictures(places, scale)
+        shown = [{"label": label, "filepath": path} for label, path, _ in crops]
+        suspect = near.filepath if excuse.suspicious and not excuse.is_mark else None
+        excuses.append({"text": str(excuse), "crops": shown, "suspect": suspect})
+        for column, (_, _, picture) in enumerate(crops):
+            pictures[f"{excuse_name(i)}.{crop_name(column)}"] = picture
+    return {"text": str(miss).splitlines()[0], "excuses": excuses}, pictures
+
+
 def _crops(filepath: str, segment: ExplainedSegment, scale: GreyScale) -> list[tuple[str, str, str]]:
     """Return label, file and picture of a segment and of its neighbours, but for images that are gone."""
     places: list[tuple[str, str, PixelBox | None]] = [(f"score {segment.score:.2f}", filepath, segment.box)]
@@ -47,6 +75,11 @@ def _crops(filepath: str, segment: ExplainedSegment, scale: GreyScale) -> list[t
         label = f"marked {segment.kind}" if segment.kind else "marked"
         places.append((label, segment.marked.filepath, segment.marked.box))
     places += [(f"distance {near.distance:.2f}", near.filepath, near.box) for near in segment.neighbours]
+    return _pictures(places, scale)
+
+
+def _pictures(places: Sequence[tuple[str, str, PixelBox | None]], scale: GreyScale) -> list[tuple[str, str, str]]:
+    """Return label, file and picture of segments, but for images that are gone."""
     crops = []
     for label, path, box in places:
         try:
@@ -59,6 +92,11 @@ def _crops(filepath: str, segment: ExplainedSegment, scale: GreyScale) -> list[t
 def row_name(index: int) -> str:
     """Return where in the panel a segment is."""
     return f"segment{index}"
+
+
+def excuse_name(index: int) -> str:
+    """Return where in the panel an excuse of a missed defect is."""
+    return f"excuse{index}"
 
 
 def crop_name(index: int) -> str:

@@ -14,8 +14,10 @@ import fiftyone.operators as foo
 from ...engine.dirty_bank import DIRTY_BANK
 from ...errors import SegadError
 from ...registry.evaluations import stale_evaluations
-from ...registry.keys import list_evaluations, list_runs
+from ...registry.keys import ANOMALOUS, list_evaluations, list_runs
 from ...registry.run import Run, load_record
+from ...registry.samples import all_slices
+from ...review.mark_field import read_marks
 from ...review.score_table import ScoreTable
 from ...review.triage import read_score_table
 from ..current_run import current_run
@@ -52,6 +54,7 @@ class RunView:
         threshold: the one that is looked at; the run's own until the slider is moved
         tab: scores, curves or segments
         sample_id: the sample that is open or selected; None if there is none
+        sample_marked: whether a person has marked it as anomalous
         choice: what a button has set the grid to, if it still shows that; else None
         notes: what should be known of it: that its folder is gone, evaluations are stale, there is drift, or normal
             images seem to be defective
@@ -64,6 +67,7 @@ class RunView:
     threshold: float
     tab: str
     sample_id: str | None
+    sample_marked: bool
     choice: str | None
     notes: list[str]
     dirty: bool
@@ -81,6 +85,14 @@ class RunView:
     def sample_score(self) -> float | None:
         """Score of the sample that is open or selected."""
         return None if self.sample_id is None else self.table.score_of(self.sample_id)
+
+    @property
+    def sample_missed(self) -> bool:
+        """Whether the sample that is open or selected has a defect, and the run does not flag it."""
+        score = self.sample_score
+        if score is None or score > self.run.thresholds.image or self.run.method != "reference":
+            return False
+        return bool((self.table.truth[self.table.ids == self.sample_id] == ANOMALOUS).any()) or self.sample_marked
 
     @property
     def step(self) -> float:
@@ -116,17 +128,23 @@ def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
         page_state.change(state, name, run.thresholds.image)
     threshold = float(state.get(name))
     dirty = [warning for warning in run.warnings if warning.startswith(DIRTY_BANK)]
+    sample_id = sample_of(ctx)
     return RunView(
         run=run,
         runs=runs,
         table=score_table(ctx.dataset, run),
         threshold=threshold,
         tab=state.tab if state.tab in TABS else FIRST_TAB,
-        sample_id=sample_of(ctx),
+        sample_id=sample_id,
+        sample_marked=sample_id is not None and _is_marked(ctx.dataset, run.key, sample_id),
         choice=_choice_of(ctx, threshold),
         notes=[*_gone(run), *stale_evaluations(ctx.dataset, run), *([str(run.drift)] if run.drift else []), *dirty],
         dirty=bool(dirty),
     )
+
+
+def _is_marked(dataset: fo.Dataset, key: str, sample_id: str) -> bool:
+    return bool(read_marks(all_slices(dataset).select([sample_id]), key, ANOMALOUS))
 
 
 def sample_of(ctx: foo.ExecutionContext) -> str | None:
