@@ -23,7 +23,7 @@ from ..registry.samples import all_slices, check_whole_number
 from ..review.mark_field import read_marks
 from ..review.triage import read_score_table
 from ..runs.features import RunFeatures
-from ..scoring.excuses import Matches
+from ..scoring.excuses import USUAL, Matches
 from ..scoring.levels import LevelFeatures, LevelScorer
 from ..segments.boxes import PixelBox, RelativeBox, Segments, relative_box
 from ..segments.places import COMPLETE_IMAGE, nearest_segments, segments_in
@@ -307,8 +307,10 @@ def _add_others(
     missed |= {mark.sample_id for mark in read_marks(dataset, run.key, ANOMALOUS)}
     ids = [id for id in missed - known if id in records and records[id].image_score <= run.thresholds.image]
     ids = sorted(ids, key=lambda id: -records[id].image_score)[:_OTHER_DEFECTS]
-    if not excused or not ids:
+    usual = [record.scores for record in run.store.held_out(level)]
+    if not excused or not ids or not usual:
         return
+    limit = float(np.quantile(np.concatenate(usual), USUAL))
     boxes, owners, queries = _defect_boxes(dataset, run, ids), [], []
     for image in run.store.features:
         if image.path in ids:
@@ -321,6 +323,6 @@ def _add_others(
     matches = bank.search(level, np.concatenate(queries)).matches
     for id in dict.fromkeys(owners):
         mine = np.array(owners) == id
-        for part in Matches(matches.nearest[mine], matches.parts[mine], matches.second[mine]).excusing(limit=0.0):
+        for part in Matches(matches.nearest[mine], matches.parts[mine], matches.second[mine]).excusing(limit):
             if part in excused:
                 excused[part].append(id)
