@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..data.truth import GOOD
 from ..metrics import bootstrap
-from ..metrics.bounds import CONFIDENCE, bound_row
+from ..metrics.bounds import CONFIDENCE
 from ..metrics.curves import ScoreCounts, count_scores
 from ..metrics.image_result import ImageResult
 from ..metrics.pimo import aupimo, pimo_weights
@@ -169,30 +169,32 @@ class AnomalyResults:
         rows.append({"category": "all", "defect": "all", **self.metrics()})
         return rows
 
-    def bounds(self, confidence: float = CONFIDENCE) -> list[dict[str, Any]]:
+    def bounds(self, by: str | None = None, confidence: float = CONFIDENCE) -> list[dict[str, Any]]:
         """Bound the shares of defects that are missed and of good images that raise an alarm, at the run's threshold.
 
         Each bound is that of Clopper and Pearson, and holds by itself: of all images of which those at hand are a
         random sample, no larger share is judged wrongly, with this confidence.
 
         Args:
+            by (None): a field of the samples, such as one of products or lines, whose values are told apart instead
+                of kinds of defects; ``"view"`` for the views of a grouped dataset
             confidence (0.95): chance with which a bound holds
 
         Returns:
             a row for each kind of defect of each category, for all defects together, and for the good images: with
-            ``category``, ``defect``, ``outcome`` (``missed`` or ``false alarms``), the numbers ``images`` and
-            ``wrong``, ``share``, and ``at_most``
+            ``group``, ``outcome`` (``missed`` or ``false alarms``), the numbers ``images`` and ``wrong``, ``share``,
+            and ``at_most``
+
+        Raises:
+            ValueError: if there is no such field
 
         Examples:
             >>> results.bounds()[-2]["at_most"]  # of the defects are missed, 95 %  # doctest: +SKIP
             0.021
         """
-        defective = [image for image in self.images.values() if image.defective]
-        good = [image for image in self.images.values() if not image.defective]
-        groups = {key: [image for image in defective if image.group == key] for key in sorted(self.groups)}
-        groups[("all", "all")] = defective
-        rows = [bound_row(key, "missed", images, confidence) for key, images in groups.items() if images]
-        return rows + ([bound_row(("all", GOOD), "false alarms", good, confidence)] if good else [])
+        from .bounds import bounds
+
+        return bounds(self, by, confidence)
 
     def missing(self) -> list[str]:
         """Name the metrics that do not exist for these samples."""
@@ -293,24 +295,25 @@ class AnomalyResults:
 
         return gallery(self, outcome, max_images)
 
-    def save_report(self, path: str | Path, max_images: int = 12) -> Path:
+    def save_report(self, path: str | Path, max_images: int = 12, by: str | None = None) -> Path:
         """Save all of this as one HTML file for people without FiftyOne; it needs no network and no other file.
 
         Args:
             path: the file, e.g. ``"report.html"``; one that exists is replaced
             max_images (12): pictures at most of false alarms (highest score first), and of misses (largest defect
                 first); 0 for a report that holds no images
+            by (None): a field by whose values misses and false alarms are bounded, too, as by ``bounds``
 
         Returns:
             the path
 
         Raises:
             FileNotFoundError: if the folder of the file does not exist
-            ValueError: if ``path`` is a folder, or ``max_images`` is no number of images
+            ValueError: if ``path`` is a folder, ``max_images`` is no number of images, or there is no such field
         """
         from ..visualization.report import save_report
 
-        return save_report(self, path, max_images)
+        return save_report(self, path, max_images, by)
 
     def __str__(self) -> str:
         return self.report()

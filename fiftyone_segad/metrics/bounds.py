@@ -44,20 +44,19 @@ def upper_bound(events: int, trials: int, confidence: float = CONFIDENCE) -> flo
 
 
 def bound_row(
-    group: tuple[str, str], outcome: str, images: Sequence[ImageResult], confidence: float = CONFIDENCE
+    group: str, outcome: str, images: Sequence[ImageResult], confidence: float = CONFIDENCE
 ) -> dict[str, Any]:
     """Return the row of a table of bounds on how many images like some are judged wrongly.
 
     Args:
-        group: category and kind of defect of the images
+        group: name of the images
         outcome: what becomes of those that are judged wrongly: ``missed`` or ``false alarms``
         images: the images, at least one
         confidence (0.95): chance with which the bound holds
     """
     wrong = sum(image.flagged != image.defective for image in images)
     return {
-        "category": group[0],
-        "defect": group[1],
+        "group": group,
         "outcome": outcome,
         "images": len(images),
         "wrong": wrong,

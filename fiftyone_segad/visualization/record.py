@@ -30,16 +30,18 @@ Rows = list[tuple[str, ...]]
 _PACKAGES = ("fiftyone", "numpy", "scipy", "opencv-python-headless", "pillow", "onnxruntime", "faiss-cpu", "torch")
 """Packages on which figures may depend; those that are not installed are left out."""
 
+_WRONG = {"missed": "defective images are missed", "false alarms": "good images raise an alarm"}
+
 _TIME = "%Y-%m-%d %H:%M UTC"
 
 
-def audit_record(results: AnomalyResults) -> dict[str, Any]:
+def audit_record(results: AnomalyResults, by: str | None) -> dict[str, Any]:
     """Gather what an audit asks of an evaluation; what is gone since is left out."""
     images = _image_states(results)
     lines = sorted(f"{image.sha256}  {image.name}" for image in images)
     return {
         "settings": [*_settings(results.run), *_versions()],
-        "bounds": bound_rows(results),
+        "bounds": bound_rows(results, by),
         "marks": _marks(results),
         "checksums": [
             *_bank_checksums(results.run),
@@ -57,27 +59,24 @@ def run_date(results: AnomalyResults) -> str:
     return f"{dataset.get_run_info(results.key).timestamp:{_TIME}}"
 
 
-def bound_rows(results: AnomalyResults) -> Rows:
-    """Return a row for each bound: of what, how many images, how many of them are judged wrongly, and the sentence."""
-    rows: Rows = []
-    for row in results.bounds():
-        is_total = row["defect"] == "all"
-        if row["outcome"] == "missed":
-            which = "defective images of the kinds here" if is_total else "defective images of this kind"
-            said = f"{which} are missed"
-        else:
-            said = "good images raise an alarm"
-        rows.append(
-            (
-                " / ".join(name for name in (row["category"], row["defect"]) if name not in ("", "all"))
-                or "all defects",
-                str(row["images"]),
-                f"{row['wrong']} {row['outcome']}",
-                f"{100 * row['share']:.1f} %",
-                f"at most {100 * row['at_most']:.1f} % of {said}, {100 * CONFIDENCE:.0f} %",
-            )
+def bound_rows(results: AnomalyResults, by: str | None) -> Rows:
+    """Return a row for each bound: of what, the sentence, how many images, and how many of them are judged wrongly."""
+    dataset = present_dataset(results)
+    named = [] if by is None else [by]
+    if dataset is not None and dataset.group_field and by != "view":
+        named.append("view")
+    rows = [(row["group"], row) for row in results.bounds()]
+    rows += [(f"{field}: {row['group'] or 'none'}", row) for field in named for row in results.bounds(field)]
+    return [
+        (
+            name,
+            f"at most {100 * row['at_most']:.1f} % of such {_WRONG[row['outcome']]}, {100 * CONFIDENCE:.0f} %",
+            str(row["images"]),
+            f"{row['wrong']} {row['outcome']}",
+            f"{100 * row['share']:.1f} %",
         )
-    return rows
+        for name, row in rows
+    ]
 
 
 def _settings(run: Run | None) -> Rows:

@@ -53,7 +53,7 @@ _PATHS = (
 Intervals = Mapping[str, tuple[float, float]]
 
 
-def save_report(results: AnomalyResults, path: str | Path, max_images: int = 12) -> Path:
+def save_report(results: AnomalyResults, path: str | Path, max_images: int = 12, by: str | None = None) -> Path:
     """See ``AnomalyResults.save_report``."""
     file = Path(path).expanduser()
     if isinstance(max_images, bool) or not isinstance(max_images, int) or max_images < 0:
@@ -62,7 +62,7 @@ def save_report(results: AnomalyResults, path: str | Path, max_images: int = 12)
         raise ValueError(f"path='{file}' is a folder; name a file in it, e.g. '{file / 'report.html'}'")
     if not file.parent.is_dir():
         raise FileNotFoundError(f"The folder '{file.parent}' of path='{file}' does not exist; make it first")
-    text = render_report(report_context(results, max_images))
+    text = render_report(report_context(results, max_images, by))
     with atomic_write(file) as partial:
         partial.write_text(text, encoding="utf-8")
     return file
@@ -79,7 +79,7 @@ def render_report(context: Mapping[str, Any]) -> str:
     return template.render({**context, "nonce": digest[:32]})
 
 
-def report_context(results: AnomalyResults, max_images: int) -> dict[str, Any]:
+def report_context(results: AnomalyResults, max_images: int, by: str | None = None) -> dict[str, Any]:
     """Gather what ``templates/report.html.j2`` shows, as texts that it escapes."""
     rows = results.rows()
     total = rows[-1]
@@ -106,7 +106,7 @@ def report_context(results: AnomalyResults, max_images: int) -> dict[str, Any]:
         "families": family_cards(dataset, results.run, _defective(results)),
         "mistakes": _mistakes(results, max_images),
         "excluded": _excluded(results),
-        "record": _record(results),
+        "record": _record(results, by),
         "version": __version__,
         "date": date,
         "palette": palette,
@@ -256,8 +256,8 @@ def _excluded(results: AnomalyResults) -> dict[str, Any]:
     return {"count": len(results.excluded), "rows": rows}
 
 
-def _record(results: AnomalyResults) -> dict[str, Any]:
-    record = audit_record(results)
+def _record(results: AnomalyResults, by: str | None) -> dict[str, Any]:
+    record = audit_record(results, by)
     record["settings"] = [(name, hide_paths(value)) for name, value in record["settings"]]
     return record
 

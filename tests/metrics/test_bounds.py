@@ -7,7 +7,6 @@ import pytest
 from scipy.stats import binom, binomtest
 
 from fiftyone_segad.metrics.bounds import upper_bound
-from made_results import scores_only
 
 
 @pytest.mark.parametrize(("events", "trials"), [(0, 10), (1, 10), (9, 10), (3, 141), (0, 1)])
@@ -30,15 +29,3 @@ def test_numbers_that_are_no_counts() -> None:
     for events, trials, confidence in ((-1, 3, 0.95), (4, 3, 0.95), (1, 3, 1.0)):
         with pytest.raises(ValueError, match="have no bound"):
             upper_bound(events, trials, confidence)
-
-
-def test_bounds_of_an_evaluation() -> None:
-    defects = [(f"d{index}", 0.9 if index else 0.1, True, bool(index)) for index in range(10)]
-    good = [(f"g{index}", 0.1, False, False) for index in range(20)]
-    dent, total, normal = scores_only(*good, *defects).bounds()
-    for row, defect in ((dent, "dent"), (total, "all")):
-        assert (row["defect"], row["outcome"], row["images"], row["wrong"]) == (defect, "missed", 10, 1)
-        assert row["share"] == 0.1 and row["at_most"] == upper_bound(1, 10)
-    assert (normal["defect"], normal["outcome"], normal["wrong"]) == ("good", "false alarms", 0)
-    assert normal["at_most"] == upper_bound(0, 20)
-    assert [row["defect"] for row in scores_only(*good).bounds()] == ["good"]

@@ -77,10 +77,10 @@ def test_who_marked_what(dataset: fo.Dataset, tmp_path: Path) -> None:
 
 def test_what_may_be_missed_at_most(dataset: fo.Dataset, tmp_path: Path) -> None:
     text = saved(evaluated(dataset, NONE_FLAGGED), tmp_path)[1].text
-    assert "at most 100.0 % of defective images of the kinds here are missed, 95 %" in text
-    assert f"at most {100 * upper_bound(0, 4):.1f} % of good images raise an alarm, 95 %" in text
+    assert "at most 100.0 % of such defective images are missed, 95 %" in text
+    assert f"at most {100 * upper_bound(0, 4):.1f} % of such good images raise an alarm, 95 %" in text
     text = saved(evaluated(dataset, ALL_FLAGGED), tmp_path)[1].text
-    assert f"at most {100 * upper_bound(0, 2):.1f} % of defective images of this kind are missed, 95 %" in text
+    assert f"at most {100 * upper_bound(0, 2):.1f} % of such defective images are missed, 95 %" in text
 
 
 def test_what_is_gone_is_left_out(dataset: fo.Dataset, tmp_path: Path) -> None:
