@@ -12,6 +12,7 @@ import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
+from ..errors import RunError
 from ..registry.run import Run, load_run
 from ..registry.samples import all_slices
 from ..scoring.families import SINGLE, make_prototypes, member_fits
@@ -153,6 +154,16 @@ def load_families(run: Run) -> SavedFamilies:
     if saved is None:
         raise ValueError(f"The families of run '{run.key}' were not found yet: call find_families() first")
     return saved
+
+
+def new_kinds(run: Run) -> str:
+    """Say how many regions of a run are of a kind never seen before; empty if none, or its families are not known."""
+    try:
+        saved = read_families(Path(run.folder))
+    except RunError:
+        return ""
+    count = 0 if saved is None else int(((saved.families == NEW) & saved.is_current).sum())
+    return f"Run '{run.key}' has {pluralize(count, 'region')} of a kind never seen before" if count else ""
 
 
 def next_label(names: Collection[str]) -> str:

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from ..errors import RunError, SegadError
 from ..registry.exclusive import holds_run_lock
 from ..registry.run import Run, current_folders, load_run
-from ..review.families import Families, families_of, next_label, write_attributes
+from ..review.families import Families, families_of, new_kinds, next_label, write_attributes
 from ..scoring.families import MOST_FAMILIES, SINGLE, group_regions, make_prototypes
 from ..segments.boxes import RelativeBox
 from ..storage.families import NEW, SavedFamilies, place_of, read_families, save_families
-from ..utils.text import pluralize
 from .region_vectors import RunRegion, read_regions, region_vectors
 
 SAME_REGION = 0.5
@@ -92,8 +91,8 @@ def assign_families(dataset: fo.Dataset, run: Run) -> None:
     assigned = _assign(regions, vectors, before)
     save_families(Path(run.folder), assigned)
     write_attributes(dataset, run, assigned)
-    if count := int(((assigned.families == NEW) & assigned.is_current).sum()):
-        logger.warning("Run '%s' has %s of a kind never seen before", run.key, pluralize(count, "region"))
+    if sentence := new_kinds(run):
+        logger.warning(sentence)
 
 
 def kept_families(dataset: fo.Dataset, key: str) -> SavedFamilies | None:

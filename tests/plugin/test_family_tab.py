@@ -10,7 +10,7 @@ import pytest
 
 import fiftyone_segad as segad
 from conftest import use_colour_embedder
-from kinds_of_defects import EACH, compute, make_kinds
+from kinds_of_defects import EACH, GREEN, add_picture, compute, make_kinds
 from panel_page import Page
 from plugin_calls import REFUSED, form, run
 
@@ -56,6 +56,19 @@ def test_a_click_shows_the_regions_of_a_family_those_that_fit_least_first(datase
     view = fo.DatasetView._build(dataset, answer["set_view"]["view"])
     assert view.values("id") == family.region_ids[::-1]
     assert view._dataset.media_type == "image" and view.patches_field == "segad_regions"
+
+
+def test_the_panel_says_first_that_an_alarm_is_of_a_kind_never_seen_before(dataset: fo.Dataset, tmp_path: Path) -> None:
+    segad.find_families(dataset, "segad")
+    assert "note0" not in Page(dataset).drawn
+    add_picture(dataset, tmp_path / "green.png", GREEN)
+    segad.score_new(dataset, "segad")
+    page = Page(dataset)
+    notes = [value["view"]["label"] for name, value in page.drawn.items() if name.startswith("note")]
+    assert any("1 region of a kind never seen before: look at them in the tab 'Families'" in note for note in notes)
+    page.state["tab"] = "families"
+    page.send("choose_tab", value="families")
+    assert page.drawn["family0_title"]["default"].startswith("**Never seen before**")
 
 
 def test_the_panel_says_what_is_known_of_a_family(dataset: fo.Dataset) -> None:

@@ -17,6 +17,7 @@ from ...registry.evaluations import stale_evaluations
 from ...registry.keys import ANOMALOUS, list_evaluations, list_runs
 from ...registry.run import Run, load_record
 from ...registry.samples import all_slices
+from ...review.families import new_kinds
 from ...review.mark_field import read_marks
 from ...review.score_table import ScoreTable
 from ...review.triage import read_score_table
@@ -138,13 +139,24 @@ def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
         sample_id=sample_id,
         sample_marked=sample_id is not None and _is_marked(ctx.dataset, run.key, sample_id),
         choice=_choice_of(ctx, threshold),
-        notes=[*_gone(run), *stale_evaluations(ctx.dataset, run), *([str(run.drift)] if run.drift else []), *dirty],
+        notes=[
+            *_gone(run),
+            *_new_kinds(run),
+            *stale_evaluations(ctx.dataset, run),
+            *([str(run.drift)] if run.drift else []),
+            *dirty,
+        ],
         dirty=bool(dirty),
     )
 
 
 def _is_marked(dataset: fo.Dataset, key: str, sample_id: str) -> bool:
     return bool(read_marks(all_slices(dataset).select([sample_id]), key, ANOMALOUS))
+
+
+def _new_kinds(run: Run) -> list[str]:
+    sentence = new_kinds(run)
+    return [f"{sentence}: look at them in the tab 'Families'"] if sentence else []
 
 
 def sample_of(ctx: foo.ExecutionContext) -> str | None:
