@@ -72,6 +72,10 @@
     get place() {
       return `segad-review ${this.queue.dataset} ${this.queue.run}`;
     }
+    // Named in each request, for another dataset or run may be open by the time it is answered
+    get where() {
+      return { dataset: this.queue.dataset, run: this.queue.run };
+    }
     get current() {
       return this.alarms.get(this.at);
     }
@@ -160,9 +164,10 @@
     async send() {
       if (this.busy.send || !this.outbox.length || this.ended) return;
       this.busy.send = true;
-      const batch = this.outbox.slice(0, BATCH);
+      const { outbox } = this;
+      const batch = outbox.slice(0, BATCH);
       const decisions = batch.map(({ action, sample, box, label, replaces }) => ({ action, sample, box, label, replaces }));
-      const answer = await this.call("decide", { run: this.queue.run, decisions, by: this.memory.reviewer() });
+      const answer = await this.call("decide", { ...this.where, decisions, by: this.memory.reviewer() });
       this.busy.send = false;
       if (answer.error) {
         this.notice = `Not yet written: ${answer.error}`;
@@ -170,7 +175,8 @@
         return this.changed();
       }
       if (this.notice?.startsWith("Not yet written")) this.notice = null;
-      this.outbox.splice(0, batch.length);
+      outbox.splice(0, batch.length);
+      if (outbox !== this.outbox) return this.send();
       const later = this.pending();
       batch.forEach((entry, i) => {
         const { mark, refused } = answer.outcomes[i];
@@ -191,15 +197,16 @@
     async poll() {
       if (this.busy.poll || !this.queue || this.ended || document.hidden) return;
       this.busy.poll = true;
-      const changes = this.changes;
-      const run = this.queue.run;
-      const news = await this.call("poll", { run });
+      const { changes, queue } = this;
+      const news = await this.call("poll", { ...this.where, version: queue.version });
       this.busy.poll = false;
-      if (news.error || this.ended || run !== this.queue.run) return;
-      const { learning, learnt, failed, unlearnt } = news;
-      Object.assign(this.queue, { learning, learnt, failed, unlearnt });
-      if (news.stamp !== this.queue.stamp) return this.load();
-      if (changes === this.changes) this.marks = { ...news.marks, ...this.pending() };
+      if (news.again || this.ended || queue !== this.queue) return;
+      if (news.error || news.stamp !== queue.stamp) return this.load();
+      Object.assign(queue, { learning: news.learning, learnt: news.learnt, failed: news.failed });
+      if (news.marks && changes === this.changes) {
+        Object.assign(queue, { version: news.version, unlearnt: news.unlearnt });
+        this.marks = { ...news.marks, ...this.pending() };
+      }
       this.changed();
     }
     async learn() {
@@ -207,7 +214,7 @@
       Object.assign(this.queue, { learning: "0%", learnt: null, failed: null });
       this.changed();
       while (this.outbox.length && !this.ended) await new Promise((resolve) => setTimeout(resolve, 50));
-      const answer = await this.call("learn", { run: this.queue.run });
+      const answer = await this.call("learn", this.where);
       if (answer.error) Object.assign(this.queue, { learning: null, failed: answer.error });
       this.changed();
     }
@@ -258,8 +265,8 @@
       const ids = this.near().filter((id) => !known.has(id)).slice(0, count2);
       if (this.busy[method] || !ids.length || this.ended) return;
       this.busy[method] = true;
-      const { run, stamp } = this.queue;
-      const answer = await this.call(method, { run, ids });
+      const { stamp } = this.queue;
+      const answer = await this.call(method, { ...this.where, ids });
       this.busy[method] = false;
       if (this.ended) return;
       if (answer.again) {
@@ -356,7 +363,7 @@
 .sr-alarming { fill: ${orange}; opacity: 0.75; }
 .sr-threshold { stroke: ${text}; stroke-dasharray: 4 3; }
 .sr-score { stroke: ${text}; fill: ${text}; }
-.sr-mark { border-radius: 4px; padding: 1px 8px; color: #fff; font-weight: 600; }
+.sr-mark { border: 2px solid; border-radius: 4px; padding: 0 8px; font-weight: 600; }
 .sr-notice { border-left: 3px solid ${orange}; padding: 2px 8px; background: ${raised}; }
 .sr-title { font-size: 16px; }
 `;
@@ -472,7 +479,7 @@
     const mark = marks[alarm.id];
     const like = normals.get(alarm.id)?.like;
     const hit = shapes.get(alarm.id)?.hit;
-    return /* @__PURE__ */ React.createElement("div", { className: "sr-row" }, /* @__PURE__ */ React.createElement(Histogram, { histogram: queue.histogram, threshold: queue.threshold, score: alarm.imageScore }), /* @__PURE__ */ React.createElement("div", null, /* @__PURE__ */ React.createElement("div", null, "Image score ", /* @__PURE__ */ React.createElement("b", null, digits(alarm.imageScore)), /* @__PURE__ */ React.createElement("span", { className: "sr-faint" }, " ", "(threshold ", digits(queue.threshold), "); peak of the region ", digits(alarm.score))), /* @__PURE__ */ React.createElement("div", { "data-cy": "segad-rarity" }, alarm.rarity), /* @__PURE__ */ React.createElement("div", null, alarm.family && /* @__PURE__ */ React.createElement(React.Fragment, null, "Family ", /* @__PURE__ */ React.createElement("b", null, alarm.family), ". "), like && /* @__PURE__ */ React.createElement(React.Fragment, null, like, ". "), hit != null && /* @__PURE__ */ React.createElement("span", { className: "sr-faint" }, "The ground truth calls it ", hit ? "a defect" : "good", ". "), mark && /* @__PURE__ */ React.createElement("span", { className: "sr-mark", "data-cy": "segad-mark", style: { background: mark.label === "normal" ? HARMLESS : DEFECT } }, WORDS[mark.label], mark.by ? `, ${mark.by}` : ""))));
+    return /* @__PURE__ */ React.createElement("div", { className: "sr-row" }, /* @__PURE__ */ React.createElement(Histogram, { histogram: queue.histogram, threshold: queue.threshold, score: alarm.imageScore }), /* @__PURE__ */ React.createElement("div", null, /* @__PURE__ */ React.createElement("div", null, "Image score ", /* @__PURE__ */ React.createElement("b", null, digits(alarm.imageScore)), /* @__PURE__ */ React.createElement("span", { className: "sr-faint" }, " ", "(threshold ", digits(queue.threshold), "); peak of the region ", digits(alarm.score))), /* @__PURE__ */ React.createElement("div", { "data-cy": "segad-rarity" }, alarm.rarity), /* @__PURE__ */ React.createElement("div", null, alarm.family && /* @__PURE__ */ React.createElement(React.Fragment, null, /* @__PURE__ */ React.createElement("b", null, familyWords(alarm.family)), ". "), like && /* @__PURE__ */ React.createElement(React.Fragment, null, like, ". "), hit != null && /* @__PURE__ */ React.createElement("span", { className: "sr-faint" }, "The ground truth calls it ", hit ? "a defect" : "good", ". "), mark && /* @__PURE__ */ React.createElement("span", { className: "sr-mark", "data-cy": "segad-mark", style: { borderColor: mark.label === "normal" ? HARMLESS : DEFECT } }, WORDS[mark.label], mark.by ? `, ${mark.by}` : ""))));
   }
   function sideOf(alarm, size, view) {
     const region = Math.max(alarm.box[2] * size.width, alarm.box[3] * size.height);
@@ -512,6 +519,7 @@
     }, []);
     return active ? null : /* @__PURE__ */ React.createElement("div", { className: "sr-faint" }, "Move the mouse over this panel for its keys to work.");
   }
+  var familyWords = (family) => family === "new" ? "A new kind" : family.startsWith("family ") ? family.replace("f", "F") : `Family ${family}`;
   var count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
   var digits = (number) => Number(number.toPrecision(3)).toString();
 

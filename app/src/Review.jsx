@@ -224,11 +224,11 @@ function Facts({ session, alarm }) {
         </div>
         <div data-cy="segad-rarity">{alarm.rarity}</div>
         <div>
-          {alarm.family && <>Family <b>{alarm.family}</b>. </>}
+          {alarm.family && <><b>{familyWords(alarm.family)}</b>. </>}
           {like && <>{like}. </>}
           {hit != null && <span className="sr-faint">The ground truth calls it {hit ? "a defect" : "good"}. </span>}
           {mark && (
-            <span className="sr-mark" data-cy="segad-mark" style={{ background: mark.label === "normal" ? HARMLESS : DEFECT }}>
+            <span className="sr-mark" data-cy="segad-mark" style={{ borderColor: mark.label === "normal" ? HARMLESS : DEFECT }}>
               {WORDS[mark.label]}
               {mark.by ? `, ${mark.by}` : ""}
             </span>
@@ -311,6 +311,9 @@ function Hint({ root }) {
   }, []);
   return active ? null : <div className="sr-faint">Move the mouse over this panel for its keys to work.</div>;
 }
+
+// Families are called "family 1" and so on until a person names them
+const familyWords = (family) => (family === "new" ? "A new kind" : family.startsWith("family ") ? family.replace("f", "F") : `Family ${family}`);
 
 const count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
 const digits = (number) => Number(number.toPrecision(3)).toString();

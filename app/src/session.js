@@ -80,6 +80,11 @@ export class Session {
     return `segad-review ${this.queue.dataset} ${this.queue.run}`;
   }
 
+  // Named in each request, for another dataset or run may be open by the time it is answered
+  get where() {
+    return { dataset: this.queue.dataset, run: this.queue.run };
+  }
+
   get current() {
     return this.alarms.get(this.at);
   }
@@ -184,9 +189,10 @@ export class Session {
   async send() {
     if (this.busy.send || !this.outbox.length || this.ended) return;
     this.busy.send = true;
-    const batch = this.outbox.slice(0, BATCH);
+    const { outbox } = this;
+    const batch = outbox.slice(0, BATCH);
     const decisions = batch.map(({ action, sample, box, label, replaces }) => ({ action, sample, box, label, replaces }));
-    const answer = await this.call("decide", { run: this.queue.run, decisions, by: this.memory.reviewer() });
+    const answer = await this.call("decide", { ...this.where, decisions, by: this.memory.reviewer() });
     this.busy.send = false;
     if (answer.error) {
       this.notice = `Not yet written: ${answer.error}`;
@@ -194,7 +200,8 @@ export class Session {
       return this.changed();
     }
     if (this.notice?.startsWith("Not yet written")) this.notice = null;
-    this.outbox.splice(0, batch.length);
+    outbox.splice(0, batch.length);
+    if (outbox !== this.outbox) return this.send(); // another queue is open by now
     const later = this.pending();
     batch.forEach((entry, i) => {
       const { mark, refused } = answer.outcomes[i];
@@ -219,15 +226,16 @@ export class Session {
   async poll() {
     if (this.busy.poll || !this.queue || this.ended || document.hidden) return;
     this.busy.poll = true;
-    const changes = this.changes;
-    const run = this.queue.run;
-    const news = await this.call("poll", { run });
+    const { changes, queue } = this;
+    const news = await this.call("poll", { ...this.where, version: queue.version });
     this.busy.poll = false;
-    if (news.error || this.ended || run !== this.queue.run) return;
-    const { learning, learnt, failed, unlearnt } = news;
-    Object.assign(this.queue, { learning, learnt, failed, unlearnt });
-    if (news.stamp !== this.queue.stamp) return this.load();
-    if (changes === this.changes) this.marks = { ...news.marks, ...this.pending() };
+    if (news.again || this.ended || queue !== this.queue) return;
+    if (news.error || news.stamp !== queue.stamp) return this.load();
+    Object.assign(queue, { learning: news.learning, learnt: news.learnt, failed: news.failed });
+    if (news.marks && changes === this.changes) {
+      Object.assign(queue, { version: news.version, unlearnt: news.unlearnt });
+      this.marks = { ...news.marks, ...this.pending() };
+    }
     this.changed();
   }
 
@@ -236,7 +244,7 @@ export class Session {
     Object.assign(this.queue, { learning: "0%", learnt: null, failed: null });
     this.changed();
     while (this.outbox.length && !this.ended) await new Promise((resolve) => setTimeout(resolve, 50));
-    const answer = await this.call("learn", { run: this.queue.run });
+    const answer = await this.call("learn", this.where);
     if (answer.error) Object.assign(this.queue, { learning: null, failed: answer.error });
     this.changed();
   }
@@ -294,8 +302,8 @@ export class Session {
     const ids = this.near().filter((id) => !known.has(id)).slice(0, count);
     if (this.busy[method] || !ids.length || this.ended) return;
     this.busy[method] = true;
-    const { run, stamp } = this.queue;
-    const answer = await this.call(method, { run, ids });
+    const { stamp } = this.queue;
+    const answer = await this.call(method, { ...this.where, ids });
     this.busy[method] = false;
     if (this.ended) return;
     if (answer.again) {

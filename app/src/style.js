@@ -43,7 +43,7 @@ export const STYLE = `
 .sr-alarming { fill: ${orange}; opacity: 0.75; }
 .sr-threshold { stroke: ${text}; stroke-dasharray: 4 3; }
 .sr-score { stroke: ${text}; fill: ${text}; }
-.sr-mark { border-radius: 4px; padding: 1px 8px; color: #fff; font-weight: 600; }
+.sr-mark { border: 2px solid; border-radius: 4px; padding: 0 8px; font-weight: 600; }
 .sr-notice { border-left: 3px solid ${orange}; padding: 2px 8px; background: ${raised}; }
 .sr-title { font-size: 16px; }
 `;

@@ -59,6 +59,20 @@ def test_a_decision_is_in_the_next_answers(dataset: Any) -> None:
     assert ask(dataset, "poll")["unlearnt"] == 1
 
 
+def test_a_poll_that_brings_nothing_new_is_short(dataset: Any) -> None:
+    queue = ask(dataset, "queue")
+    assert "marks" not in ask(dataset, "poll", version=queue["version"])
+    ask(dataset, "decide", decisions=[decision(queue["alarms"][0], "normal")])
+    news = ask(dataset, "poll", version=queue["version"])
+    assert len(news["marks"]) == 1 and "marks" not in ask(dataset, "poll", version=news["version"])
+
+
+def test_a_decision_on_another_dataset_is_not_taken(dataset: Any) -> None:
+    alarm = ask(dataset, "queue")["alarms"][0]
+    answer = ask(dataset, "decide", dataset="another", decisions=[decision(alarm, "normal")])
+    assert "another dataset" in answer["error"] and segad.list_marks(dataset, "segad") == []
+
+
 def test_shapes_are_paths_over_the_image(dataset: Any) -> None:
     alarm = ask(dataset, "queue")["alarms"][0]
     (shapes,) = ask(dataset, "shapes", ids=[alarm["id"], "0" * 24]).values()

@@ -76,15 +76,16 @@ class AnomalyReview(foo.Panel):
         key = ctx.params.get("run")
         if key in list_runs(ctx.dataset):
             set_current_run(ctx.dataset, key)
-        if current_run(ctx.dataset) is None:
+        key = current_run(ctx.dataset)
+        if key is None:
             return {"error": "No run yet: compute one in the panel 'Anomaly triage'"}
-        run = _run(ctx)
+        run = load_record(ctx.dataset, key)
         return {**queue_data.queue(ctx.dataset, run, sample_of(ctx)), **_learning(ctx, run)}
 
     def poll(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Return what has changed since."""
         run = _run(ctx)
-        return {**queue_data.state(ctx.dataset, run), **_learning(ctx, run)}
+        return {**queue_data.state(ctx.dataset, run, seen=ctx.params.get("version")), **_learning(ctx, run)}
 
     def shapes(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Return what is drawn over the images of some alarms."""
@@ -122,7 +123,9 @@ class AnomalyReview(foo.Panel):
 
 
 def _run(ctx: foo.ExecutionContext) -> Run:
-    key = ctx.params.get("run")
+    key, dataset = ctx.params.get("run"), ctx.params.get("dataset")
+    if dataset is not None and dataset != ctx.dataset.name:  # a decision must not get lost among other samples
+        raise ValueError(f"The page shows another dataset now, not '{dataset}'")
     return load_record(ctx.dataset, key if isinstance(key, str) else current_run(ctx.dataset) or "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ...registry.keys import list_runs
 from ...registry.run import Run
 from ...review.alarms import Alarm, disputed_samples, marks_of, read_alarms, read_shapes
 from ...review.learnt import MARKS, unlearnt_marks
-from ...review.mark_field import Mark
+from ...review.mark_field import Mark, read_marks
 from ...review.queue import rarity_text, score_histogram, telling_order
 from ...scoring.conformal import NormalScores
 from ...scoring.thresholds import threshold_text
@@ -77,12 +78,26 @@ def queue(dataset: fo.Dataset, run: Run, sample_id: str | None) -> dict[str, Any
     }
 
 
-def state(dataset: fo.Dataset, run: Run, alarms: Sequence[Alarm] | None = None) -> dict[str, Any]:
-    """Describe what other people, and the run's learning, may have changed."""
-    alarms = read_alarms(dataset, run) if alarms is None else alarms
-    decided = marks_of(dataset, run.key, alarms)
+def state(
+    dataset: fo.Dataset, run: Run, alarms: Sequence[Alarm] | None = None, seen: str | None = None
+) -> dict[str, Any]:
+    """Describe what other people, and the run's learning, may have changed.
+
+    Args:
+        dataset: the dataset
+        run: the run
+        alarms: its alarms, if they have been read
+        seen: the version that the browser has; nothing else is read and sent while it is the present one
+    """
+    stamp = f"{run.folder} {run.masks} {run.thresholds}"
+    marks = "".join(mark.id for mark in read_marks(dataset, run.key, None))
+    version = hashlib.sha256(f"{stamp} {marks}".encode()).hexdigest()
+    if seen == version:
+        return {"stamp": stamp, "version": version}
+    decided = marks_of(dataset, run.key, read_alarms(dataset, run) if alarms is None else alarms)
     return {
-        "stamp": f"{run.folder} {run.masks} {run.thresholds}",
+        "stamp": stamp,
+        "version": version,
         "marks": {id: plain_mark(mark) for id, mark in decided.items()},
         "unlearnt": unlearnt_marks(dataset, run.key, run.settings.get(MARKS)),
     }
