@@ -35,6 +35,8 @@ def test_the_form_says_how_many_images_have_a_map(dataset: fo.Dataset, maps: Pat
     shown = form("import_predictions", dataset, maps_dir=str(maps))
     assert shown["found"]["view"]["label"] == "6 maps; 5 of the 6 images have one, by their names"
     assert not any(field["invalid"] for field in shown.values())
+    picked = form("import_predictions", dataset, maps_dir_picked={"absolute_path": str(maps)})
+    assert picked["found"] == shown["found"]
     assert "normals" not in shown and "normals" in form("import_predictions", dataset, calibrated=True)
 
 

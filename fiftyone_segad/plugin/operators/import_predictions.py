@@ -16,7 +16,7 @@ from ...runs.prediction_matching import match_predictions
 from ...runs.predictions import import_predictions
 from ...scoring.thresholds import DEFAULT_FPR, DEFAULT_QUANTILE, parse_threshold
 from ...utils.text import pluralize
-from .. import execution, forms, normals
+from .. import execution, forms, normals, paths
 from ..current_run import shown_fields
 from ..target import target_samples
 from .base import LongOperator, long_config
@@ -42,12 +42,11 @@ class ImportPredictions(LongOperator):
     def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         add_key(ctx, inputs, _USUAL_KEY)
         about = "Full path; holds a .npy, .npz, .tiff or grey .png file for each image, with the image's name"
-        prop = inputs.str("maps_dir", required=True, label="Folder of maps", description=about)
-        folder = forms.text(ctx.params, "maps_dir")
-        if folder is not None:
-            _describe(ctx, inputs, prop, folder)
+        prop = paths.choose_path(ctx, inputs, "maps_dir", "Folder of maps", about, folder=True)
+        if paths.path_of(ctx.params, "maps_dir") is not None:
+            _describe(ctx, inputs, prop)
         about = "Full path of a .csv file with the columns image and score; empty: the peak of each map"
-        scores = inputs.str("scores_file", label="Image scores", description=about)
+        scores = paths.choose_path(ctx, inputs, "scores_file", "Image scores", about, required=False)
         forms.invalid(scores, lambda: _full_path(ctx.params, "scores_file"))
         inputs.str("model", default=_MODEL, label="Predicted by", description="The name of the model, for people")
         about = "They set the threshold and the p-values. The program must not have been trained on them"
@@ -93,27 +92,30 @@ class ImportPredictions(LongOperator):
         )
 
 
-def _describe(ctx: foo.ExecutionContext, inputs: types.Object, prop: types.Property, folder: str) -> None:
+def _describe(ctx: foo.ExecutionContext, inputs: types.Object, prop: types.Property) -> None:
     """Say how many of the images have a map, or why the folder cannot be used."""
     try:
-        path = _full_path(ctx.params, "maps_dir") or Path(folder)
-        if path.is_dir() and holds_more_files(path, _COUNTED):
+        folder = _full_path(ctx.params, "maps_dir")
+        assert folder is not None
+        if folder.is_dir() and holds_more_files(folder, _COUNTED):
             inputs.view("found", types.Notice(label=f"More than {_COUNTED:,} files, which are matched when it starts"))
             return
-        maps = find_map_files(path)
+        maps = find_map_files(folder)
     except (OSError, ValueError) as error:
         forms.refuse(prop, str(error))
         return
-    paths = dict(zip(*target_samples(ctx).values(["id", "filepath"]), strict=True))
-    matched = len(match_predictions(maps, paths).keys)
-    label = f"{pluralize(len(maps), 'map')}; {matched} of the {pluralize(len(paths), 'image')} have one, by their names"
+    images = dict(zip(*target_samples(ctx).values(["id", "filepath"]), strict=True))
+    matched = len(match_predictions(maps, images).keys)
+    label = (
+        f"{pluralize(len(maps), 'map')}; {matched} of the {pluralize(len(images), 'image')} have one, by their names"
+    )
     inputs.view("found", types.Notice(label=label))
     if not matched:
         forms.refuse(prop, f"None of the images has a map of its name; the first map is '{next(iter(maps))}'")
 
 
 def _full_path(params: dict[str, Any], name: str) -> Path | None:
-    text = forms.text(params, name)
+    text = paths.path_of(params, name)
     if text is None:
         return None
     path = Path(text).expanduser()
