@@ -140,3 +140,16 @@ def test_the_plot_of_segments_marks_those_of_the_selected_sample(dataset: fo.Dat
     rims = plot["marker"]["line"]["width"]
     marked = {id for id, rim in zip(plot["ids"], rims, strict=True) if rim}
     assert marked == {segment.id for segment in sample.segad_segments.detections}
+
+
+def test_marks_that_are_not_yet_learnt_are_told(dataset: fo.Dataset) -> None:
+    assert "note0" not in Page(dataset).drawn
+    segad.mark_normal(dataset.limit(1), "segad")
+    page = Page(dataset)
+    assert page.drawn["note0"]["view"]["label"].startswith("1 mark is not yet learnt")
+    segad.rescore(dataset, "segad")
+    page.send("poll")
+    assert "note0" not in page.drawn
+    segad.undo_review(dataset, "segad")
+    page.send("poll")
+    assert "forgets them" in page.drawn["note0"]["view"]["label"]

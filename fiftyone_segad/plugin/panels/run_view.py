@@ -18,9 +18,11 @@ from ...registry.keys import ANOMALOUS, list_evaluations, list_runs
 from ...registry.run import Run, load_record
 from ...registry.samples import all_slices
 from ...review.families import new_kinds
+from ...review.learnt import MARKS, unlearnt_marks
 from ...review.mark_field import read_marks
 from ...review.score_table import ScoreTable
 from ...review.triage import read_score_table
+from ...utils.text import pluralize
 from ..current_run import current_run
 from ..wording import in_app_words
 from . import page_state
@@ -142,6 +144,7 @@ def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
         notes=[
             *_gone(run),
             *_new_kinds(run),
+            *_unlearnt(ctx.dataset, run),
             *stale_evaluations(ctx.dataset, run),
             *([str(run.drift)] if run.drift else []),
             *dirty,
@@ -192,6 +195,16 @@ def _choice_of(ctx: foo.ExecutionContext, threshold: float) -> str | None:
 
 def _stages_text(view: fo.DatasetView) -> str:
     return json.dumps([view._dataset.name, view._serialize(include_uuids=False)], default=str, sort_keys=True)
+
+
+def _unlearnt(dataset: fo.Dataset, run: Run) -> list[str]:
+    """Tell of marks that the run has not learnt, if it can learn at all."""
+    if run.method != "reference" or not run.store.exists():
+        return []
+    count = unlearnt_marks(dataset, run.key, run.settings.get(MARKS))
+    if count is None:
+        return ["Marks that the run has learnt were taken back or replaced: 'Rescore' forgets them"]
+    return [f"{pluralize(count, 'mark is', 'marks are')} not yet learnt: 'Rescore' learns from them"] if count else []
 
 
 def _gone(run: Run) -> list[str]:
