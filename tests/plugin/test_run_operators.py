@@ -81,6 +81,7 @@ def test_all_of_it_is_in_the_panel(dataset: fo.Dataset) -> None:
         "save_bank",
         "export_run",
         "delete_run",
+        "try_image",
     }
     page = Page(dataset)
     page.send("open_form", path="runs.save_bank", **buttons["save_bank"]["view"]["params"])

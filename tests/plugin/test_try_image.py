@@ -63,6 +63,18 @@ def test_the_selected_sample_is_tried_without_being_changed(dataset: fo.Dataset)
     assert len(fo.load_dataset(DATASET)) == 1
 
 
+def test_another_grid_needs_no_other_upload(dataset: fo.Dataset, pictures: list[Path]) -> None:
+    run("try_image", dataset, picture=upload(pictures[0]), grid=3)
+    last = run("try_image", dataset, picture=upload(pictures[5]), grid=3)
+    trials = fo.load_dataset(DATASET)
+    fields = form("try_image", trials)
+    assert fields["source"]["default"] == "sample"
+    assert "tried last" in str(fields["source"])
+    again = run("try_image", trials, grid=5)
+    assert (again["sample_id"], again["segments"]) == (last["sample_id"], 25)
+    assert len(trials) == 2
+
+
 @pytest.mark.parametrize("grid", [4, 7])
 def test_the_outliers_are_those_of_the_original(dataset: fo.Dataset, grid: int) -> None:
     folder = shared("blog")

@@ -21,6 +21,8 @@ from .base import Line, OpeningOperator, Operator, Table, short_config
 
 SAMPLE, UPLOAD = "sample", "upload"
 
+_LAST = "The picture that was tried last"
+
 _OTHER = {
     "efficientnet": "fastdup is not installed, so that EfficientNet's features stand in for its own: the answer is not "
     "that of the original method. Install it with: pip install --no-deps fastdup==2.54"
@@ -131,7 +133,7 @@ class _Sample:
 
 
 def _sample_of(ctx: foo.ExecutionContext) -> _Sample | None:
-    """Return the sample that parameters name, the open one, or the first selected one; None if there is none.
+    """Return the sample that parameters name, the open one, the first selected one, or the one that was tried last.
 
     Raises:
         ValueError: if a parameter names no image
@@ -150,6 +152,8 @@ def _sample_of(ctx: foo.ExecutionContext) -> _Sample | None:
         filepath = _filepath(ctx, id) if id else None
         if filepath is not None:
             return _Sample(filepath, text)
+    if ctx.dataset.name == DATASET and len(ctx.dataset):  # another grid needs no other upload
+        return _Sample(str(ctx.dataset.sort_by("last_modified_at", reverse=True).first().filepath), _LAST)
     return None
 
 
@@ -228,5 +232,6 @@ def _advice(tried: TriedImage) -> str:
     return (
         "Red segments are least like the others of this picture, green ones are what they are most like. Some segment "
         "is always the oddest one, also in a good picture: whether images are odd is told by 'Compute segment "
-        "anomalies' on a dataset with normal images. Run this again with another grid to see smaller or larger parts."
+        "anomalies' on a dataset with normal images. Run this again with another grid to see smaller or larger "
+        "parts; it offers this picture."
     )

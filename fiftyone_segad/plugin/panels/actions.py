@@ -22,6 +22,9 @@ from .run_view import RunView, remember_choice, run_view_of, sample_of, slider_n
 URI = "@segad/anomaly/"
 """Begins the addresses of the plugin's operators."""
 
+_NOT_ON_RUN = ("compute_segment_anomalies", "delete_run", "try_image")
+"""Operators whose form does not begin with the run that is shown."""
+
 
 class TriageActions:
     """Handlers of the panel's buttons; the App calls them by the panel's address and their names.
@@ -179,8 +182,7 @@ class TriageActions:
         """
         name, view = ctx.params.get("form"), run_view_of(ctx)
         if view is not None and isinstance(name, str):
-            new = name in ("compute_segment_anomalies", "delete_run")  # these begin with a choice of their own
-            ctx.prompt(f"{URI}{name}", params={} if new else {"key": view.run.key})
+            ctx.prompt(f"{URI}{name}", params={} if name in _NOT_ON_RUN else {"key": view.run.key})
 
     def explain(self, ctx: foo.ExecutionContext) -> None:
         """Show the highest segments of the open or selected sample beside what they differ from."""

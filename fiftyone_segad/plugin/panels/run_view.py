@@ -175,7 +175,8 @@ def sample_of(ctx: foo.ExecutionContext) -> str | None:
 
 def in_modal(ctx: foo.ExecutionContext) -> bool:
     """Return whether the page shows the panel beside an open sample: only those of the grid are among its spaces."""
-    return bool(ctx.current_sample) and str(ctx.panel_id) not in json.dumps(ctx.request_params.get("spaces"))
+    in_grid = f'"component_id": "{ctx.panel_id}"' in json.dumps(ctx.request_params.get("spaces"))
+    return bool(ctx.current_sample) and not in_grid
 
 
 def remember_choice(samples: fo.DatasetView, choice: str, threshold: float) -> None:

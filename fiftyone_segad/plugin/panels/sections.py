@@ -36,6 +36,7 @@ _WITH_RUNS = (
     ("save_bank", "Save bank", "save"),
     ("export_run", "Export", "archive"),
     ("delete_run", "Delete", "delete"),
+    ("try_image", "Try one image", "image_search"),
 )
 """Operators, each with the label and the icon of its button."""
 
