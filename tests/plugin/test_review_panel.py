@@ -26,7 +26,7 @@ def dataset(dataset_with_run: Any) -> Any:
     return dataset_with_run
 
 
-def ask(dataset: Any, method: str, **params: Any) -> Any:
+def ask(dataset: Any, method: str, /, **params: Any) -> Any:
     """Ask the panel as its component does."""
     request = {"dataset_name": dataset.name, "params": {"__method__": method, "panel_id": "1", **params}}
     context = ExecutionContext(request, operator_uri=URI, executor=Executor())
