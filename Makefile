@@ -96,6 +96,7 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/dirty_bank.py
 	$(BIN)/python benchmarks/decisions.py
+	$(BIN)/python benchmarks/teaching.py
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/search.py
