@@ -14,7 +14,7 @@ import fiftyone.operators as foo
 from ...engine.dirty_bank import DIRTY_BANK
 from ...errors import SegadError
 from ...registry.evaluations import stale_evaluations
-from ...registry.keys import ANOMALOUS, list_evaluations, list_runs
+from ...registry.keys import ANOMALOUS, list_evaluations, list_runs, review_field
 from ...registry.run import Run, load_record
 from ...registry.samples import all_slices
 from ...review.families import new_kinds
@@ -35,6 +35,9 @@ _STEPS = 400
 
 _CACHE_TTL = 30.0
 """Seconds for which scores are not read again; a slider asks many times a second."""
+
+_unlearnt_counts: dict[tuple[str | None, ...], int | None] = {}
+"""Number of marks that a run has not learnt, by dataset, run, what it has learnt, and the marks; the last one only."""
 
 _MOST_CHOICES = 200
 """Views that are remembered."""
@@ -200,9 +203,20 @@ def _stages_text(view: fo.DatasetView) -> str:
 
 def _unlearnt(dataset: fo.Dataset, run: Run) -> list[str]:
     """Tell of marks that the run has not learnt, if it can learn at all."""
-    if run.method != "reference" or not run.store.exists():
+    field = f"{review_field(run.key)}.detections"
+    if run.method != "reference" or not dataset.has_sample_field(review_field(run.key)) or not run.store.exists():
         return []
-    count = unlearnt_marks(dataset, run.key, run.settings.get(MARKS))
+    learnt = run.settings.get(MARKS)
+    marks = (
+        str(dataset._doc.id),
+        run.key,
+        learnt,
+        *all_slices(dataset).exists(field).values(f"{field}.id", unwind=True),
+    )
+    if marks not in _unlearnt_counts:  # counting takes a while for hundreds of marks, and the page polls
+        _unlearnt_counts.clear()
+        _unlearnt_counts[marks] = unlearnt_marks(dataset, run.key, learnt)
+    count = _unlearnt_counts[marks]
     if count is None:
         return ["Marks that the run has learnt were taken back or replaced: 'Rescore' forgets them"]
     return [f"{pluralize(count, 'mark is', 'marks are')} not yet learnt: 'Rescore' learns from them"] if count else []
