@@ -73,7 +73,7 @@ def merge_families(samples: Samples, key: str, families: Sequence[str], name: st
     Examples:
         >>> segad.merge_families(dataset, "segad", ["family 1", "family 4"], "scratch")  # doctest: +SKIP
     """
-    if isinstance(families, str) or len(set(families)) < 2:
+    if isinstance(families, str) or not isinstance(families, Sequence) or len(set(families)) < 2:
         raise ValueError(f"families={families!r} must be the labels of two families or more")
     run, saved, first = _open(samples, key, families[0])
     numbers = {_number(saved, key, label) for label in families}
@@ -116,8 +116,8 @@ def split_family(
     if region_ids is None:
         leaving = members[split_regions(saved.vectors[members])]
     else:
-        unknown = set(region_ids) - {saved.ids[i] for i in members}
-        if isinstance(region_ids, str) or unknown:
+        own = {saved.ids[i] for i in members}
+        if isinstance(region_ids, str) or not isinstance(region_ids, Collection) or not set(region_ids) <= own:
             raise ValueError(f"region_ids={region_ids!r} must be ids of regions of family '{family}'")
         leaving = np.array([i for i in members if saved.ids[i] in set(region_ids)], int)
     if not 0 < len(leaving) < len(members):
