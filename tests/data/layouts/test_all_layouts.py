@@ -240,3 +240,19 @@ def test_kolektor_without_a_mask_is_neither_good_nor_defective(tmp_path: Path, l
     assert "20000.png' has no mask, which would say whether it is defective" in problems
     assert "20001_GT.png' is not an image" in problems
     assert "10009_GT.png' is a mask without an image" in problems
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["screw/train/good/0", "screw/test/bent/0"], "mvtec"),
+        (["pushpins/train/good/0", "pushpins/validation/good/0", "pushpins/test/logical_anomalies/0"], "mvtec_loco"),
+        (["can/train/good/0", "can/test_public/bad/0", "can/test_private/0"], "mvtec_ad2"),
+        (["candle/train/good/0", "screw/train/good/0"], "mvtec"),
+    ],
+)
+def test_mvtecs_own_layouts_are_told_apart(tmp_path: Path, load: Load, names: list[str], expected: str) -> None:
+    for name in names:
+        picture(tmp_path / "all" / f"{name}.png")
+    assert look_into(tmp_path).layout.name == expected
+    assert load(tmp_path, expected).count_values("split") == load(tmp_path).count_values("split")
