@@ -82,7 +82,11 @@ class ExplainedSegment:
         if self.marked:
             kind, name = f" '{self.kind}'" if self.kind else "", Path(self.marked.filepath).name
             return f"{text}, and {self.taught:.2f} since it is like the marked defect{kind} in {name}"
-        return f"{text}, and {self.taught:.2f} by the marked defects, which it is hardly like" if self.taught else text
+        return (
+            f"{text}, and {round(self.taught, 2) + 0.0:.2f} as it is hardly like marked defects"
+            if self.taught
+            else text
+        )
 
 
 def explain_sample(

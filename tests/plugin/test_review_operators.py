@@ -40,8 +40,12 @@ def test_a_selected_sample_is_marked_though_the_view_hides_it_by_now(dataset: fo
 def test_selected_patches_are_marked(dataset: fo.Dataset) -> None:
     patches = dataset.to_patches("segad_segments")
     chosen = patches.limit(3).values("id")
-    assert run("mark_anomalous", dataset, {"view": patches, "selected": chosen})["changed"] == 3
-    assert {mark.kind for mark in segad.list_marks(dataset, "segad")} == {"segment"}
+    assert run("mark_anomalous", dataset, {"view": patches, "selected": chosen}, label=" dent ")["changed"] == 3
+    marks = segad.list_marks(dataset, "segad")
+    assert {(mark.kind, mark.defect) for mark in marks} == {("segment", "dent")}
+    label = form("mark_anomalous", dataset, selected=tuple(dataset.limit(1).values("id")))["label"]
+    assert "named so far: dent" in str(label)
+    assert "label" not in form("mark_normal", dataset, selected=tuple(dataset.limit(1).values("id")))
 
 
 def test_selected_labels_of_an_open_sample_are_marked(dataset: fo.Dataset) -> None:
@@ -63,7 +67,8 @@ def test_rescore_unmark_and_undo(dataset: fo.Dataset) -> None:
     assert odd.segad_pred.label == "anomalous"
     run("mark_normal", dataset, {"selected": [odd.id]})
     result = run("rescore", dataset)
-    assert (result["marked"], result["cleared"], result["ids"]) == (1, 1, [odd.id])
+    assert (result["marked"], result["cleared"], result["ids"][0]) == (1, 1, odd.id)
+    assert len(result["ids"]) == result["cleared"] + result["raised"], "the grid shows all that has changed"
     assert run("unmark", dataset, {"selected": [odd.id]})["changed"] == 1
     assert run("undo_review", dataset)["marks"] == 1
     assert run("undo_review", dataset)["marks"] == 0
