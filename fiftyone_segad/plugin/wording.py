@@ -8,8 +8,10 @@ _TITLES = {
     "compute_segment_anomalies": "Compute segment anomalies",
     "delete_run": "Delete a run",
     "evaluate_anomalies": "Evaluate a run",
+    "explain_sample": "Why is it anomalous?",
     "find_families": "Find families of regions",
     "find_duplicates": "Find duplicates",
+    "load_folder": "Load a folder",
     "merge_families": "Merge families",
     "rescore": "Rescore",
     "score_new": "Score new images",
@@ -42,6 +44,8 @@ _PHRASES = [
     (r"pass key=\.\.\. to (\w+)\(\), or use view\(\)", r"run '\1' with a key"),
     (r"Give it its name back with dataset\.rename_run\([^)]*\)", "Give it its name back from Python"),
     (r"Bring it back from where it is by export_run\(\) and import_run\(\)", "Bring it back from Python"),
+    (r"load it with load_run\(\), or pass samples", "choose one that a dataset still has"),
+    (r"was made with clean=True, by", "was made as if some normal images were defective, by"),
     (r"\b(\w+)=(\d+) may", r"\2 \1 may"),
 ]
 

@@ -51,7 +51,7 @@ def collect_predictions(predictions: Any) -> dict[str, Prediction]:
         return {path: prediction for batch in predictions for path, prediction in _of_batch(batch)}
     raise ValueError(
         f"predictions is a {type(predictions).__name__}; pass a folder, a dict of maps by path, or what anomalib's "
-        "Engine.predict() returns"
+        "Engine.predict gives"
     )
 
 
@@ -75,7 +75,7 @@ def _of_batch(batch: Any) -> Iterator[tuple[str, Prediction]]:
     if paths is None or maps is None:
         raise ValueError(
             f"predictions holds a {type(batch).__name__} without image_path and anomaly_map; pass a folder, a dict of "
-            "maps by path, or what anomalib's Engine.predict() returns"
+            "maps by path, or what anomalib's Engine.predict gives"
         )
     if isinstance(paths, (str, Path)):  # a single item
         paths, maps, scores = [paths], [maps], None if scores is None else [scores]
