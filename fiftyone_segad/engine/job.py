@@ -23,6 +23,7 @@ from ..utils.images import PIXELS_AHEAD, count_pixels, read_image_or_error, rota
 from ..utils.timing import StageTimer
 from .executors import Executor, LocalExecutor, Task
 from .executors.base import Result
+from .report import JobReport
 
 CUSTOM_SEGMENTS = (Level("segments"),)
 """The one level of segments that were asked for."""
@@ -128,25 +129,6 @@ class JobContext:
     on_stage: Callable[[str], None] = lambda text: None
     timer: StageTimer = field(default_factory=StageTimer)
     earlier: RunStore | None = None
-
-
-@dataclass
-class JobReport:
-    """What came of a job, besides what is in its store.
-
-    Attributes:
-        skipped: ``{"id", "filepath", "reason"}`` of the images that could not be used
-        warnings: what the user should know
-        seconds: time spent, by stage
-    """
-
-    skipped: list[dict[str, str]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def first_reason(self) -> str:
-        """Return why the first image was skipped, as a sentence; empty if none was."""
-        return f"The first: {self.skipped[0]['filepath']}: {self.skipped[0]['reason']}" if self.skipped else ""
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from ..errors import SegadError
 from ..scoring.mutual import POOL
 from ..utils.images import has_more_frames
 from ..utils.text import pluralize
-from .job import Job, JobReport
+from .job import Job
 from .passes import calibration_images
 from .reference import score_against_bank, score_by_reference
+from .report import JobReport
 from .unlabeled import score_against_pool, score_unlabeled
 from .within_image import score_within_image
 
