@@ -66,7 +66,7 @@ export function Review({ call, media, memory }) {
     <Press key={name} name={name} queue={queue} on={view[name]} onClick={actions[name]} disabled={!current || (name === "undo" && !session.undoable.length)} />
   );
   return (
-    <div className="sr" tabIndex={0} ref={root} data-cy="segad-review" onMouseEnter={() => focus(root)}>
+    <div className="sr" tabIndex={0} ref={root} data-cy="segad-review" onMouseMove={() => focus(root)}>
       <style>{STYLE}</style>
       {session.error && <div className="sr-notice">{session.error}</div>}
       {!queue && !session.error && <div className="sr-faint">Reading the alarms…</div>}
@@ -98,7 +98,7 @@ function focus(root) {
   if (!busy) root.current?.focus({ preventScroll: true });
 }
 
-// Keys count while the panel has the focus, which it takes when it opens and when the mouse comes over it. They are
+// Keys count while the panel has the focus, which it takes when it opens and when the mouse moves over it. They are
 // kept from the App, which has shortcuts of its own.
 function useKeys(root, session, actions) {
   const latest = useRef(actions);
