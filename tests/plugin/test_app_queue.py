@@ -52,7 +52,7 @@ def nothing_marked(dataset: fo.Dataset, page: Any) -> Iterator[None]:
     segad.unmark(dataset, "segad")
     page.evaluate("sessionStorage.clear()")
     page.reload()
-    page.locator('[data-cy="segad-review"]').wait_for()
+    page.locator('[data-cy="segad-open"]').wait_for()
     page.locator('[data-cy="segad-review"]').hover()
 
 
