@@ -18,9 +18,9 @@ from .lifecycle import log_stages
 def save_bank(samples: Samples, key: str, path: str | Path, overwrite: bool = False) -> Path:
     """Save what a run compares images with as one file, for ``score_new`` on any machine and dataset.
 
-    It holds the features of the normal images and of what reviews marked as normal, what was fitted to them, the
-    thresholds with the scores that they rest on, and which embedder is needed. Of the normal images it has their names
-    and checksums, no folders and no pixels. It is a file in the safetensors format.
+    It holds the features of the normal images and of what reviews marked as normal, what was fitted to them and learnt
+    from marked defects, the thresholds with the scores that they rest on, and which embedder is needed. Of the normal
+    images it has their names and checksums, no folders and no pixels. It is a file in the safetensors format.
 
     Args:
         samples: the dataset, or a view of it
