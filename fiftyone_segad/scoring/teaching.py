@@ -50,7 +50,7 @@ def weight_of(images: int) -> float:
 
     Examples:
         >>> [round(weight_of(images), 3) for images in (0, 3, 9, 20)]
-        [0.0, 0.112, 0.225, 0.31]
+        [0.0, 0.113, 0.225, 0.31]
     """
     return MOST_WEIGHT * images / (images + HALF_WEIGHT)
 
