@@ -11,6 +11,7 @@ from typing import NamedTuple
 import fiftyone as fo
 import fiftyone.core.labels as fol
 import fiftyone.core.patches as fop
+from bson import ObjectId
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..data.truth import GT_FIELD, read_truth, truth_fields
@@ -274,7 +275,7 @@ def _label_targets(samples: Samples, key: str, label_ids: Collection[str]) -> di
         field = field_name(key, name)
         if not missing or not samples.has_sample_field(field):
             continue
-        view = all_slices(samples).select_labels(ids=list(missing), fields=field)
+        view = all_slices(samples).select_labels(ids=list(filter(ObjectId.is_valid, missing)), fields=field)
         paths = ["id", f"{field}.detections.id", f"{field}.detections.bounding_box"]
         for sample_id, ids, boxes in zip(*view.values(paths), strict=True):
             for id, (x, y, width, height) in zip(ids or (), boxes or (), strict=True):

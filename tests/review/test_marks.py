@@ -93,6 +93,7 @@ def test_ids_of_no_label_are_refused_and_nothing_is_marked(dataset: fo.Dataset) 
     region = sample.segad_regions.detections[0].id
     for ids, message in (
         ([region, sample.id], f"no region or segment with the id {sample.id}"),
+        (["x"], "no region or segment with the id x"),
         ([], "must be a list of ids of labels, at least one"),
         (region, "must be a list of ids of labels"),
     ):
