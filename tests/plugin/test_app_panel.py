@@ -146,6 +146,7 @@ def test_a_bar_of_the_histogram_sets_the_grid(page: Any, dataset: fo.Dataset, tr
     _, bars = triage.histogram()
     totals = sum(bars.values())
     highest = int(np.flatnonzero(totals)[-1])
+    wait_until_idle(page)  # a view that has just changed has the panel drawn anew
     page.locator(".barlayer .point path").first.wait_for()
     boxes = [bar.bounding_box() for bar in page.locator(".barlayer .point path").all()]
     bar = max((box for box in boxes if box and box["height"] > 2), key=lambda box: box["x"])
@@ -198,7 +199,7 @@ def test_the_slider_counts_without_writing(page: Any, dataset: fo.Dataset, triag
 
 def test_why_shows_crops_of_the_sample_and_of_normal_images(page: Any, dataset: fo.Dataset, triage: ScoreTable) -> None:
     page.get_by_role("button", name="Highest").click()
-    page.get_by_text("Select", exact=True).first.wait_for(state="attached")  # the view has as many samples as before
+    page.get_by_text("Limit", exact=True).first.wait_for(state="attached")  # the view has as many samples as before
     select_first(page)
     page.get_by_role("button", name="Why is it anomalous?").click()
     page.get_by_text("its worst segments").wait_for()
