@@ -16,7 +16,7 @@ import fiftyone as fo
 import pytest
 
 import fiftyone_segad as segad
-from app_page import COUNT_REQUESTS, app_page, needs_chromium, open_dataset
+from app_page import COUNT_REQUESTS, app_page, needs_chromium, open_dataset, wait_until_idle
 from conftest import ROOT
 from fiftyone_segad.review.alarms import Alarm, read_alarms
 from fiftyone_segad.review.mark_field import Mark
@@ -51,7 +51,17 @@ def nothing_marked(dataset: fo.Dataset, page: Any) -> Iterator[None]:
         pass
     segad.unmark(dataset, "segad")
     page.evaluate("sessionStorage.clear()")
+    reload(page)
+
+
+def reload(page: Any) -> None:
+    """Load the page anew, and open the panel where FiftyOne has not kept it open."""
     page.reload()
+    page.locator('[data-cy="fo-grid"]').wait_for()
+    wait_until_idle(page)
+    if page.locator('[data-cy="segad-review"]').count() == 0:
+        page.locator('[data-cy="new-panel-btn"]').first.click()
+        page.get_by_text("Review", exact=True).first.click()
     page.locator('[data-cy="segad-open"]').wait_for()
     page.locator('[data-cy="segad-review"]').hover()
 
@@ -175,7 +185,7 @@ def test_the_place_survives_a_reload(page: Any, dataset: fo.Dataset) -> None:
         page.keyboard.press(key)
     shows(page, alarms[3])
     wait_until_written(page)
-    page.reload()
+    reload(page)
     shows(page, alarms[3])
     page.get_by_text(f"{len(alarms) - 2} of {len(alarms)} open").wait_for()
     page.locator('[data-cy="segad-review"]').hover()
