@@ -221,7 +221,7 @@ class _RunMonitor:
         now = time.monotonic()
         if self.stopped.is_set():
             raise RunCancelled("Cancelled. Run again with the same settings to go on where it stopped")
-        if now - self._reported < _INTERVAL:
+        if now - self._reported < _INTERVAL and bar.progress < 1:  # the end is always shown
             return
         self._reported = now
         if _store().has(self._cancel):
