@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone.operators.types as types
 
 _AS_WIDE_AS_NEEDED = {"item": {"sx": {"width": "auto"}}}
+_ABOVE_TEXT = {"item": {"sx": {"width": "auto", "mb": "16px"}}}  # a picture reaches below its cell
 
 
 def add_row(panel: types.Object, name: str) -> types.Object:
@@ -34,7 +35,5 @@ def add_button(row: types.Object, name: str, label: str, active: bool = False, *
 def add_picture(row: types.Object, name: str, side: int, label: str, **options: Any) -> None:
     """Add a square picture to a row; a click hands on ``params``, as of ``types.ImageView``."""
     size = f"{side}px"
-    view = types.ImageView(
-        height=size, width=size, alt=label, label=label, componentsProps=_AS_WIDE_AS_NEEDED, **options
-    )
+    view = types.ImageView(height=size, width=size, alt=label, label=label, componentsProps=_ABOVE_TEXT, **options)
     row.view(name, view)
