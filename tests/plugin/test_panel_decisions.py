@@ -13,7 +13,7 @@ from fiftyone import ViewField as F
 import fiftyone_segad as segad
 from panel_page import Page
 from parted_dataset import make_parts, part_image
-from spotted_set import spotted_set
+from red_spots import spotted_set
 
 pytestmark = pytest.mark.usefixtures("colour_embedder")
 

@@ -15,6 +15,7 @@ from fiftyone.operators.executor import ExecutionContext, Executor
 
 import fiftyone_segad as segad
 from conftest import PLUGIN, ROOT
+from fiftyone_segad.review.lost_defects import LostDefect
 from plugin_calls import plugin_module
 
 URI = f"{PLUGIN}/anomaly_review"
@@ -116,6 +117,19 @@ def test_learning_goes_on_without_the_page(dataset: Any) -> None:
     marks = "1 mark" if len(queue["alarms"]) == 1 else f"{len(queue['alarms'])} marks"
     assert after["learnt"].startswith(f"Learnt {marks}, ") and "no longer flagged" in after["learnt"]
     assert (after["unlearnt"], after["failed"]) == (0, None) and after["stamp"] != queue["stamp"]
+
+
+def test_learning_names_defects_that_are_found_now_and_no_more(dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids, paths = dataset.values(["id", "filepath"])
+    found, lost = ([LostDefect(id) for id in some] for some in (ids[:1], [*ids[1:6], ids[1]]))
+    report = segad.ReviewReport(segad.load_run(dataset, "segad"), 2, ids[1:6], ids[:1], lost, found)
+    monkeypatch.setattr(plugin_module("plugin.panels.anomaly_review"), "rescore", lambda *_, **__: report)
+    ask(dataset, "learn")
+    names = [Path(path).name for path in paths]
+    assert wait_until_learnt(dataset)["learnt"] == (
+        f"Learnt 2 marks, 5 images no longer flagged, 1 newly flagged, 1 defect of the ground truth found now "
+        f"({names[0]}), 6 defects of the ground truth found no more ({', '.join(names[1:4])} and 2 more)"
+    )
 
 
 def test_a_learning_that_fails_says_why(dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from fiftyone import ViewField as F
 
 import fiftyone_segad as segad
-from spotted_set import picture, spotted_set
+from red_spots import picture, spotted_set
 
 pytestmark = pytest.mark.usefixtures("colour_embedder")
 

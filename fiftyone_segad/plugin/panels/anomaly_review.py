@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
+import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...errors import SegadError
 from ...registry.keys import list_runs
 from ...registry.run import Run, load_record
+from ...registry.samples import all_slices
 from ...review.decide import Decision, decide
 from ...runs.rescore import ReviewReport, rescore
 from ...utils.text import pluralize
@@ -26,6 +29,9 @@ COMPONENT = "SegadReview"
 
 _LEARNT = "learnt"
 """What the last learning changed, among what the pages of a dataset have in common."""
+
+_NAMED = 3
+"""Images that what has changed names, at most."""
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +122,8 @@ class AnomalyReview(foo.Panel):
             store.delete(_LEARNT)
 
             def work(progress: execution.Progress) -> None:
-                store.set(_LEARNT, {"run": key, "text": _report_text(rescore(dataset, key, progress=progress))})
+                report = rescore(dataset, key, progress=progress)
+                store.set(_LEARNT, {"run": key, "text": _report_text(dataset, report)})
 
             execution.start(execution.dataset_id(ctx), name, work)
         return {}
@@ -154,12 +161,16 @@ def _learning(ctx: foo.ExecutionContext, run: Run) -> dict[str, Any]:
     }
 
 
-def _report_text(report: ReviewReport) -> str:
+def _report_text(dataset: fo.Dataset, report: ReviewReport) -> str:
     parts = [
         f"Learnt {pluralize(report.marked, 'mark')}",
         f"{pluralize(len(report.cleared), 'image')} no longer flagged",
         f"{len(report.raised)} newly flagged",
     ]
-    if report.lost:
-        parts.append(f"{pluralize(len(report.lost), 'defect')} of the ground truth found no more")
+    for defects, ids, what in ((report.found, report.found_ids, "now"), (report.lost, report.lost_ids, "no more")):
+        if defects:
+            names = [Path(path).name for path in all_slices(dataset).select(ids, ordered=True).values("filepath")]
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            found = f"{pluralize(len(defects), 'defect')} of the ground truth found {what}"
+            parts.append(f"{found} ({', '.join(names[:_NAMED])}{more})")
     return ", ".join(parts)
