@@ -166,6 +166,7 @@ def _mark_text(mark: fo.Detection) -> str:
     """Write who said what, and when, of an image or a place in it.
 
     Examples:
+        >>> from datetime import datetime
         >>> at = datetime(2026, 11, 26, 17, 5)
         >>> _mark_text(fo.Detection(label="normal", kind="region", by="ada", at=at, why="dust", defect=None))
         'normal (region) by ada at 2026-11-26T17:05Z: dust'
