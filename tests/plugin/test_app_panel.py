@@ -147,7 +147,7 @@ def test_a_bar_of_the_histogram_sets_the_grid(page: Any, dataset: fo.Dataset, tr
     totals = sum(bars.values())
     highest = int(np.flatnonzero(totals)[-1])
     wait_until_idle(page)  # a view that has just changed has the panel drawn anew
-    page.locator(".barlayer .point path").first.wait_for()
+    page.locator(".barlayer .point path").first.scroll_into_view_if_needed()
     boxes = [bar.bounding_box() for bar in page.locator(".barlayer .point path").all()]
     bar = max((box for box in boxes if box and box["height"] > 2), key=lambda box: box["x"])
     page.mouse.click(bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] / 2)

@@ -232,12 +232,14 @@ def test_lines_and_views_are_a_key_each(page: Any, dataset: fo.Dataset) -> None:
 
 
 def test_the_page_without_the_bundle_still_has_its_triage(page: Any, dataset: fo.Dataset) -> None:
-    page.route("**/app/review.js*", lambda route: route.abort())
-    page.reload()
-    page.locator('[data-cy="fo-grid"]').wait_for()
-    page.locator('[data-cy="new-panel-btn"]').first.click()
-    page.get_by_text("Anomaly triage").first.click()
-    page.get_by_text("images by").first.wait_for()
+    other = page.context.new_page()
+    other.route("**/app/review.js*", lambda route: route.abort())
+    other.goto(page.url)
+    other.locator('[data-cy="fo-grid"]').wait_for()
+    other.locator('[data-cy="new-panel-btn"]').first.click()
+    other.get_by_text("Anomaly triage").first.click()
+    other.get_by_text("images by").first.wait_for()
+    other.close()
 
 
 def picture(page: Any, name: str) -> None:

@@ -90,7 +90,8 @@ def test_a_false_alarm_is_marked_and_learnt(page: Any, dataset: fo.Dataset) -> N
     execute(page, "Marks learnt")
     assert page.get_by_text("Defects that are found no more").count(), "the lost defect is told"
     close(page)
-    shown(page, "1 sample")
+    scored = page.get_by_text(f"{len(dataset.exists('segad_score'))} samples", exact=True)
+    scored.first.wait_for(state="hidden")  # the grid shows what has changed
     before = highest.segad_score
     dataset.reload()
     highest.reload()
