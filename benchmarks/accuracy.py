@@ -117,10 +117,10 @@ def main() -> None:
         print()
 
 
-def measure_apart(folder: Path, name: str) -> dict[str, Any]:
-    """Measure one row in a process of its own; the files of its run are removed afterwards."""
+def measure_apart(folder: Path, name: str, script: str = __file__) -> dict[str, Any]:
+    """Have a script measure one row in a process of its own; the files of its run are removed afterwards."""
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, __file__, str(folder), "--measure", name]
+        command = [sys.executable, script, str(folder), "--measure", name]
         environment = {**os.environ, "FIFTYONE_SEGAD_DIR": scratch}
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -10,17 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy import FOLDERS, number
+from accuracy import FOLDERS, measure_apart, number
 from numpy.typing import NDArray
 
 from fiftyone_segad.embedders import efficientnet
@@ -108,7 +104,7 @@ VARIANTS: dict[str, tuple[Callable[[], None], dict[str, Any]]] = {
     "whitened": (with_whitening, {}),
     "96 components": (with_96_components, {}),
 }
-"""What a variant replaces, and its arguments of compute_segment_anomalies."""
+"""Per variant the function that replaces something, and arguments of compute_segment_anomalies."""
 
 
 def main() -> None:
@@ -127,23 +123,13 @@ def main() -> None:
     for folder in folders:
         default_seconds = None
         for name in dict.fromkeys(["default", *arguments.rows]):
-            row = measure_apart(folder, name)
+            row = measure_apart(folder, name, __file__)
             default_seconds = default_seconds or row["seconds"]
             figures = " | ".join(number(row[column]) for column in COLUMNS.values())
             lines.append(f"| {folder.name} | {name} | {figures} | {row['seconds'] / default_seconds:.1f} |")
             print(lines[-1], flush=True)
     title = "# Variants of the default\n\nMade by `python benchmarks/variants.py`."
     TABLE.write_text("\n\n".join([title, LEGEND, "\n".join(lines)]) + "\n")
-
-
-def measure_apart(folder: Path, name: str) -> dict[str, float]:
-    """Measure a variant in a process of its own; the files of its run are removed afterwards."""
-    with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, __file__, str(folder), "--measure", name]
-        environment = {**os.environ, "FIFTYONE_SEGAD_DIR": scratch}
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-    row: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return row
 
 
 def measure(folder: Path, name: str) -> dict[str, float]:

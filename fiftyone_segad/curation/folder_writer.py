@@ -79,7 +79,7 @@ class MvtecPlaces:
 
 @dataclass(frozen=True)
 class AnomalibPlaces:
-    """What anomalib's ``Folder`` takes: normal images to train on and to test on, defective ones, and masks.
+    """The folders that anomalib's ``Folder`` takes: normal images to train and test on, defective ones, masks.
 
     anomalib pairs defective images and masks by their order, so that those without a mask need a folder of their own.
 

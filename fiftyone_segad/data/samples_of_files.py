@@ -142,7 +142,7 @@ class _Entry:
 
     @property
     def loadable(self) -> bool:
-        """Whether the database can hold the path."""
+        """True if the database can hold the path."""
         return printable(self.image.path) == str(self.image.path)
 
     def _read_metadata(self) -> None:

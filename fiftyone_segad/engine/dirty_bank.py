@@ -11,7 +11,7 @@ from ..scoring.levels import LevelScorer
 from ..scoring.neighbors import NeighborIndex
 from ..storage.records import ImageFeatures
 from ..utils.arrays import spread_indices
-from ..utils.text import pluralize
+from ..utils.text import name_some, pluralize
 from .job import Job
 from .passes import upright_rows
 from .siblings import FEWEST_PARTS, part_numbers
@@ -59,11 +59,10 @@ def warn_if_dirty(job: Job, levels: LevelScorer, indexes: Callable[[], list[Neig
     suspects = suspicious_parts(normal, scored)
     if suspects:
         names = [path for part in suspects for path in np.array(paths)[parts == part]]
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         hide = pluralize(len(suspects), "part of the bank hides", "parts of the bank hide")
         job.report.warnings.append(
             f"{DIRTY_BANK}: {hide} odd places of scored images, which are like no other part. Look at "
-            f"{', '.join(names[:_NAMED])}{more}, and leave out of the reference what is defective; or compute with "
+            f"{name_some(names, _NAMED)}, and leave out of the reference what is defective; or compute with "
             "clean=True"
         )
 

@@ -1,4 +1,4 @@
-"""What a job reports of itself."""
+"""The report of a job."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class JobReport:
-    """What came of a job, besides what is in its store.
+    """The outcome of a job, besides what is in its store.
 
     Attributes:
         skipped: ``{"id", "filepath", "reason"}`` of the images that could not be used

@@ -16,7 +16,7 @@ from ...registry.run import Run, load_record
 from ...registry.samples import all_slices
 from ...review.decide import Decision, decide
 from ...runs.rescore import ReviewReport, rescore
-from ...utils.text import pluralize
+from ...utils.text import name_some, pluralize
 from .. import execution
 from ..current_run import current_run, panel_store, set_current_run
 from ..wording import in_app_words
@@ -170,7 +170,6 @@ def _report_text(dataset: fo.Dataset, report: ReviewReport) -> str:
     for defects, ids, what in ((report.found, report.found_ids, "now"), (report.lost, report.lost_ids, "no more")):
         if defects:
             names = [Path(path).name for path in all_slices(dataset).select(ids, ordered=True).values("filepath")]
-            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             found = f"{pluralize(len(defects), 'defect')} of the ground truth found {what}"
-            parts.append(f"{found} ({', '.join(names[:_NAMED])}{more})")
+            parts.append(f"{found} ({name_some(names, _NAMED)})")
     return ", ".join(parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,9 @@ def queue(dataset: fo.Dataset, run: Run, sample_id: str | None) -> dict[str, Any
     compared = normals if known else NormalScores.of(_all_scores(dataset, run))
     edges, good, alarming = score_histogram(image_scores, compared.scores, run.thresholds.image)
     keys, problems = review_keys(dataset)
+    present = state(dataset, run, alarms)
     return {
-        **state(dataset, run, alarms),
+        **present,
         "dataset": dataset.name,
         "run": run.key,
         "runs": list_runs(dataset),
@@ -70,7 +71,7 @@ def queue(dataset: fo.Dataset, run: Run, sample_id: str | None) -> dict[str, Any
         "rule": threshold_text(run.thresholds.image, run.thresholds.rule),
         "learns": run.method == "reference" and BANK_SETTING not in run.settings,
         "alarms": [_alarm(alarm, compared, known) for alarm in alarms],
-        "telling": _telling(dataset, run, alarms).tolist(),
+        "telling": _telling(dataset, run, alarms, present["marks"]).tolist(),
         "histogram": {"edges": edges, "compared": good, "alarms": alarming, "good": known},
         "keys": keys,
         "problems": problems,
@@ -193,8 +194,8 @@ def _alarm(alarm: Alarm, compared: NormalScores, known: bool) -> dict[str, Any]:
     }
 
 
-def _telling(dataset: fo.Dataset, run: Run, alarms: Sequence[Alarm]) -> Any:
-    decided, disputed = marks_of(dataset, run.key, alarms), disputed_samples(dataset, run)
+def _telling(dataset: fo.Dataset, run: Run, alarms: Sequence[Alarm], decided: Container[str]) -> Any:
+    disputed = disputed_samples(dataset, run)
     return telling_order(
         np.array([alarm.image_score for alarm in alarms], np.float64),
         run.thresholds.image,
