@@ -79,10 +79,12 @@ class Split:
     Attributes:
         calibrating: scores of the bank's images, each without its own part
         unseen: scores of the images of other parts
+        unseen_parts: the part of each of these
     """
 
     calibrating: NormalScores
     unseen: NDArray[np.float64]
+    unseen_parts: NDArray[np.int64]
 
 
 def main() -> None:
@@ -200,7 +202,8 @@ def split_by_part(levels: Sequence[Level], normals: Normals, bank: float, seed: 
         by_image = [score(inside[i], rows[i], np.flatnonzero(groups == groups[i]).tolist()) for i in held_out]
         scorer.fit_normalizers(by_image)
         calibrating = NormalScores.of([peak(scorer, image) for image in by_image], groups[held_out])
-        splits[name] = Split(calibrating, np.array([peak(scorer, image) for image in unseen]))
+        unseen_scores = np.array([peak(scorer, image) for image in unseen])
+        splits[name] = Split(calibrating, unseen_scores, normals.parts[outside])
     return splits
 
 

@@ -31,10 +31,14 @@ from .evaluation.drift_over_time import drift_over_time as drift_over_time
 from .evaluation.evaluate import evaluate_anomalies as evaluate_anomalies
 from .evaluation.results import AnomalyResults as AnomalyResults
 from .registry.keys import list_runs as list_runs
+from .registry.parts import PartDecision as PartDecision
+from .registry.parts import PartDecisions as PartDecisions
+from .registry.parts import list_parts as list_parts
 from .registry.removal import delete_evaluation as delete_evaluation
 from .registry.removal import delete_run as delete_run
 from .registry.run import Run as Run
 from .registry.run import load_run as load_run
+from .registry.views import ViewRuns as ViewRuns
 from .review.families import Families as Families
 from .review.families import Family as Family
 from .review.families import list_families as list_families
@@ -52,6 +56,7 @@ from .review.triage import second_opinions as second_opinions
 from .review.undo import undo_review as undo_review
 from .runs.compute import compute_segment_anomalies as compute_segment_anomalies
 from .runs.families import find_families as find_families
+from .runs.parts import decide_parts as decide_parts
 from .runs.predictions import import_predictions as import_predictions
 from .runs.rescore import ReviewReport as ReviewReport
 from .runs.rescore import rescore as rescore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import fiftyone as fo
@@ -16,14 +17,20 @@ _RED, _GREY = "#ff0000", "#8a8a8a"
 def colour_run(dataset: fo.Dataset, key: str) -> None:
     """Show what a run calls anomalous in red."""
     dataset.mask_targets = {**dataset.mask_targets, field_name(key, "mask"): {255: ANOMALOUS}}
-    by_label = [{"value": ANOMALOUS, "color": _RED}, {"value": NORMAL, "color": _GREY}]
-    entries: list[dict[str, Any]] = [
-        {"path": field_name(key, name), "fieldColor": _RED, "colorByAttribute": "label", "valueColors": by_label}
-        for name in ("pred", "segments", "regions")
-    ]
+    entries = _label_entries([field_name(key, name) for name in ("pred", "segments", "regions")])
     mask_colours = [{"intTarget": 255, "color": _RED}]
     entries.append({"path": field_name(key, "mask"), "fieldColor": _RED, "maskTargetsColors": mask_colours})
     set_colours(dataset, entries)
+
+
+def set_label_colours(dataset: fo.Dataset, paths: Sequence[str]) -> None:
+    """Show what some fields of labels call anomalous in red."""
+    set_colours(dataset, _label_entries(paths))
+
+
+def _label_entries(paths: Sequence[str]) -> list[dict[str, Any]]:
+    by_label = [{"value": ANOMALOUS, "color": _RED}, {"value": NORMAL, "color": _GREY}]
+    return [{"path": path, "fieldColor": _RED, "colorByAttribute": "label", "valueColors": by_label} for path in paths]
 
 
 def set_colours(dataset: fo.Dataset, entries: list[dict[str, Any]]) -> None:

@@ -61,6 +61,16 @@ def review_field(key: str) -> str:
     return f"{key}_review"
 
 
+def part_field(key: str) -> str:
+    """Return the sample field of what was decided on the parts that the samples show."""
+    return f"{key}_part"
+
+
+def parts_key(key: str) -> str:
+    """Return the key of the record of that decision among the dataset's runs."""
+    return f"{key}_parts"
+
+
 def review_log(dataset: fo.Dataset) -> foo.ExecutionStore:
     """Return the store of the actions of reviews, by key of the run, so that they can be undone."""
     return foo.ExecutionStore.create("fiftyone_segad_review", ObjectId(dataset._doc.id))  # it goes with the dataset
@@ -74,6 +84,11 @@ def list_runs(dataset: Samples) -> list[str]:
         ['segad']
     """
     return _keys_with(dataset, "run")
+
+
+def list_views(dataset: Samples) -> list[str]:
+    """Return the keys that stand for a run of each slice of a grouped dataset, the newest last."""
+    return _keys_with(dataset, "views")
 
 
 def list_evaluations(dataset: Samples) -> list[str]:
@@ -96,6 +111,8 @@ def written_fields(dataset: Samples) -> dict[str, str]:
     for key in list_runs(dataset):
         writers |= {field_name(key, name): f"run '{key}'" for name in FIELD_NAMES}
         writers[review_field(key)] = f"the review of run '{key}'"
+    for key in [*list_runs(dataset), *list_views(dataset)]:
+        writers[part_field(key)] = f"the parts of run '{key}'"
     for key in list_evaluations(dataset):
         writers |= {evaluation_field(key, name): f"evaluation '{key}'" for name in EVALUATION_FIELDS}
     return writers
@@ -134,9 +151,14 @@ def check_key(dataset: fo.Dataset, key: str, overwrite: bool) -> None:
                 f"or remove it with delete_run(dataset, '{key}')"
             )
         return
+    if key in list_views(dataset):
+        raise ValueError(
+            f"'{key}' stands for the runs of slices on dataset '{dataset.name}'; use another key=..., or remove "
+            f"them with delete_run(dataset, '{key}')"
+        )
     if dataset.has_run(key) or dataset.has_brain_run(key) or dataset.has_evaluation(key):
         raise ValueError(f"'{key}' is the key of another kind of run on dataset '{dataset.name}'; use another key=...")
-    taken = _taken(dataset, [*(field_name(key, name) for name in FIELD_NAMES), review_field(key)])
+    taken = _taken(dataset, [*(field_name(key, name) for name in FIELD_NAMES), review_field(key), part_field(key)])
     if taken:
         raise ValueError(f"Fields {taken} exist and belong to no run '{key}'; use another key=... so that they stay")
     if dataset.has_brain_run(plot_key(key)):

@@ -27,6 +27,7 @@ from .keys import (
     skipped_tag_of,
 )
 from .locks import run_lock
+from .parts import delete_parts
 from .run import recover
 from .samples import all_slices
 from .sidebar import remove_groups, show_another_run
@@ -85,6 +86,7 @@ def _delete_written(root: fo.Dataset, key: str) -> None:
             remove_evaluation(root, eval_key)
     delete_plot(root, key)
     delete_review(root, key)
+    delete_parts(root, key)
     delete_fields(root, key)
     remove_groups(root, [key])
     delete_colours(root, {field_name(key, name) for name in FIELD_NAMES})

@@ -13,6 +13,7 @@ from ..registry.run import Run
 from ..segments.boxes import Proposer
 from .families import kept_families, take_over_families
 from .lifecycle import commit, find_or_create_store, progress_bar
+from .parts import decide_again
 from .request import RunRequest, image_states
 from .thresholds import calibrate_run
 
@@ -138,4 +139,5 @@ def compute_segment_anomalies(
             kept = kept_families(dataset, key)
             run = commit(dataset, request.run(job, settings, calibration), job, calibration)
     take_over_families(dataset, run, kept)
+    decide_again(dataset, key)
     return run

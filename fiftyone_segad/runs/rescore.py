@@ -34,6 +34,7 @@ from ..utils.threads import usable_cores
 from .families import assign_families
 from .features import load_embedder, named_segments
 from .lifecycle import commit, find_or_create_store, log_stages, progress_bar, scored_ids
+from .parts import decide_again
 from .request import image_states, job_images
 from .thresholds import calibrate_run
 
@@ -175,6 +176,7 @@ def rescore(
             dirty = [text for text in run.warnings if text.startswith(DIRTY_BANK)]
             run = commit(dataset, replace(run, settings=settings, warnings=dirty), job, calibration)
     assign_families(dataset, run)
+    decide_again(dataset, key)
     report = _report(dataset, run, mark_count, flagged_before, matched)
     logger.info("%s", report)
     return report

@@ -31,6 +31,7 @@ from ..utils.timing import StageTimer
 from .families import assign_families
 from .features import load_embedder, named_segments
 from .lifecycle import commit, find_or_create_store, log_stages, progress_bar
+from .parts import decide_again
 from .request import copies_warnings, image_states, job_images
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ def score_new(
                 check_any_scored(job)
             run = commit(dataset, run, job, calibration_of(run, job.spec.ids))
     assign_families(dataset, run)
+    decide_again(dataset, key)
     return run
 
 

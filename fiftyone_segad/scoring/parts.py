@@ -2,24 +2,24 @@
 
 The share that is asked for holds for parts: a part of six pictures, each flagged with a chance of 5 %, would be flagged
 with one of up to 26 %. The statistic of a part is the smallest of the p-values of its views (Tippett, "The methods of
-statistics", 1931), each relative to the normal pictures of the same view. What is usual of it under views that depend on
-each other in whatever way is found from the normal parts, as by the resampling of Westfall and Young ("Resampling-based
-multiple testing", 1993). Here the new part joins the ``n`` normal ones, the statistic of each of these ``n + 1`` parts is
-computed among all of them, and the p-value of the new one is its rank: full conformal prediction (Vovk, Gammerman and
-Shafer, "Algorithmic learning in a random world", 2005). All parts are treated alike, so that a new normal part, being
-exchangeable with the others, gets a p-value of at most ``a`` with a chance of at most ``a``, however its views depend.
+statistics", 1931), each relative to the normal pictures of the same view. What is usual of it under views that depend
+on each other in whatever way is found from the normal parts, as by the resampling of Westfall and Young
+("Resampling-based multiple testing", 1993). Here the new part joins the ``n`` normal ones, the statistic of each of
+these ``n + 1`` parts is computed among all of them, and the p-value of the new one is its rank: full conformal
+prediction (Vovk, Gammerman and Shafer, "Algorithmic learning in a random world", 2005). All parts are treated alike,
+so that a new normal part, being exchangeable with the others, gets a p-value of at most ``a`` with a chance of at most
+``a``, however its views depend.
 
 Ranks tie: each view has its highest part. Among parts of the same smallest p-value that one is the more extreme whose
 largest excess, ``(s - median) / (median absolute deviation)`` over the parts of the view, is higher.
 
-Compared are the normal parts that have all views of the new one, and these views only. Where they are too few to support
-the share, the smallest p-value of the pictures is multiplied by their number (Bonferroni), which holds for dependent
-pictures, too, at the price of finding less.
-"""
+Compared are the normal parts that have all views of the new one, and these views only. Where they are too few to
+support the share, and the pictures of single views are enough for smaller p-values, the smallest p-value of the
+pictures is multiplied by their number (Bonferroni), which holds for dependent pictures, too, at the price of finding
+less."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -63,7 +63,8 @@ class NormalParts:
     Args:
         scores: float array ``[n]``, one score per picture
         parts: the part of each picture
-        views: the view of each picture; pictures of one part that have the same view are compared by their highest score
+        views: the view of each picture; pictures of one part that have the same view are compared by their highest
+        score
 
     Examples:
         >>> random = np.random.default_rng(0)
@@ -110,20 +111,23 @@ class NormalParts:
             pictures.setdefault(views[i], []).append(i)
         counts = tuple((view, len(members)) for view, members in pictures.items())
         normals = self._peaks_without(counts, part)  # [n, v]
-        if (1 + len(normals)) * share < 1 - _ROUNDING:
-            return self._bonferroni(values, views, judged, part)
+        supports = 1 / (1 + len(normals))
+        if supports > share + _ROUNDING:
+            multiplied = self._bonferroni(values, views, judged, part)
+            if multiplied.smallest < supports:
+                return multiplied
         highest = [max(members, key=values.__getitem__) for members in pictures.values()]
         p_value, view = min_p_rank(normals, values[highest])
-        return PartValue(p_value, highest[view], CONFORMAL, 1 / (1 + len(normals)), len(judged))
+        return PartValue(p_value, highest[view], CONFORMAL, supports, len(judged))
 
     def _peaks_without(self, counts: tuple[tuple[Hashable, int], ...], part: Hashable | None) -> NDArray[np.float64]:
         """Return the highest of the first ``count`` scores by view, of the parts that have so many of each view."""
         if counts not in self._peaks:
             first = self._scores[counts[0][0]]
             parts = [name for name in first if all(len(self._scores[v].get(name, ())) >= c for v, c in counts)]
-            peaks = [[max(self._scores[view][name][:count]) for view, count in counts] for name in parts]
-            self._peaks[counts] = parts, np.array(peaks, np.float64).reshape(-1, len(counts))
-        parts, peaks = self._peaks[counts]
+            highest = [[max(self._scores[view][name][:count]) for view, count in counts] for name in parts]
+            self._peaks[counts] = parts, np.array(highest, np.float64).reshape(-1, len(counts))
+        parts, peaks = self._peaks[counts]  # [n, v]
         return np.delete(peaks, parts.index(part), axis=0) if part in parts else peaks
 
     def _bonferroni(

@@ -28,7 +28,9 @@ def slow_rank(normals: NDArray[np.float64], new: NDArray[np.float64]) -> float:
     columns = list(zip(*parts, strict=True))
 
     def statistic(part: list[float]) -> tuple[float, float]:
-        p_values = [sum(other >= value for other in column) / len(parts) for value, column in zip(part, columns, strict=True)]
+        p_values = [
+            sum(other >= value for other in column) / len(parts) for value, column in zip(part, columns, strict=True)
+        ]
         excesses = []
         for value, column in zip(part, columns, strict=True):
             median = float(np.median(column))
@@ -54,7 +56,8 @@ def test_the_share_holds_for_parts_and_is_used_up(correlation: float, parts: int
     for _ in range(rounds):
         scores = draw(random, parts + 1, correlation)
         flagged += min_p_rank(scores[:-1], scores[-1])[0] <= asked
-    # Scores without ties make p-values uniform over k / (n + 1): the share is exact, and 0.018 are three standard errors
+    # Scores without ties make p-values uniform over k / (n + 1): the share is exact, and 0.018 are three standard
+    # errors
     assert flagged / rounds == pytest.approx(asked, abs=0.018)
 
 

@@ -1,0 +1,150 @@
+"""Runs of the slices of a grouped dataset that were made by one call, under the key that stands for all of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import fiftyone as fo
+
+from ..errors import RunError
+from ..utils.text import pluralize
+from ..utils.values import make_dataclass
+from .keys import PLUGIN, list_runs, list_views
+from .retry import retry_on_reconnect
+from .run import Run, load_run
+
+
+@dataclass(frozen=True)
+class ViewsRecord:
+    """What a dataset holds of the runs of its slices.
+
+    Attributes:
+        key: the key that stands for them
+        keys: key of the run of each slice
+        reference: name of the dataset of the normal images; None if there are none
+        digest: digest of what was asked, by which an interrupted call is told
+        pending: slices whose runs are not done
+    """
+
+    key: str
+    keys: dict[str, str]
+    reference: str | None
+    digest: str
+    pending: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ViewRuns:
+    """The runs of the slices of a grouped dataset.
+
+    Attributes:
+        key: the key that stands for them
+        runs: the run of each slice
+
+    Examples:
+        >>> views = segad.compute_segment_anomalies(grouped, key="segad", reference=normals)  # doctest: +SKIP
+        >>> {name: run.thresholds.image for name, run in views.runs.items()}  # doctest: +SKIP
+        {'left': 1.31, 'right': 1.74}
+    """
+
+    key: str
+    runs: dict[str, Run]
+
+    @property
+    def scored(self) -> int:
+        """Number of images scored in all slices."""
+        return sum(run.scored for run in self.runs.values())
+
+    @property
+    def normals(self) -> int:
+        """Number of normal images used in all slices."""
+        return sum(run.normals for run in self.runs.values())
+
+    @property
+    def skipped(self) -> list[dict[str, str]]:
+        """Images of any slice that could not be used."""
+        return [entry for run in self.runs.values() for entry in run.skipped]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know of each slice."""
+        return [f"{name}: {warning}" for name, run in self.runs.items() for warning in run.warnings]
+
+    def __str__(self) -> str:
+        head = f"'{self.key}': {pluralize(self.scored, 'image')} of {pluralize(len(self.runs), 'slice')}"
+        return "\n".join([head, *(str(run) for run in self.runs.values())])
+
+
+def view_keys(key: str, slices: Sequence[str]) -> dict[str, str]:
+    """Name the run of each slice: the key, and the slice with what a key cannot hold replaced.
+
+    Raises:
+        ValueError: if two slices would have one name
+
+    Examples:
+        >>> view_keys("segad", ["left", "top-2"])
+        {'left': 'segad_left', 'top-2': 'segad_top_2'}
+    """
+    keys = {name: f"{key}_{re.sub('[^A-Za-z0-9_]', '_', name)}" for name in slices}
+    if len(set(keys.values())) < len(keys):
+        raise ValueError(
+            f"The slices {list(keys)} differ only in characters that a key cannot hold; rename one of them"
+        )
+    return keys
+
+
+def read_views(dataset: fo.Dataset, key: str) -> ViewsRecord | None:
+    """Read what a dataset holds of the runs of its slices; None if the key does not stand for any.
+
+    Raises:
+        RunError: if it is damaged
+    """
+    if key not in list_views(dataset):
+        return None
+    saved: Any = dataset.get_run_info(key).config.views
+    try:
+        return make_dataclass(ViewsRecord, {**saved, "keys": dict(saved["keys"]), "pending": list(saved["pending"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"What dataset '{dataset.name}' holds of the runs of slices '{key}' is damaged: {error}. Remove them with "
+            f"segad.delete_run(dataset, '{key}')"
+        ) from error
+
+
+@retry_on_reconnect
+def save_views(dataset: fo.Dataset, record: ViewsRecord) -> None:
+    """Register the runs of slices, or update those that are registered under their key."""
+    config = dataset.init_run(plugin=PLUGIN, views=asdict(record))
+    if record.key in list_views(dataset):
+        dataset.update_run_config(record.key, config)
+    else:
+        dataset.register_run(record.key, config)
+
+
+def owners_of(dataset: fo.Dataset, key: str) -> list[str]:
+    """Return the keys that stand for runs of slices, a run among them."""
+    records = [read_views(dataset, name) for name in list_views(dataset)]
+    return [record.key for record in records if record is not None and key in record.keys.values()]
+
+
+def load_views(dataset: fo.Dataset, key: str) -> ViewRuns:
+    """Load the runs of the slices of a grouped dataset.
+
+    Raises:
+        ValueError: if the key does not stand for any, or some are not done
+        RunError: if what is stored of them is damaged, or the folder of one is gone
+    """
+    record = read_views(dataset, key)
+    if record is None:
+        raise ValueError(f"Dataset '{dataset.name}' has no runs of slices '{key}'; there are {list_views(dataset)}")
+    runs = list_runs(dataset)
+    absent = [name for name, run_key in record.keys.items() if name in record.pending or run_key not in runs]
+    if absent:
+        raise ValueError(
+            f"The runs of slices '{key}' are not complete: {absent} are absent. Call compute_segment_anomalies() again "
+            "with the same arguments, which goes on where it stopped"
+        )
+    return ViewRuns(key, {name: load_run(dataset, run_key) for name, run_key in record.keys.items()})
