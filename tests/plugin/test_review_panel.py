@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import fiftyone as fo
 import fiftyone.operators as foo
 import pytest
 import yaml
@@ -22,7 +23,9 @@ URI = f"{PLUGIN}/anomaly_review"
 
 
 @pytest.fixture
-def dataset(dataset_with_run: Any) -> Any:
+def dataset(dataset_with_run: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    # As in the App's server, where each request loads the dataset anew and reloads none that is at work
+    monkeypatch.setattr(fo.config, "singleton_cache", False)
     assert dataset_with_run.count("segad_regions.detections"), "there are no alarms to review"
     return dataset_with_run
 
@@ -83,7 +86,6 @@ def test_shapes_are_paths_over_the_image(dataset: Any) -> None:
 
 
 def test_the_truth_is_drawn_where_it_is_known(dataset: Any) -> None:
-    import fiftyone as fo
     import numpy as np
 
     mask = np.zeros((80, 96), np.uint8)
@@ -104,9 +106,8 @@ def test_the_nearest_normal_segment_is_of_another_image(dataset: Any) -> None:
 
 def wait_until_learnt(dataset: Any) -> Any:
     """Ask until the run has learnt; while it puts its fields in place, it asks to be asked again."""
-    time.sleep(4)  # as often as the page asks
     while "error" in (answer := ask(dataset, "poll")) or answer["learning"] is not None:
-        time.sleep(4)
+        time.sleep(0.1)
     return answer
 
 
