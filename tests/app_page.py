@@ -110,12 +110,16 @@ def first_box(page: Any) -> dict[str, float]:
 
 
 def select_first(page: Any) -> None:
-    """Ticks the box of the first image of the grid."""
-    wait_until_idle(page)  # the tiles of the view before may still be there
-    tile = first_box(page)
-    page.mouse.move(tile["x"] + 40, tile["y"] + 40)
-    page.mouse.click(tile["x"] + 18, tile["y"] + 18, delay=100)
-    page.locator('[data-cy="selection-count-container"]').wait_for()
+    """Ticks the box of the first image of the grid; a tile that is drawn anew just then takes no click."""
+    selection = page.locator('[data-cy="selection-count-container"]')
+    for _ in range(10):
+        wait_until_idle(page)  # the tiles of the view before may still be there
+        if selection.is_visible():
+            return
+        tile = first_box(page)
+        page.mouse.move(tile["x"] + 40, tile["y"] + 40)
+        page.mouse.click(tile["x"] + 18, tile["y"] + 18, delay=100)
+    selection.wait_for()
 
 
 def button(page: Any, name: str) -> Any:

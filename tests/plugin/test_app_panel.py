@@ -225,6 +225,7 @@ def test_a_crop_of_a_normal_image_opens_it(page: Any, dataset: fo.Dataset, triag
 
 def test_the_review_is_one_click_away(page: Any, dataset: fo.Dataset, triage: ScoreTable) -> None:
     """The sample that the explanation was asked for is still selected."""
+    wait_until_idle(page)  # the panel is drawn anew once the modal has closed
     page.get_by_role("button", name="Normal", exact=True).click()
     page.get_by_text("1 selected sample: ").wait_for()
     page.get_by_role("button", name="Execute").first.click()
