@@ -66,6 +66,7 @@ def agreement(folder: Path, python: str) -> Row:
         try:
             test = dataset.match(F("split") == "test")
             run = segad.compute_segment_anomalies(test, key=KEY, reference=dataset.match(F("split") == "train"))
+            assert isinstance(run, segad.Run)
             ours = evaluate(test, run, Path(scratch))
         finally:
             dataset.delete()

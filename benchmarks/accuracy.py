@@ -151,6 +151,7 @@ def measure(folder: Path, name: str) -> dict[str, Any]:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         results = segad.evaluate_anomalies(test, key="bench")
         read = run.scored + run.normals
+        assert isinstance(run, segad.Run)
         seconds = run.seconds
         return {
             "run": f"{name} (auto = {run.embedder})" if asked["embedder"] == "auto" else name,

@@ -74,6 +74,7 @@ def measure(folder: Path, count: int, input_size: int) -> None:
         progress=False,
     )
     seconds, used = time.perf_counter() - start, time.process_time() - used
+    assert isinstance(run, segad.Run)
     busy, search = (run.seconds["decode"] + run.seconds["embed"]) / seconds, run.seconds["search"] / seconds
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     each = count + NORMALS

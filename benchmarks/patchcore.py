@@ -206,6 +206,7 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
             seed=task["seed"],
         )
         end, end_cpu, peak = time.perf_counter(), time.process_time(), peak_mib()
+        assert isinstance(run, segad.Run)
         if run.skipped:
             raise ValueError(f"{len(run.skipped)} images could not be used: {run.skipped[0]}")
         fitted, fitted_cpu = stages.began[SCORING]

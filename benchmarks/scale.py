@@ -51,6 +51,7 @@ def main() -> None:
             run = segad.compute_segment_anomalies(
                 dataset.skip(options.normals), key="scale", reference=dataset.limit(options.normals), progress=False
             )
+            assert isinstance(run, segad.Run)
             report(run, time.process_time() - start, paths, options)
         finally:
             dataset.delete()

@@ -29,11 +29,9 @@ else:
 normals = dataset.match(F("split") == "train")
 test = dataset.match(F("split") == "test")
 
-if "segad" in segad.list_runs(dataset):
-    run = segad.load_run(dataset, "segad")
-else:
-    run = segad.compute_segment_anomalies(test, key="segad", method="reference", reference=normals)
-print(run)
+if "segad" not in segad.list_runs(dataset):
+    segad.compute_segment_anomalies(test, key="segad", method="reference", reference=normals)
+print(segad.load_run(dataset, "segad"))
 
 results = segad.evaluate_anomalies(test, key="segad", gt_field="defect_mask")
 print(results.report())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import fiftyone as fo
@@ -21,6 +22,7 @@ from .keys import (
     field_name,
     list_evaluations,
     list_runs,
+    list_views,
     review_field,
     review_log,
     saved_values,
@@ -31,13 +33,15 @@ from .parts import delete_parts
 from .run import recover
 from .samples import all_slices
 from .sidebar import remove_groups, show_another_run
+from .views import owners_of, read_views, save_views
 
 
 def delete_run(dataset: Samples, key: str) -> None:
     """Remove a run: fields, tags, colours, files, marks, evaluations and registration. Images and ground truth stay.
 
-    A run that was renamed goes by its record. Remains of a run that was interrupted, or whose record is gone, are
-    removed, too.
+    The key that stands for the runs of all slices of a grouped dataset removes each of them, and what was decided on
+    their parts. A run that was renamed goes by its record. Remains of a run that was interrupted, or whose record is
+    gone, are removed, too.
 
     Raises:
         ValueError: if there is no such run
@@ -48,6 +52,14 @@ def delete_run(dataset: Samples, key: str) -> None:
     """
     root = dataset._root_dataset
     check_name("key", key)
+    if key in list_views(root):
+        _delete_views(root, key)
+        return
+    _delete(root, key)
+    _leave_views(root, key)
+
+
+def _delete(root: fo.Dataset, key: str) -> None:
     with run_lock(root, key):
         recover(root, key)
         is_orphaned = any(_is_written_by_run(root, field_name(key, name)) for name in FIELD_NAMES)
@@ -59,6 +71,31 @@ def delete_run(dataset: Samples, key: str) -> None:
         elif not runs_folder(root, key).is_dir():
             raise ValueError(f"Dataset '{root.name}' has no run '{key}'; its runs are {list_runs(root)}")
         delete_interrupted(root, key)
+
+
+def _delete_views(root: fo.Dataset, key: str) -> None:
+    """Remove the runs of all slices, as far as they are there, and then their record."""
+    with run_lock(root, key):
+        views = root.get_run_info(key).config.views
+        delete_parts(root, key)
+        for run_key in dict(views.get("keys", {})).values():
+            if run_key in list_runs(root) or runs_folder(root, run_key).is_dir():
+                _delete(root, run_key)
+        root.delete_run(key)
+
+
+def _leave_views(root: fo.Dataset, key: str) -> None:
+    """Take a run that is removed out of those of all slices; what was decided on parts rested on it."""
+    for owner in owners_of(root, key):
+        record = read_views(root, owner)
+        assert record is not None
+        delete_parts(root, owner)
+        left = {name: run_key for name, run_key in record.keys.items() if run_key != key}
+        if left:
+            pending = [name for name in record.pending if name in left]
+            save_views(root, replace(record, keys=left, pending=pending))
+        else:
+            root.delete_run(owner)
 
 
 def _delete_run(root: fo.Dataset, key: str) -> None:

@@ -27,6 +27,7 @@ class ViewsRecord:
         reference: name of the dataset of the normal images; None if there are none
         digest: digest of what was asked, by which an interrupted call is told
         pending: slices whose runs are not done
+        notes: slices that were left out, and why
     """
 
     key: str
@@ -34,6 +35,7 @@ class ViewsRecord:
     reference: str | None
     digest: str
     pending: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class ViewRuns:
     Attributes:
         key: the key that stands for them
         runs: the run of each slice
+        notes: slices that were left out, and why
 
     Examples:
         >>> views = segad.compute_segment_anomalies(grouped, key="segad", reference=normals)  # doctest: +SKIP
@@ -52,6 +55,7 @@ class ViewRuns:
 
     key: str
     runs: dict[str, Run]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def scored(self) -> int:
@@ -71,11 +75,12 @@ class ViewRuns:
     @property
     def warnings(self) -> list[str]:
         """What the user should know of each slice."""
-        return [f"{name}: {warning}" for name, run in self.runs.items() for warning in run.warnings]
+        return self.notes + [f"{name}: {warning}" for name, run in self.runs.items() for warning in run.warnings]
 
     def __str__(self) -> str:
         head = f"'{self.key}': {pluralize(self.scored, 'image')} of {pluralize(len(self.runs), 'slice')}"
-        return "\n".join([head, *(str(run) for run in self.runs.values())])
+        notes = [f"  warning: {note}" for note in self.notes]
+        return "\n".join([head, *notes, *(str(run) for run in self.runs.values())])
 
 
 def view_keys(key: str, slices: Sequence[str]) -> dict[str, str]:
@@ -106,7 +111,8 @@ def read_views(dataset: fo.Dataset, key: str) -> ViewsRecord | None:
         return None
     saved: Any = dataset.get_run_info(key).config.views
     try:
-        return make_dataclass(ViewsRecord, {**saved, "keys": dict(saved["keys"]), "pending": list(saved["pending"])})
+        lists = {name: list(saved[name]) for name in ("pending", "notes")}
+        return make_dataclass(ViewsRecord, {**saved, "keys": dict(saved["keys"]), **lists})
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"What dataset '{dataset.name}' holds of the runs of slices '{key}' is damaged: {error}. Remove them with "
@@ -126,8 +132,8 @@ def save_views(dataset: fo.Dataset, record: ViewsRecord) -> None:
 
 def owners_of(dataset: fo.Dataset, key: str) -> list[str]:
     """Return the keys that stand for runs of slices, a run among them."""
-    records = [read_views(dataset, name) for name in list_views(dataset)]
-    return [record.key for record in records if record is not None and key in record.keys.values()]
+    keys_of = {name: dataset.get_run_info(name).config.views["keys"] for name in list_views(dataset)}
+    return [name for name, keys in keys_of.items() if key in dict(keys).values()]
 
 
 def load_views(dataset: fo.Dataset, key: str) -> ViewRuns:
@@ -147,4 +153,5 @@ def load_views(dataset: fo.Dataset, key: str) -> ViewRuns:
             f"The runs of slices '{key}' are not complete: {absent} are absent. Call compute_segment_anomalies() again "
             "with the same arguments, which goes on where it stopped"
         )
-    return ViewRuns(key, {name: load_run(dataset, run_key) for name, run_key in record.keys.items()})
+    runs_of = {name: load_run(dataset, run_key) for name, run_key in record.keys.items()}
+    return ViewRuns(key, runs_of, record.notes)

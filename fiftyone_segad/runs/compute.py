@@ -16,8 +16,10 @@ from .lifecycle import commit, find_or_create_store, progress_bar
 from .parts import decide_again
 from .request import RunRequest, image_states
 from .thresholds import calibrate_run
+from .views import scores_each_slice
 
 
+@scores_each_slice
 @holds_run_lock
 def compute_segment_anomalies(
     samples: Samples,
@@ -47,8 +49,11 @@ def compute_segment_anomalies(
     that cannot be read or cut is skipped, listed in ``run.skipped`` and tagged ``<key>_skipped``. A new run of a key
     learns what was marked in a review of the old one, see ``mark_normal`` and ``mark_anomalous``.
 
+    Of a grouped dataset each slice is scored as a run of its own, against the normal images of its own slice, with the
+    key ``<key>_<slice>``; ``decide_parts`` takes them together, and ``delete_run`` of the key removes all of them.
+
     Args:
-        samples: the images to score: a dataset, view or selection
+        samples: the images to score: a dataset, view or selection; grouped ones with all of their slices of images
         key ("segad"): name of the run and prefix of its fields
         method ("reference"): ``reference`` compares each segment with the segments of normal images,
             ``unlabeled`` with those of all other images, of which most should be normal, and ``within_image``
@@ -91,7 +96,7 @@ def compute_segment_anomalies(
             are few, see ``docs/thresholds.md``
 
     Returns:
-        the ``Run``
+        the ``Run``; of grouped samples ``ViewRuns`` with that of each slice
 
     Raises:
         ValueError: if a parameter is wrong, before any work

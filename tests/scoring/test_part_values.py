@@ -110,6 +110,6 @@ def test_pictures_without_a_view_of_their_own_are_compared_with_parts_of_as_many
 
 def test_pictures_of_one_part_do_not_count_as_parts_with_bonferroni() -> None:
     scores, parts = np.repeat(np.arange(9.0), 4), np.repeat(np.arange(9), 4).tolist()
-    value = NormalParts(scores, parts, [""] * 36).part_value([20.0], [""], 0.05)
+    value = NormalParts(scores, parts, [""] * 36).part_value([20.0] * 5, [""] * 5, 0.05)
     assert value is not None
-    assert (value.method, value.p_value) == (BONFERRONI, pytest.approx(0.1))
+    assert (value.method, value.p_value) == (BONFERRONI, pytest.approx(5 * 0.1))

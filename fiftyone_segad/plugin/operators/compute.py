@@ -11,7 +11,7 @@ import fiftyone.operators.types as types
 
 from ...embedders.factory import resolve_name
 from ...engine.executors import EXECUTORS, ray_installed
-from ...registry.run import load_run
+from ...registry.run import Run, load_run
 from ...runs.compute import compute_segment_anomalies
 from ...scoring import METHODS
 from ...scoring.thresholds import DEFAULT_FPR, DEFAULT_QUANTILE, parse_threshold
@@ -80,6 +80,7 @@ class ComputeSegmentAnomalies(LongOperator):
 
         def work(progress: execution.Progress) -> dict[str, Any]:
             run = compute_segment_anomalies(samples, reference=reference, progress=progress, **vars(request))
+            assert isinstance(run, Run)  # the target is one slice of a grouped dataset
             return result_of(dataset, run)
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
