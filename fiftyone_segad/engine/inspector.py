@@ -254,8 +254,7 @@ def _score_task(bank: BankFile, reader: Reader) -> ScoreTask:
         with one_thread():
             return NeighborIndex(np.split(level[0], level[1][:-1]), settings["seed"])
 
-    with one_blas_thread():  # a thread per level; several more would wait for each other
-        built = [made for _, made in prefetch_map(index, rows)]
+    built = [made for _, made in prefetch_map(index, rows)]
     indexes, marked = built[: len(bank.levels)], built[len(bank.levels) :]
     names = [image.name for image in header.images]
     parts = part_numbers(names, header.groups)

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..utils.threads import one_blas_thread
+
 EXACT_ROWS = 8192
 """Largest bank that is searched exhaustively for the nearest row; larger ones by an inverted file."""
 
@@ -91,9 +93,10 @@ class NeighborIndex:
         self._index.cp.niter = 6
         self._index.cp.seed = seed + 1
         self._index.cp.max_points_per_centroid = _TRAINING_ROWS
-        self._index.train(_sample(images, self._lists * _TRAINING_ROWS, seed))
-        while images:  # the index keeps a copy; not all rows need be held twice
-            self._index.add(images.pop(0))
+        with one_blas_thread():  # FAISS has its own; several of BLAS for each of them would wait for each other
+            self._index.train(_sample(images, self._lists * _TRAINING_ROWS, seed))
+            while images:  # the index keeps a copy; not all rows need be held twice
+                self._index.add(images.pop(0))
 
     @property
     def images(self) -> int:
