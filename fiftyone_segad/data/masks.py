@@ -50,6 +50,19 @@ class Areas:
         """Whether anything is known of the image."""
         return self.void is None or not self.void.all()
 
+    def without(self, ignored: NDArray[np.bool_] | None) -> Areas:
+        """Return the areas with pixels ``[height, width]`` void that do not count; None for none.
+
+        Examples:
+            >>> areas = Areas(np.array([[True, True, False]])).without(np.array([[True, False, False]]))
+            >>> areas.defect.tolist(), areas.void.tolist()
+            ([[False, True, False]], [[True, False, False]])
+        """
+        if ignored is None or not ignored.any():
+            return self
+        void = ignored if self.void is None else self.void | ignored
+        return replace(self, defect=self.defect & ~ignored, void=void)
+
     def resized(self, size: tuple[int, int], name: str) -> Areas:
         """Resize to an image's size, which must have the same aspect ratio, but for a pixel of rounding.
 
@@ -93,11 +106,16 @@ class Mask:
         return self.data is not None or self.path is None or is_url(self.path) or os.path.isfile(self.path)
 
     def read(self, size: tuple[int, int]) -> Areas:
-        pixels = self._pixels()
+        pixels = self.pixels()
         areas = sort_pixels(pixels, self.classes, f"The ground-truth mask {self.name}")
         return replace(areas, more_frames=pixels.more_frames)
 
-    def _pixels(self) -> MaskPixels:
+    def pixels(self) -> MaskPixels:
+        """Decode the mask.
+
+        Raises:
+            ImageError: if that is impossible
+        """
         if self.data is None:
             assert self.path is not None
             return read_mask_pixels(self.path)

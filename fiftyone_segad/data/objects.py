@@ -31,20 +31,26 @@ class Boxes:
 
     name: str
     objects: Sequence[BoxObject]
+    kind: str = "ground truth"
 
     def exists(self) -> bool:
         return True
 
     def read(self, size: tuple[int, int]) -> Areas:
-        return _unite(self.objects, size, self._draw)
+        return _unite(self.objects, size, self.draw)
 
-    def _draw(self, mask: NDArray[np.bool_], box_object: BoxObject) -> None:
+    def draw(self, mask: NDArray[np.bool_], box_object: BoxObject) -> None:
+        """Set the pixels of an object in a mask ``[height, width]``.
+
+        Raises:
+            ImageError: if it cannot be an object in the image
+        """
         label, box, data, path = box_object
         height, width = mask.shape
         size = (width, height)
-        name = f"'{label}' {self.name}"
+        name = f"{self.kind} '{label}' {self.name}"
         if not box or len(box) != 4 or min(box[2:]) < 0:
-            raise ImageError(f"The ground truth {name} has the bounding box {box}; it must be [x, y, width, height]")
+            raise ImageError(f"The {name} has the bounding box {box}; it must be [x, y, width, height]")
         corners = np.array([box[:2], [box[0] + box[2], box[1] + box[3]]])
         _check_inside(corners, name)
         # Boxes of pixels end at whole pixels; the smallest one still marks a pixel of the image
@@ -55,6 +61,7 @@ class Boxes:
         if data is None and path is None:
             mask[inside] = True
             return
+        name = f"'{label}' {self.name}"
         instance = Mask(f"of {name}" if path is None else f"'{path}'", Classes(), path, data).read(size).defect
         instance = resize_mask(instance, (x1 - x0, y1 - y0), f"The instance mask of {name}")
         part = mask[inside]
@@ -67,24 +74,29 @@ class Polygons:
 
     name: str
     objects: Sequence[PolygonObject]
+    kind: str = "ground truth"
 
     def exists(self) -> bool:
         return True
 
     def read(self, size: tuple[int, int]) -> Areas:
-        return _unite(self.objects, size, self._draw)
+        return _unite(self.objects, size, self.draw)
 
-    def _draw(self, mask: NDArray[np.bool_], polygon_object: PolygonObject) -> None:
+    def draw(self, mask: NDArray[np.bool_], polygon_object: PolygonObject) -> None:
+        """Set the pixels of an object in a mask ``[height, width]``.
+
+        Raises:
+            ImageError: if it has no area, or cannot be an object in the image
+        """
         label, shapes, filled = polygon_object
-        name = f"'{label}' {self.name}"
+        name = f"{self.kind} '{label}' {self.name}"
         if not filled:
             raise ImageError(
-                f"The ground truth {name} is a line, which has no area; set filled=True if it is an outline, "
-                "or use a mask"
+                f"The {name} is a line, which has no area; set filled=True if it is an outline, or use a mask"
             )
         outlines = [np.array(shape, np.float64) for shape in shapes or [] if shape]
         if not outlines:
-            raise ImageError(f"The ground truth {name} has no points; remove it, or draw it again")
+            raise ImageError(f"The {name} has no points; remove it, or draw it again")
         _check_inside(np.concatenate(outlines), name)
         fill(mask, [outline * mask.shape[::-1] for outline in outlines])
 
@@ -109,7 +121,7 @@ def _check_inside(points: NDArray[np.float64], name: str) -> None:
     near = (low >= lowest).all() and (high <= highest).all()  # False for NaN
     if not (near and (low <= 1).all() and (high >= 0).all()):
         raise ImageError(
-            f"The ground truth {name} lies outside of its image, from {low.tolist()} to {high.tolist()}; "
+            f"The {name} lies outside of its image, from {low.tolist()} to {high.tolist()}; "
             "coordinates are relative, in [0, 1]"
         )
 

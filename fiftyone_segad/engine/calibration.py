@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..metrics.pixels import Bins
 from ..scoring.conformal import FalseAlarmShare, NormalScores
 from ..scoring.thresholds import ThresholdRule, Thresholds, choose_thresholds, quantile_threshold
-from ..segments.maps import anomaly_map
+from ..segments.zones import IGNORED
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
 from .siblings import part_numbers
@@ -100,11 +100,16 @@ def group_scores(records: Iterable[ImageScores], groups: Sequence[Sequence[str]]
 
 
 def map_pixels(records: Iterable[ImageScores]) -> NDArray[np.float32]:
-    """Return the pixels of small anomaly maps of images, ``[images * side * side]``."""
+    """Return the pixels of small anomaly maps of images that are not ignored, ``[images * side * side]`` at most."""
     size = (_PIXEL_SIDE, _PIXEL_SIDE)
     first = islice(records, _PIXEL_IMAGES)
-    maps = [anomaly_map(record.segments, record.scores, size).ravel() for record in first]
+    maps = [_inspected(record, record.map(size)) for record in first]
     return np.concatenate(maps) if maps else np.zeros(0, np.float32)
+
+
+def _inspected(record: ImageScores, anomaly: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the pixels of a map that are not ignored, ``[pixels]``."""
+    return anomaly.ravel() if record.zones is None else anomaly[record.zones.labels(anomaly) != IGNORED]
 
 
 def score_bins(store: RunStore) -> Bins:

@@ -15,6 +15,7 @@ from ..utils.exposure import measure
 from ..utils.images import read_ahead
 from .job import Job
 from .siblings import part_numbers
+from .zones import zoned
 
 _LOOKED_AT = 24
 """Images of each kind that are read again, where there is drift, to say how they look different."""
@@ -26,13 +27,13 @@ def find_drift(job: Job) -> Drift | None:
     Returns:
         the drift; None if nothing tells: for another method than ``reference``, or with too few images
     """
-    store, spec = job.store, job.spec
+    store, spec = zoned(job.store), job.spec
     if spec.method != "reference":
         return None
     in_bank = set(store.bank.paths())
     paths = {image.id: image.path for image in spec.images if spec.bank_path(image) not in in_bank}
-    images = [(record.id, quartiles(record.scores)) for record in store.scores_of(paths)]
-    normals = [(record.id, quartiles(record.scores)) for record in store.normals]
+    images = [(record.id, quartiles(record.counted_scores)) for record in store.scores_of(paths)]
+    normals = [(record.id, quartiles(record.counted_scores)) for record in store.normals]
     drift = measure_drift(
         np.array([values for _, values in images], np.float64).reshape(-1, 2),
         np.array([values for _, values in normals], np.float64).reshape(-1, 2),

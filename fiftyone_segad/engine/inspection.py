@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from ..scoring.conformal import NormalScores
 from ..scoring.thresholds import Thresholds
-from ..segments.maps import anomaly_map
 from ..segments.regions import Region
 from ..storage.records import ImageScores
-from .prediction import predict_regions
+from .prediction import decided_score, predict_regions
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +43,7 @@ class Inspection:
     @property
     def score(self) -> float:
         """The image's anomaly score, higher is more anomalous."""
-        return self.record.image_score
+        return decided_score(self.record, self.thresholds)
 
     @property
     def anomalous(self) -> bool:
@@ -59,7 +58,7 @@ class Inspection:
     @cached_property
     def map(self) -> NDArray[np.float32]:
         """The anomaly map ``[height, width]``, float32, on the scale of the scores."""
-        return anomaly_map(self.record.segments, self.record.scores)
+        return self.record.map()
 
     @property
     def mask(self) -> NDArray[np.uint8]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..scoring.levels import LevelScores
 from ..scoring.thresholds import Thresholds
+from ..segments.boxes import Segments
 from ..segments.maps import anomaly_map, anomaly_mask, segments_mask
 from ..segments.regions import Region, connected_regions
+from ..segments.zones import IGNORED, ZoneMap
 from ..storage.records import ImageScores
 from ..utils.timing import StageTimer
 
@@ -38,13 +42,40 @@ def image_scores(
         2.0
     """
     segments, scores = scored
-    count = round(TOP_SHARE * len(scores))
-    if count > 1 and outliers is None and segments.shape is not None:
-        image_score = float(np.partition(scores, -count)[-count:].mean(dtype=np.float64))
-    else:
+    image_score = _top_mean(segments, scores) if outliers is None else None
+    if image_score is None:
         with timer("map"):
             image_score = float(anomaly_map(segments, scores).max())
     return ImageScores(id, segments, scores, np.zeros(len(scores), bool) if outliers is None else outliers, image_score)
+
+
+def zone_scores(record: ImageScores, zones: ZoneMap, has_outliers: bool) -> dict[str, float]:
+    """Score an image in each of its zones by the rule of ``image_scores``, as if there was nothing else.
+
+    Args:
+        record: the scores of its segments; those with their centres in a zone count there
+        zones: its zones
+        has_outliers: whether the method calls segments outliers itself
+    """
+    of_segments = zones.of_segments(record.segments)  # [n]
+    anomaly: NDArray[np.float32] | None = None
+    scores = {}
+    for name in zones.present:
+        number = zones.names.index(name) + 1
+        score = None if has_outliers else _top_mean(record.segments, record.scores[of_segments == number])
+        if score is None:
+            anomaly = anomaly_map(record.segments, record.scores) if anomaly is None else anomaly
+            score = float(anomaly[zones.at(record.segments.size) == number].max())
+        scores[name] = score
+    return scores
+
+
+def _top_mean(segments: Segments, scores: NDArray[np.float32]) -> float | None:
+    """Return the mean of the highest of scores ``[m]``; None if it is the peak of the map that counts."""
+    count = round(TOP_SHARE * len(scores))
+    if count <= 1 or segments.shape is None:
+        return None
+    return float(np.partition(scores, -count)[-count:].mean(dtype=np.float64))
 
 
 def predicted_mask(record: ImageScores, anomaly: NDArray[np.floating], thresholds: Thresholds) -> NDArray[np.uint8]:
@@ -57,22 +88,47 @@ def predicted_mask(record: ImageScores, anomaly: NDArray[np.floating], threshold
 
     Returns:
         a uint8 array ``[height, width]``, 255 on defects and 0 elsewhere. With a pixel threshold it has defects if and
-        only if the image is flagged
+        only if the image is flagged (``decided_score``)
     """
     if thresholds.pixel is None:
-        return segments_mask(record.segments, record.outliers)
-    if record.image_score <= thresholds.image:
+        mask = segments_mask(record.segments, record.outliers)
+    elif record.image_score <= thresholds.image:
         return np.zeros(anomaly.shape, np.uint8)
-    # The highest place stays where none reaches the threshold: a map may lie a little below the segments' scores
-    peak = min(thresholds.image, float(np.nextafter(anomaly.max(), -np.inf)))
-    return anomaly_mask(anomaly, thresholds.pixel, peak, cut=True)
+    else:
+        inspected = anomaly if record.zones is None else np.where(record.zones.labels(anomaly), anomaly, -np.inf)
+        # The highest place stays where none reaches the threshold: a map may lie a little below the segments' scores
+        peak = min(thresholds.image, float(np.nextafter(anomaly.max(), -np.inf)))
+        mask = anomaly_mask(inspected, thresholds.pixel, peak, cut=True)
+    if record.zones is not None:
+        mask[record.zones.labels(anomaly) == IGNORED] = 0
+    for region in _regions(record, mask, anomaly) if thresholds.min_area else ():
+        if region.area < thresholds.min_area_in(region.zone):
+            mask[region.slices][region.mask] = 0
+    return mask
 
 
 def predict_regions(record: ImageScores, thresholds: Thresholds) -> tuple[NDArray[np.uint8] | None, list[Region]]:
     """Predict the mask of an image and its regions, highest peak first; None and no regions if the mask is empty."""
     if thresholds.pixel is not None and record.image_score <= thresholds.image:
         return None, []  # an image that is not flagged has no regions: no need to draw its map
-    anomaly = anomaly_map(record.segments, record.scores)
+    anomaly = record.map()
     mask = predicted_mask(record, anomaly, thresholds)
-    regions = connected_regions(mask, anomaly)
+    regions = _regions(record, mask, anomaly)
     return (mask if regions else None), regions
+
+
+def _regions(record: ImageScores, mask: NDArray[np.uint8], anomaly: NDArray[np.float32]) -> list[Region]:
+    """Find the regions of a mask with the zones in which their peaks lie."""
+    regions = connected_regions(mask, anomaly)
+    if record.zones is None:
+        return regions
+    labels, names = record.zones.labels(anomaly), record.zones.zones.names
+    return [replace(region, zone=names[labels[region.peak(anomaly)] - 1]) for region in regions]
+
+
+def decided_score(record: ImageScores, thresholds: Thresholds) -> float:
+    """Return the score by which an image is decided: the threshold if all that is above it is too small to count."""
+    score = record.image_score
+    if not thresholds.min_area or score <= thresholds.image:
+        return score
+    return score if predict_regions(record, thresholds)[1] else thresholds.image

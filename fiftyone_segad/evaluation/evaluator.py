@@ -84,7 +84,7 @@ class Evaluator:
 
         def evaluate(scored: ScoredImage) -> EvaluatedImage | ImageError | None:
             try:
-                areas = self.truths[scored.id].read_areas(scored.measure())
+                areas = self.truths[scored.id].read_areas(scored.measure()).without(scored.ignored())
                 return self._evaluate(scored, areas) if (areas.mask is not None) == defective else None
             except ImageError as error:
                 return error

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from ..data.masks import read_mask
 from ..engine.calibration import score_bins
-from ..engine.prediction import predicted_mask
+from ..engine.prediction import decided_score, predicted_mask
 from ..errors import ImageError
 from ..metrics.pixels import Bins
 from ..registry.run import Run
 from ..registry.samples import all_slices
 from ..segments.boxes import Size
-from ..segments.maps import anomaly_map
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
 from ..utils.images import read_header, read_image
@@ -44,12 +43,14 @@ class ScoredImage:
         score: its anomaly score
         measure: reads ``(width, height)`` of the image
         predict: makes its anomaly map and predicted mask; None if nothing is known of its pixels
+        ignored: gives the pixels ``[height, width]`` that zones exclude; None if there are none
     """
 
     id: str
     score: float
     measure: Callable[[], Size]
     predict: Callable[[], MapAndMask] | None
+    ignored: Callable[[], NDArray[np.bool_] | None] = lambda: None
 
 
 class ScoreSource(Protocol):
@@ -90,10 +91,11 @@ class _Store:
 
     def _image(self, record: ImageScores) -> ScoredImage:
         def predict() -> MapAndMask:
-            anomaly = anomaly_map(record.segments, record.scores)
+            anomaly = record.map()
             return anomaly, predicted_mask(record, anomaly, self._run.thresholds) != 0
 
-        return ScoredImage(record.id, record.image_score, lambda: record.segments.size, predict)
+        score = decided_score(record, self._run.thresholds)
+        return ScoredImage(record.id, score, lambda: record.segments.size, predict, lambda: record.ignored)
 
 
 def coarse_edges(store: RunStore, bins: Bins) -> NDArray[np.int64]:

@@ -18,12 +18,13 @@ from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..engine.prediction import predict_regions
+from ..engine.prediction import decided_score, predict_regions
 from ..scoring.conformal import NormalScores
 from ..scoring.thresholds import Thresholds
 from ..segments.boxes import relative_box
-from ..segments.maps import anomaly_map, heatmap_size
+from ..segments.maps import heatmap_size
 from ..segments.regions import Region
+from ..segments.zones import RecordZones, ZoneScale
 from ..storage.records import ImageScores
 from ..utils.files import write_png
 from ..utils.threads import usable_cores
@@ -177,28 +178,32 @@ class _Writer:
     def labels(self, record: ImageScores) -> dict[str, Any]:
         """Make the labels of an image, by name of the field."""
         mask, regions = predict_regions(record, self.run.thresholds)
+        score = decided_score(record, self.run.thresholds)
         make: dict[str, Callable[[], Any]] = {
-            "score": lambda: record.image_score,
-            "pred": lambda: self._prediction(record.image_score),
+            "score": lambda: score,
+            "pred": lambda: self._prediction(record, score),
             "map": lambda: self._heatmap(record),
             "mask": lambda: self._mask(record, mask),
             "segments": lambda: fo.Detections(detections=_segments(record, self.run.thresholds)),
             "regions": lambda: fo.Detections(
-                detections=[detection(region, record.segments.size) for region in regions]
+                detections=[
+                    detection(region, record.segments.size, pixel_size=self.run.pixel_size) for region in regions
+                ]
             ),
         }
         return {name: make[name]() for name in self.names}
 
-    def _prediction(self, score: float) -> fo.Classification:
+    def _prediction(self, record: ImageScores, score: float) -> fo.Classification:
         p = float(self.compared.p_values([score])[0])
+        zone = {} if record.zones is None or not record.zones.decisive else zone_attributes(record.zones)
         if score > self.run.thresholds.image:
-            return fo.Classification(label=ANOMALOUS, confidence=1 - p, p_value=p)
-        return fo.Classification(label=NORMAL, confidence=p, p_value=p)
+            return fo.Classification(label=ANOMALOUS, confidence=1 - p, p_value=p, **zone)
+        return fo.Classification(label=NORMAL, confidence=p, p_value=p, **zone)
 
     def _heatmap(self, record: ImageScores) -> fo.Heatmap:
         low, high = self.run.map_range
         size = heatmap_size(record.segments.size)
-        values = (anomaly_map(record.segments, record.scores, size) - low) / max(high - low, 1e-12)
+        values = (record.map(size) - low) / max(high - low, 1e-12)
         file = self.maps / f"{record.id}.png"
         write_png(file, Image.fromarray(np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)))
         return fo.Heatmap(map_path=str(file), range=heatmap_range(self.run))
@@ -245,14 +250,34 @@ def _segments(record: ImageScores, thresholds: Thresholds) -> list[fo.Detection]
     ]
 
 
-def detection(region: Region, size: tuple[int, int], label: str = ANOMALOUS) -> fo.Detection:
-    """Make a Detection of a region, for an image of ``size`` (width, height)."""
+def zone_attributes(zones: RecordZones) -> dict[str, Any]:
+    """Return the attributes that say which zone decides, and the score of each on the zone's own scale."""
+    scores = {name: zones.scales.get(name, ZoneScale()).undo(score) for name, score in zones.scores.items()}
+    return {"zone": zones.decisive, "zone_scores": scores}
+
+
+def detection(
+    region: Region, size: tuple[int, int], label: str = ANOMALOUS, pixel_size: float | None = None
+) -> fo.Detection:
+    """Make a Detection of a region, for an image of ``size`` (width, height), with millimetres if a pixel's are known.
+
+    Examples:
+        >>> label = detection(Region((0, 0, 5, 2), np.ones((2, 5), bool), 1.0, 10), (10, 10), pixel_size=0.5)
+        >>> label.area_mm2, label.length_mm, label.width_mm
+        (2.5, 2.5, 1.0)
+    """
+    attributes: dict[str, Any] = {"zone": region.zone} if region.zone else {}
+    if pixel_size is not None:
+        length, width = region.extent()
+        attributes |= {"area_mm2": region.area * pixel_size**2}
+        attributes |= {"length_mm": length * pixel_size, "width_mm": width * pixel_size}
     return fo.Detection(
         label=label,
         bounding_box=list(relative_box(region.box, size)),
         mask=region.mask,
         anomaly_score=region.score,
         area=region.area,
+        **attributes,
     )
 
 

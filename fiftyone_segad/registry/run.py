@@ -13,12 +13,14 @@ import fiftyone as fo
 from bson import ObjectId
 from fiftyone.core.collections import SampleCollection as Samples
 
+from ..engine.zones import zoned
 from ..errors import RunBusyError, RunError
 from ..scoring import IMPORTED
 from ..scoring.conformal import FalseAlarmShare
 from ..scoring.drift import Drift
 from ..scoring.thresholds import Thresholds, threshold_text
 from ..storage.store import RunStore
+from ..storage.zones import ZoneField
 from ..utils.grey_scale import FULL_RANGE, GreyScale
 from ..utils.text import pluralize
 from ..utils.values import all_finite, make_dataclass
@@ -67,6 +69,8 @@ class Run:
         parts: number of parts that the normal images show, if some show the same one; else 0
         false_alarm_share: share of new good images that the threshold flags; None if no normals are known
         drift: how unlike the normal images those are that were scored last; None if nothing tells
+        zones: where its zones are drawn; None if it has none
+        pixel_size: side of a pixel in mm; None if it is not known
         pending: names of the fields that are written but not yet committed
         obsolete: folders that go once they are committed
     """
@@ -89,6 +93,8 @@ class Run:
     parts: int = 0
     false_alarm_share: FalseAlarmShare | None = None
     drift: Drift | None = None
+    zones: ZoneField | None = None
+    pixel_size: float | None = None
     pending: list[str] = field(default_factory=list)
     obsolete: list[str] = field(default_factory=list)
 
@@ -100,6 +106,12 @@ class Run:
 
     @property
     def store(self) -> RunStore:
+        """What the run keeps on disk, its scores adjusted to its zones."""
+        return zoned(self.raw_store)
+
+    @property
+    def raw_store(self) -> RunStore:
+        """What the run keeps on disk, its scores as if there were no zones."""
         return RunStore(self.folder)
 
     @property

@@ -16,7 +16,6 @@ from ..registry.keys import list_runs
 from ..registry.run import Run
 from ..registry.samples import all_slices
 from ..segments.boxes import RelativeBox, Size
-from ..segments.maps import anomaly_map
 from ..utils.outlines import contours, outline
 from .families import FAMILY, SINGLE_LABEL
 from .mark_field import Mark, read_marks
@@ -146,7 +145,7 @@ def read_shapes(samples: Samples, run: Run, ids: Collection[str]) -> dict[str, S
     shapes: dict[str, Shapes] = {}
     for record in records:
         size, truth = record.segments.size, truths.get(record.id)
-        levels = _map_lines(run, anomaly_map(record.segments, record.scores, _smaller(size)))
+        levels = _map_lines(run, record.map(_smaller(size)))
         traced = None if truth is None else outline(truth)
         for region in regions[record.id] or []:
             mask = np.ones((1, 1), bool) if region.mask is None else np.asarray(region.mask, bool)

@@ -10,7 +10,6 @@ from ..engine.prediction import predicted_mask
 from ..errors import SegadError
 from ..scoring.thresholds import Thresholds
 from ..segments.boxes import RelativeBox, relative_box
-from ..segments.maps import anomaly_map
 from ..segments.regions import label_regions, match_regions, regions_of
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
@@ -50,12 +49,12 @@ def found_regions(
     def matched(record: ImageScores) -> dict[int, RelativeBox] | None:
         size = record.segments.size
         try:
-            mask = truths[record.id].read(size)
+            mask = truths[record.id].read_areas(size).without(record.ignored).mask
         except (SegadError, ValueError):
             return None
         if mask is None:
             return None
-        anomaly = anomaly_map(record.segments, record.scores)
+        anomaly = record.map()
         labels, count = label_regions(predicted_mask(record, anomaly, thresholds))
         truth_labels, truth_count = label_regions(mask)
         hits = match_regions(labels, truth_labels, (count, truth_count)).found

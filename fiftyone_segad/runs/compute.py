@@ -12,6 +12,7 @@ from ..registry.exclusive import holds_run_lock
 from ..registry.run import Run
 from ..segments.boxes import Proposer
 from .families import kept_families, take_over_families
+from .inspection import InspectionRequest, MinArea
 from .lifecycle import commit, find_or_create_store, progress_bar
 from .parts import decide_again
 from .request import RunRequest, image_states
@@ -42,6 +43,10 @@ def compute_segment_anomalies(
     executor: str = "local",
     groups: str | None = "auto",
     clean: bool = False,
+    zones: str | None = None,
+    zones_from: str | None = None,
+    min_area: MinArea = None,
+    pixel_size: float | None = None,
 ) -> Run:
     """Score the segments of each image, and add scores, maps, masks and regions to the dataset.
 
@@ -94,6 +99,13 @@ def compute_segment_anomalies(
         clean (False): for normal images with defective ones among them that nobody has found: a segment must be like
             normal images of two parts, as a defect usually is in one. It costs accuracy where normal parts vary and
             are few, see ``docs/thresholds.md``
+        zones (None): a field of boxes, polygons or masks with the labels ``ignore``, ``inspect`` or ``inspect: NAME``.
+            What is ignored, or lies in none of the zones to inspect, counts in nothing; zones with names have
+            thresholds of their own, see ``docs/zones.md``
+        zones_from (None): id of a sample whose zones are those of all images of its size that have none themselves
+        min_area (None): pixels that a region must have to count, or e.g. ``"0.5 mm2"``; or a dict of these by zone
+        pixel_size (None): side of a pixel in mm; by default ``dataset.info["pixel_size"]``. Regions then have
+            ``area_mm2``, ``length_mm`` and ``width_mm``
 
     Returns:
         the ``Run``; of grouped samples ``ViewRuns`` with that of each slice
@@ -131,6 +143,7 @@ def compute_segment_anomalies(
         groups,
         clean,
     )
+    inspection = InspectionRequest.checked(samples, reference, method, zones, zones_from, min_area, pixel_size)
     dataset = request.dataset
     with request.load_embedder() as model, request.executor() as runner:
         settings = request.settings(model)
@@ -140,9 +153,12 @@ def compute_segment_anomalies(
         job = request.job(model, store, runner)
         with progress_bar(job, steps(job), progress) as job, store.explain_write_errors():
             run_job(job)
-            calibration = calibrate_run(dataset, store, method, request.threshold, job.spec.ids)
+            zoned_store = inspection.set_zones(store, method)
+            calibration = calibrate_run(
+                dataset, zoned_store, method, request.threshold, job.spec.ids, min_area=inspection.min_area
+            )
             kept = kept_families(dataset, key)
-            run = commit(dataset, request.run(job, settings, calibration), job, calibration)
+            run = commit(dataset, inspection.record(request.run(job, settings, calibration)), job, calibration)
     take_over_families(dataset, run, kept)
     decide_again(dataset, key)
     return run

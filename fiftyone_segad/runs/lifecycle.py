@@ -128,7 +128,7 @@ def commit(dataset: fo.Dataset, run: Run, job: Job, calibration: Calibration) ->
     if not extends:
         run.parts = _count_parts(run)
     run = _with_drift(run, find_drift(job))
-    records = job.store.scores_of(tried)
+    records = run.store.scores_of(tried)
     job.stage("writing the fields")
     with job.timer("write"):
         if extends:

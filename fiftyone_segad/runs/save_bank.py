@@ -44,6 +44,11 @@ def save_bank(samples: Samples, key: str, path: str | Path, overwrite: bool = Fa
     run = load_run(samples, key)
     if run.method != "reference":
         raise ValueError(f"Run '{key}' has no bank of normal images: its method is '{run.method}', not 'reference'")
+    if run.zones is not None:
+        raise ValueError(
+            f"Run '{key}' has zones, which a bank file cannot hold: images would be scored as a whole. Score new "
+            "images with score_new() here, carry the run with export_run(), or save the bank of a run without zones"
+        )
     file = Path(path).expanduser().absolute()
     if file.is_dir():
         raise ValueError(f"path='{file}' is a folder; name a file in it, e.g. '{file / key}.safetensors'")

@@ -15,6 +15,7 @@ from ..embedders.base import Embedder
 from ..engine.calibration import Calibration, normal_scores
 from ..engine.job import CUSTOM_SEGMENTS, Job, JobContext, JobImage, JobSpec
 from ..engine.methods import check_any_scored, score_against_run
+from ..engine.zones import add_zones
 from ..registry.colours import owns_color_scheme
 from ..registry.exclusive import holds_run_lock
 from ..registry.keys import check_key, list_runs
@@ -30,6 +31,7 @@ from ..utils.threads import usable_cores
 from ..utils.timing import StageTimer
 from .families import assign_families
 from .features import load_embedder, named_segments
+from .inspection import zones_of_new
 from .lifecycle import commit, find_or_create_store, log_stages, progress_bar
 from .parts import decide_again
 from .request import copies_warnings, image_states, job_images
@@ -98,6 +100,7 @@ def score_new(
     if not images:
         logger.info("Run '%s' has scored all of these images already", key)
         return run
+    drawings = zones_of_new(samples, run)
     with load_embedder(run, batch_size) as model:
         if bank_file is not None and is_new:
             run = _unpack(dataset, run, bank_file, model)
@@ -110,6 +113,8 @@ def score_new(
             score_against_run(job)
             if is_new:
                 check_any_scored(job)
+            if drawings is not None:
+                add_zones(run.raw_store, drawings, job.spec.ids)
             run = commit(dataset, run, job, calibration_of(run, job.spec.ids))
     assign_families(dataset, run)
     decide_again(dataset, key)
@@ -193,7 +198,7 @@ def _job(run: Run, model: Embedder, images: list[JobImage], segments: Proposer |
         clean=run.settings.get("clean", False),
     )
     workers, timer = num_workers or usable_cores(), StageTimer(dict(run.seconds))
-    return Job(spec, JobContext(model, run.store, workers, on_stage=log_stages(run.key), timer=timer))
+    return Job(spec, JobContext(model, run.raw_store, workers, on_stage=log_stages(run.key), timer=timer))
 
 
 def calibration_of(run: Run, new: set[str]) -> Calibration:

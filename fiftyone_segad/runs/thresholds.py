@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from ..registry.fields import THRESHOLD_FIELDS, write_fields
 from ..registry.run import Run, load_run
 from ..registry.samples import all_slices
 from ..scoring.thresholds import ThresholdRule, parse_threshold
-from ..segments.maps import anomaly_map
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
 from ..utils.threads import prefetch_map
@@ -62,8 +61,8 @@ def set_threshold(
     run = load_run(samples, key)
     dataset = samples._root_dataset
     ids = scored_ids(dataset, run)
-    calibration = calibrate_run(dataset, run.store, run.method, rule, ids, gt_field)
-    stale = _calibration_warnings(dataset, run, ids)
+    calibration = calibrate_run(dataset, run.store, run.method, rule, ids, gt_field, run.thresholds.min_area)
+    stale = calibration_warnings(dataset, run, ids)
     warnings = [text for text in run.warnings if text not in (*stale, *calibration.warnings)] + calibration.warnings
     changed = replace(
         run,
@@ -81,7 +80,7 @@ def set_threshold(
     return changed
 
 
-def _calibration_warnings(dataset: fo.Dataset, run: Run, ids: set[str]) -> list[str]:
+def calibration_warnings(dataset: fo.Dataset, run: Run, ids: set[str]) -> list[str]:
     """Return the warnings that a run's present threshold gave rise to."""
     rule = parse_threshold(run.thresholds.rule)
     if rule.kind == "f1":  # it gives rise to none, and needs the ground truth
@@ -90,7 +89,13 @@ def _calibration_warnings(dataset: fo.Dataset, run: Run, ids: set[str]) -> list[
 
 
 def calibrate_run(
-    dataset: fo.Dataset, store: RunStore, method: str, rule: ThresholdRule, ids: set[str], gt_field: str = GT_FIELD
+    dataset: fo.Dataset,
+    store: RunStore,
+    method: str,
+    rule: ThresholdRule,
+    ids: set[str],
+    gt_field: str = GT_FIELD,
+    min_area: Mapping[str, float] | None = None,
 ) -> Calibration:
     """Calibrate a run whose images are scored; the ground truth is read only if the rule needs it.
 
@@ -101,12 +106,14 @@ def calibrate_run(
         rule: the rule of the thresholds
         ids: ids of the scored samples that the dataset has
         gt_field: ground truth for the rule ``f1``
+        min_area: pixels that a region must have, by zone
 
     Raises:
         ValueError: if the rule needs normal images or ground truth, and there are none
     """
     truth = (lambda: best_thresholds(dataset, store, ids, gt_field)) if rule.kind == "f1" else None
-    return calibrate(store, method, rule, ids, truth)
+    calibration = calibrate(store, method, rule, ids, truth)
+    return replace(calibration, thresholds=replace(calibration.thresholds, min_area=dict(min_area or {})))
 
 
 def best_thresholds(samples: Samples, store: RunStore, ids: set[str], gt_field: str) -> tuple[float, float]:
@@ -122,11 +129,11 @@ def best_thresholds(samples: Samples, store: RunStore, ids: set[str], gt_field: 
 
     def count(record: ImageScores) -> tuple[PixelCounts, bool] | None:
         try:
-            areas = truths[record.id].read_areas(record.segments.size)
+            areas = truths[record.id].read_areas(record.segments.size).without(record.ignored)
         except ImageError:
             return None
         mask = areas.mask  # [height, width], None on a good image
-        anomaly = anomaly_map(record.segments, record.scores)
+        anomaly = record.map()
         return PixelCounts.of(bins, anomaly, mask, areas.void), mask is not None
 
     for record, counted in prefetch_map(count, store.scores_of(truths)):

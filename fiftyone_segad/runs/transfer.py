@@ -27,6 +27,7 @@ from ..storage.families import read_families, save_families
 from ..storage.parts import PART_SIZE, FeatureParts, ScoreParts
 from ..storage.run_archive import CarriedImage, RunArchive, is_archive, open_store, read_archive, write_archive
 from ..storage.store import RunStore
+from ..storage.zones import copy_zones
 from ..utils.text import pluralize
 from ..utils.values import make_dataclass
 from .families import assign_families
@@ -158,7 +159,7 @@ def _import(
             run = replace(run, folder=str(store.folder), scored=len(ids), owns_color_scheme=owns_color_scheme(dataset))
             obsolete = current_folders(dataset, key)
             with fou.ProgressBar(total=len(ids), progress=progress, iters_str="images") as bar:
-                write_fields(dataset, run, store.scores, compared, advance=bar.update, obsolete=obsolete)
+                write_fields(dataset, run, run.store.scores, compared, advance=bar.update, obsolete=obsolete)
     except BaseException:
         if not in_use(store.folder):
             store.delete()
@@ -213,6 +214,7 @@ def _copy_store(
     _copy_scores(carried.scores, store.scores, ids, only_named=True)
     for level in range(len(list((carried.folder / "held_out").glob("*")))):
         _copy_scores(carried.held_out(level), store.held_out(level), paths)
+    copy_zones(carried.folder, store.folder, {**ids, **paths})
     if (families := read_families(carried.folder)) is not None:
         save_families(store.folder, families.with_samples(ids))
     # An image to compare with that is not here is known by its content where it comes later

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -130,11 +130,22 @@ class Thresholds:
         image: images whose score is above it are predicted anomalous
         pixel: pixels of the map above it are predicted, in regions that reach ``image``. None if the method's
             own outlier segments are the mask
+        min_area: pixels that a region must have to count, by the zone of its peak; ``""`` is for all other zones
+
+    Examples:
+        >>> thresholds = Thresholds("fpr:0.05", 1.5, 1.0, {"": 20, "rim": 5})
+        >>> thresholds.min_area_in("rim"), thresholds.min_area_in("face")
+        (5, 20)
     """
 
     rule: str
     image: float
     pixel: float | None
+    min_area: dict[str, float] = field(default_factory=dict, repr=False)
+
+    def min_area_in(self, zone: str) -> float:
+        """Return the pixels that a region in a zone must have."""
+        return self.min_area.get(zone, self.min_area.get("", 0))
 
 
 def threshold_text(value: float, rule: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -29,12 +30,38 @@ class Region:
         mask: bool array of the box's size, True on the region
         score: peak of the map within the region
         area: pixels
+        zone: name of the zone in which its peak lies; empty if zones have no names
     """
 
     box: PixelBox
     mask: NDArray[np.bool_]
     score: float
     area: int
+    zone: str = ""
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The rows and columns of its box."""
+        return slice(self.box[1], self.box[3]), slice(self.box[0], self.box[2])
+
+    def peak(self, anomaly: NDArray[np.floating]) -> tuple[int, int]:
+        """Return row and column of its highest pixel in the map ``[height, width]``."""
+        inside = np.where(self.mask, anomaly[self.slices], -np.inf)
+        row, column = np.unravel_index(int(inside.argmax()), inside.shape)
+        return int(row) + self.box[1], int(column) + self.box[0]
+
+    def extent(self) -> tuple[float, float]:
+        """Return length and width of the smallest rectangle, at any angle, that holds its pixels.
+
+        Examples:
+            >>> Region((0, 0, 5, 2), np.ones((2, 5), bool), 1.0, 10).extent()
+            (5.0, 2.0)
+        """
+        contours, _ = cv2.findContours(self.mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        points = np.concatenate(contours).reshape(-1, 2)  # [k, 2], pixels of the border
+        corners = np.concatenate([points + step for step in ((0, 0), (1, 0), (0, 1), (1, 1))])  # [4 k, 2]
+        sides = cv2.minAreaRect(corners.astype(np.float32))[1]
+        return round(max(sides), 3), round(min(sides), 3)
 
 
 @dataclass(frozen=True)

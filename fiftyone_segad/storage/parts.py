@@ -112,10 +112,16 @@ class Parts:
 
 
 class ScoreParts:
-    """The ``ImageScores`` of many images on disk; at most one part of them is in memory."""
+    """The ``ImageScores`` of many images on disk; at most one part of them is in memory.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where they are
+        adjust (None): turns what is read into what is given out
+    """
+
+    def __init__(self, folder: Path, adjust: Callable[[ImageScores], ImageScores] | None = None) -> None:
         self._parts = Parts(folder)
+        self._adjust = adjust
         self._pending: list[ImageScores] = []
 
     def add(self, record: ImageScores) -> None:
@@ -147,7 +153,8 @@ class ScoreParts:
         self._parts.check()
 
     def __iter__(self) -> Iterator[ImageScores]:
-        return self._parts.unpacked(unpack_scores)
+        records = self._parts.unpacked(unpack_scores)
+        return records if self._adjust is None else map(self._adjust, records)
 
 
 class FeatureParts:

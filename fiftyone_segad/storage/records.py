@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..segments.boxes import Segments, from_intervals
+from ..segments.boxes import Segments, Size, from_intervals
+from ..segments.maps import anomaly_map
+from ..segments.zones import IGNORED, RecordZones
 
 MOST_SEGMENTS = 2**20
 """Segments that an image may have of which not all features are kept."""
@@ -26,6 +28,7 @@ class ImageScores:
         outliers: bool array ``[n]``, segments that the method itself calls outliers (all False if it has no
             such rule)
         image_score: the image's anomaly score
+        zones: the zones that the scores were adjusted to; None for those of a complete image
     """
 
     id: str
@@ -33,6 +36,25 @@ class ImageScores:
     scores: NDArray[np.float32]
     outliers: NDArray[np.bool_]
     image_score: float
+    zones: RecordZones | None = None
+
+    def map(self, size: Size | None = None) -> NDArray[np.float32]:
+        """Draw the anomaly map ``[height, width]`` (``anomaly_map``); what is ignored has the lowest score."""
+        if self.zones is None:
+            return anomaly_map(self.segments, self.scores, size)
+        return self.zones.adjust(anomaly_map(self.segments, self.zones.raw, size))
+
+    @property
+    def ignored(self) -> NDArray[np.bool_] | None:
+        """The pixels ``[height, width]`` that count in nothing; None if there are none."""
+        if self.zones is None:
+            return None
+        return self.zones.zones.at(self.segments.size) == IGNORED
+
+    @property
+    def counted_scores(self) -> NDArray[np.float32]:
+        """The scores of the segments that are not ignored."""
+        return self.scores if self.zones is None else self.scores[self.zones.of_segments > 0]
 
 
 @dataclass(frozen=True)

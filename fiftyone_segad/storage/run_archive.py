@@ -29,7 +29,7 @@ from .store import RunStore
 _RECORD = "run.json"
 _FORMAT = "fiftyone_segad run 1"
 _FILE = re.compile(
-    r"(settings|copies|groups|left_out)\.json|(levels|families)\.safetensors|"
+    r"(settings|copies|groups|left_out|zones)\.json|(levels|families)\.safetensors|zones/[0-9a-f]{16}\.png|"
     r"(bank|marked|defects|features|normals|scores|held_out/[0-9]{1,3})/part-[0-9]{6}\.safetensors"
 )
 """Files of a store that are carried; images of maps and masks are made anew."""

@@ -17,7 +17,6 @@ from ..errors import ImageError, RunError
 from ..registry.run import Run
 from ..registry.samples import all_slices
 from ..scoring.conformal import NormalScores
-from ..segments.maps import anomaly_map
 from ..storage.records import ImageScores
 from ..utils.drawing import shrink_mask
 from ..utils.grey_scale import FULL_RANGE
@@ -122,9 +121,9 @@ def _draw(mistake: Mistake, path: str, truth: Truth | None, record: ImageScores 
         return
     if record is not None and run is not None:
         low, high = run.map_range
-        heat = (anomaly_map(record.segments, record.scores, picture.size) - low) / max(high - low, 1e-12)
+        heat = (record.map(picture.size) - low) / max(high - low, 1e-12)
         picture.heat = np.clip(heat, 0, 1)
-        mask = predicted_mask(record, anomaly_map(record.segments, record.scores), run.thresholds)
+        mask = predicted_mask(record, record.map(), run.thresholds)
         picture.predicted = shrink_mask(mask, picture.size)
     else:
         picture.problems.append("The run's scores are gone, and with them map and predicted mask")
