@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import SegadError
+from ..scoring.conformal import FalseAlarmShare
+from ..scoring.thresholds import Thresholds
 from ..segments.boxes import Size
 from ..segments.zones import RecordZones, ZoneMap, ZoneScale, fit_scales
 from ..storage.parts import ScoreParts
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
 from ..storage.zones import ImageZones, StoredZones, has_zones, read_zones, save_zones
+from .calibration import group_scores
 from .prediction import zone_scores
 
 ZonesOf = Callable[[str, Size], ZoneMap | None]
@@ -110,6 +113,51 @@ def add_zones(store: RunStore, zones_of: ZonesOf, ids: Collection[str]) -> None:
     if unknown:
         raise SegadError(no_normal(unknown[0]))
     save_zones(store.folder, zones)
+
+
+@dataclass(frozen=True)
+class ZoneSummary:
+    """What decides in a zone.
+
+    Attributes:
+        name: its name
+        threshold: score in the zone, as in ``zone_scores`` of a prediction, above which an image is flagged
+        false_alarm_share: share of new good images that this zone alone flags; None if no normals are known
+        min_area: pixels that a region there must have
+    """
+
+    name: str
+    threshold: float
+    false_alarm_share: FalseAlarmShare | None
+    min_area: float
+
+    def __str__(self) -> str:
+        area = f", regions of at least {self.min_area:g} px" if self.min_area else ""
+        share = f": {self.false_alarm_share}" if self.false_alarm_share else ""
+        return f"zone '{self.name}': anomalous above {self.threshold:.4g}{area}{share}"
+
+
+def summarise_zones(store: RunStore, thresholds: Thresholds) -> list[ZoneSummary]:
+    """Return what decides in each zone of a run that has a name, in the order of their names.
+
+    Args:
+        store: the run's store
+        thresholds: its thresholds, on the common scale
+    """
+    zones = read_zones(store.folder) or StoredZones()
+    groups = store.groups() or []
+    normals = list(store.normals)
+    summaries = []
+    for name in sorted(set(zones.names) - {WHOLE}):
+        threshold = zones.scales.get(name, ZoneScale()).undo(thresholds.image)
+        scores = [
+            replace(record, image_score=zones.images[record.id].scores[name])
+            for record in normals
+            if record.id in zones.images and name in zones.images[record.id].scores
+        ]
+        share = group_scores(scores, groups).false_alarm_share(threshold) if scores else None
+        summaries.append(ZoneSummary(name, threshold, share, thresholds.min_area_in(name)))
+    return summaries
 
 
 def no_normal(zone: str) -> str:

@@ -12,7 +12,7 @@ from fiftyone.core.odm.database import get_db_conn
 
 from ..errors import RunError
 from ..storage.store import RunStore, delete_files
-from .keys import PLUGIN
+from .keys import PLUGIN, list_runs, saved_values
 
 MASKS_NAME = re.compile(r"masks-[0-9a-f]{8}\Z")
 """Names of the folders of predicted masks in a run's folder."""
@@ -41,6 +41,12 @@ def runs_folder(dataset: fo.Dataset, key: str) -> Path:
 def evaluations_folder(dataset: fo.Dataset) -> Path:
     """Return the folder of the error maps of evaluations, which stay when their run is replaced."""
     return _no_link(dataset_folder(dataset) / _EVALUATIONS)
+
+
+def current_folders(dataset: fo.Dataset, key: str) -> list[str]:
+    """Return the folders of a key's registered run, if there is one: that of its masks, then its own."""
+    saved = saved_values(dataset, key) if key in list_runs(dataset) else None
+    return [] if saved is None else [str(Path(saved["folder"]) / saved["masks"]), saved["folder"]]
 
 
 def delete_interrupted(dataset: fo.Dataset, key: str) -> None:

@@ -13,7 +13,7 @@ import fiftyone as fo
 from bson import ObjectId
 from fiftyone.core.collections import SampleCollection as Samples
 
-from ..engine.zones import zoned
+from ..engine.zones import ZoneSummary, summarise_zones, zoned
 from ..errors import RunBusyError, RunError
 from ..scoring import IMPORTED
 from ..scoring.conformal import FalseAlarmShare
@@ -119,6 +119,11 @@ class Run:
         """Paths of the normal images of each group that shows the same part, largest group first."""
         return sorted(self.store.groups() or [], key=len, reverse=True)
 
+    @property
+    def zone_summaries(self) -> list[ZoneSummary]:
+        """What decides in each zone that has a name: threshold, share of false alarms and smallest area."""
+        return summarise_zones(self.raw_store, self.thresholds) if self.zones is not None else []
+
     def field(self, name: str) -> str:
         """Return the sample field that holds ``score``, ``pred``, ``map``, ``mask``, ``segments`` or ``regions``."""
         return field_name(self.key, name)
@@ -159,6 +164,7 @@ class Run:
             f"  anomalous above {threshold_text(self.thresholds.image, self.thresholds.rule)}"
             + (f": {self.false_alarm_share}" if self.false_alarm_share else ""),
         ]
+        lines += [f"  {summary}" for summary in self.zone_summaries]
         lines += [f"  warning: {warning}" for warning in self.warnings]
         if self.skipped:
             lines.append(
@@ -280,12 +286,6 @@ def parse_run(saved: Any, key: str) -> Run:
     if not MASKS_NAME.match(run.masks):
         raise ValueError(f"its folder of masks is {run.masks!r}")
     return run
-
-
-def current_folders(dataset: fo.Dataset, key: str) -> list[str]:
-    """Return the folders of a key's registered run, if there is one: that of its masks, then its own."""
-    saved = saved_values(dataset, key) if key in list_runs(dataset) else None
-    return [] if saved is None else [str(Path(saved["folder"]) / saved["masks"]), saved["folder"]]
 
 
 def save_run(dataset: fo.Dataset, run: Run) -> None:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ..errors import RunError, SegadError
 from ..registry.exclusive import holds_run_lock
-from ..registry.run import Run, current_folders, load_run
+from ..registry.folders import current_folders
+from ..registry.run import Run, load_run
 from ..review.families import Families, families_of, new_kinds, next_label, write_attributes
 from ..scoring.families import MOST_FAMILIES, SINGLE, group_regions, make_prototypes
 from ..segments.boxes import RelativeBox

@@ -17,9 +17,9 @@ from ..engine.drift import find_drift
 from ..engine.job import Job
 from ..errors import RunError
 from ..registry.fields import add_fields, write_fields
-from ..registry.folders import check_links, in_use, runs_folder, stores
+from ..registry.folders import check_links, current_folders, in_use, runs_folder, stores
 from ..registry.retry import retry_on_reconnect
-from ..registry.run import Run, current_folders, save_run
+from ..registry.run import Run, save_run
 from ..registry.samples import all_slices
 from ..scoring.drift import Drift
 from ..storage.store import RunStore

@@ -17,9 +17,9 @@ from ..engine.job import JobImage
 from ..registry.colours import owns_color_scheme
 from ..registry.exclusive import holds_run_lock
 from ..registry.fields import write_fields
-from ..registry.folders import in_use, runs_folder
+from ..registry.folders import current_folders, in_use, runs_folder
 from ..registry.keys import check_key
-from ..registry.run import Run, current_folders, load_run, save_run
+from ..registry.run import Run, load_run, save_run
 from ..registry.samples import check_collection
 from ..scoring import IMPORTED
 from ..scoring.thresholds import ThresholdRule

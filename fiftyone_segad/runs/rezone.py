@@ -16,8 +16,8 @@ import fiftyone.core.utils as fou
 from ..data.truth import GT_FIELD
 from ..engine.zones import set_zones, zoned
 from ..registry.fields import write_fields
-from ..registry.folders import MASKS_NAME, in_use, runs_folder
-from ..registry.run import Run, current_folders
+from ..registry.folders import MASKS_NAME, current_folders, in_use, runs_folder
+from ..registry.run import Run
 from ..scoring.thresholds import ThresholdRule
 from ..storage.store import RunStore, explain_write_errors
 from ..storage.zones import ZoneField, read_zones

@@ -17,9 +17,9 @@ from ..errors import RunError
 from ..registry.colours import owns_color_scheme
 from ..registry.exclusive import holds_run_lock
 from ..registry.fields import write_fields
-from ..registry.folders import dataset_folder, in_use, runs_folder
+from ..registry.folders import current_folders, dataset_folder, in_use, runs_folder
 from ..registry.keys import check_key
-from ..registry.run import Run, current_folders, load_run, parse_run
+from ..registry.run import Run, load_run, parse_run
 from ..registry.samples import all_slices, check_collection
 from ..review.mark_field import Mark, read_marks, write_marks
 from ..storage.bank_images import FileState, bank_images, save_bank_images
