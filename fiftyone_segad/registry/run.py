@@ -107,12 +107,7 @@ class Run:
     @property
     def store(self) -> RunStore:
         """What the run keeps on disk, its scores adjusted to its zones."""
-        return zoned(self.raw_store)
-
-    @property
-    def raw_store(self) -> RunStore:
-        """What the run keeps on disk, its scores as if there were no zones."""
-        return RunStore(self.folder)
+        return zoned(RunStore(self.folder))
 
     @property
     def groups(self) -> list[list[str]]:
@@ -122,7 +117,7 @@ class Run:
     @property
     def zone_summaries(self) -> list[ZoneSummary]:
         """What decides in each zone that has a name: threshold, share of false alarms and smallest area."""
-        return summarise_zones(self.raw_store, self.thresholds) if self.zones is not None else []
+        return summarise_zones(RunStore(self.folder), self.thresholds) if self.zones is not None else []
 
     def field(self, name: str) -> str:
         """Return the sample field that holds ``score``, ``pred``, ``map``, ``mask``, ``segments`` or ``regions``."""

@@ -118,7 +118,9 @@ def present_zones(dataset: fo.Dataset, run: Run, source: ZoneField) -> PresentDr
     ids, paths = samples.values(["id", "filepath"])
     scored = run.store.scores.ids()
     check_drawings(drawings, {id: path for id, path in zip(ids, paths, strict=True) if id in scored})
-    return PresentDrawings(drawings, {*ids, *paths}, read_zones(run.store.folder) or StoredZones(), run.raw_store)
+    return PresentDrawings(
+        drawings, {*ids, *paths}, read_zones(run.store.folder) or StoredZones(), RunStore(run.folder)
+    )
 
 
 def zones_of_new(samples: Samples, run: Run) -> ZoneDrawings | None:

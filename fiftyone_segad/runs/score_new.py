@@ -26,6 +26,7 @@ from ..scoring.conformal import NormalScores
 from ..segments.boxes import Proposer
 from ..storage.bank_file import BANK_SETTING, BankFile
 from ..storage.bank_images import bank_copies
+from ..storage.store import RunStore
 from ..utils.copies import find_copies
 from ..utils.threads import usable_cores
 from ..utils.timing import StageTimer
@@ -114,7 +115,7 @@ def score_new(
             if is_new:
                 check_any_scored(job)
             if drawings is not None:
-                add_zones(run.raw_store, drawings, job.spec.ids)
+                add_zones(RunStore(run.folder), drawings, job.spec.ids)
             run = commit(dataset, run, job, calibration_of(run, job.spec.ids))
     assign_families(dataset, run)
     decide_again(dataset, key)
@@ -198,7 +199,7 @@ def _job(run: Run, model: Embedder, images: list[JobImage], segments: Proposer |
         clean=run.settings.get("clean", False),
     )
     workers, timer = num_workers or usable_cores(), StageTimer(dict(run.seconds))
-    return Job(spec, JobContext(model, run.raw_store, workers, on_stage=log_stages(run.key), timer=timer))
+    return Job(spec, JobContext(model, RunStore(run.folder), workers, on_stage=log_stages(run.key), timer=timer))
 
 
 def calibration_of(run: Run, new: set[str]) -> Calibration:
