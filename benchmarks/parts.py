@@ -97,7 +97,7 @@ def made_table(rounds: int) -> str:
 def one_round(parts: int, views: int, correlation: float, lacking: float, seed: int) -> NDArray[np.float64]:
     """Return the shares ``[asked, way, good or defective]`` of new parts that are flagged by one set of normal "
     "parts."""
-    random = np.random.default_rng([seed, parts, views])
+    random = np.random.default_rng([seed, parts, views, round(100 * correlation), round(100 * lacking)])
     names = [f"view {view}" for view in range(views)]
     scales, offsets = random.uniform(0.1, 10, views), random.uniform(-5, 5, views)
 

@@ -29,6 +29,9 @@ from .evaluation.compare import compare_runs as compare_runs
 from .evaluation.drift_over_time import DriftOverTime as DriftOverTime
 from .evaluation.drift_over_time import drift_over_time as drift_over_time
 from .evaluation.evaluate import evaluate_anomalies as evaluate_anomalies
+from .evaluation.parts import PartResult as PartResult
+from .evaluation.parts import PartResults as PartResults
+from .evaluation.parts import evaluate_parts as evaluate_parts
 from .evaluation.results import AnomalyResults as AnomalyResults
 from .registry.keys import list_runs as list_runs
 from .registry.parts import PartDecision as PartDecision

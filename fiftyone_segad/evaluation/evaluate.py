@@ -18,6 +18,7 @@ from ..registry.samples import check_collection
 from ..review.triage import reference_ids
 from ..utils.text import pluralize
 from .evaluator import Evaluator
+from .parts import parts_of_run
 from .results import AnomalyResults
 from .sources import find_source
 from .writer import EvaluationWriter
@@ -87,6 +88,7 @@ def evaluate_anomalies(
                 f"None of the {len(truths)} samples can be evaluated on run '{key}'{reasons}. Evaluate samples that it "
                 "scored and that have ground truth"
             )
+        results.parts = parts_of_run(samples, key, gt_field)
         results.warnings += [*source.warnings, *_warnings(results, truths, reference_ids(samples, run))]
         if writer is not None:
             writer.finish(samples, results)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fiftyone.core.collections import SampleCollection as Samples
 
     from ..registry.run import Run
+    from .parts import PartResults
 
 OUTCOMES = ("TP", "FP", "FN", "TN")
 
@@ -44,6 +45,7 @@ class AnomalyResults:
         warnings: what a reader of the figures should know
         samples: the samples that were evaluated, for pictures of them; None in results made by hand
         run: the run, as it was then; None in results made by hand
+        parts: the same of the parts that the samples show; None if nothing was decided on them
 
     Examples:
         >>> results = segad.evaluate_anomalies(dataset, "segad")  # doctest: +SKIP
@@ -63,6 +65,7 @@ class AnomalyResults:
     warnings: list[str] = field(default_factory=list)
     samples: Samples | None = field(default=None, repr=False, compare=False)
     run: Run | None = field(default=None, repr=False, compare=False)
+    parts: PartResults | None = field(default=None, repr=False, compare=False)
     _pimo_weights: dict[str, NDArray[np.float64]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def add(self, image: ImageResult, counts: PixelCounts) -> None:

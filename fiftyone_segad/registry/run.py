@@ -206,7 +206,7 @@ def load_record(dataset: Samples, key: str) -> Run:
             slices = sorted(dict(root.get_run_info(key).config.views["keys"]).values())
             raise ValueError(
                 f"'{key}' stands for the runs of all slices of dataset '{root.name}'; name one of them: {slices}, "
-                "or call decide_parts(), which takes them together"
+                "or call decide_parts() and evaluate_parts(), which take them together"
             )
         names = [name for name in runs if saved_values(root, name).get("key") == key]
         if names:

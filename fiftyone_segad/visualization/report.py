@@ -103,6 +103,7 @@ def report_context(results: AnomalyResults, max_images: int, by: str | None = No
         "missing": why_missing(total),
         "defects": _defects(results, rows),
         "regions": _regions(results),
+        "parts": _parts(results),
         "families": family_cards(dataset, results.run, _defective(results)),
         "mistakes": _mistakes(results, max_images),
         "excluded": _excluded(results),
@@ -210,6 +211,28 @@ def _regions(results: AnomalyResults) -> list[list[Any]]:
         + [format_metric(row[name]) for name in ("recall", "precision")]
         for row in rows
     ]
+
+
+def _parts(results: AnomalyResults) -> dict[str, Any] | None:
+    """Return the tables of what was decided on parts, by kind of defect and by view; None if nothing was."""
+    parts = results.parts
+    if parts is None:
+        return None
+    names = ("part_auroc", "part_ap", "part_recall", "part_fpr", "part_precision")
+    return {
+        "share": f"{parts.decisions.share:g}",
+        "hits": len(parts.names("TP")),
+        "alarms": len(parts.names("FP")),
+        "n_defective": parts.metrics()["n_anomalous"],
+        "n_normal": parts.metrics()["n_normal"],
+        "rows": [
+            [row["defect"], row["n_normal"], row["n_anomalous"], *(format_metric(row[name]) for name in names)]
+            for row in parts.rows()
+        ],
+        "views": [[format_metric(value) for value in row.values()] for row in parts.views],
+        "missed": [(name, parts.parts[name].defect) for name in parts.names("FN")[:_MOST_EXCLUDED]],
+        "warnings": _readable(results, parts.decisions.warnings),
+    }
 
 
 def _mistakes(results: AnomalyResults, max_images: int) -> list[dict[str, Any]]:

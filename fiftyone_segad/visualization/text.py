@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
@@ -26,7 +26,7 @@ def text_report(results: AnomalyResults, intervals: bool = True) -> str:
     total = rows[-1]
     columns = ["category"] * (len(results.categories) > 0) + ["defect", "n_normal", "n_anomalous"]
     columns += [name for name in METRIC_NAMES if not name.startswith(("n_", "region_"))]
-    lines = [_table(rows, columns)]
+    lines = [text_table(rows, columns)]
     threshold = threshold_text(results.threshold, results.threshold_rule)
     lines.append(
         f"precision, recall, fpr and image_f1 are of images with a score above {threshold}, pixel_f1 of the run's "
@@ -35,13 +35,15 @@ def text_report(results: AnomalyResults, intervals: bool = True) -> str:
     if any(count.regions for count in results.groups.values()) or any(map(_has_mask, results.images.values())):
         lines += ["", "Regions by size (area up to 32 x 32, up to 96 x 96, larger):"]
         columns = ["size", "found", "missed", "true", "false", "precision", "recall", "f1"]
-        lines.append(_table(results.regions(), columns))
+        lines.append(text_table(results.regions(), columns))
     bounds = results.intervals() if intervals else {}
     if bounds:
         texts = [f"{name} {total[name]:.3f} [{low:.3f}, {high:.3f}]" for name, (low, high) in bounds.items()]
         lines.append("95 % bootstrap intervals over the images: " + ", ".join(texts))
     if missing := [name for name in METRIC_NAMES if total[name] is None]:
         lines.append(f"Not defined here ({why_missing(total)}): {', '.join(missing)}.")
+    if results.parts is not None:
+        lines += ["", results.parts.report(), ""]
     lines += [f"Warning: {warning}" for warning in results.warnings]
     return "\n".join(lines)
 
@@ -69,7 +71,8 @@ def format_metric(value: Any) -> str:
     return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _table(rows: Iterable[Mapping[str, Any]], columns: list[str]) -> str:
+def text_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Write figures as a table, with a column for each name."""
     titles = [name.removeprefix("n_").replace("_", "\n") for name in columns]
     body = [[format_metric(row[name]) for name in columns] for row in rows]
     return tabulate(body, titles, disable_numparse=True, stralign="right")
