@@ -1,16 +1,50 @@
 (() => {
+  // src/marks.js
+  var WORDS = { normal: "harmless", anomalous: "a defect" };
+  function newId() {
+    return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  }
+
+  // src/decoded.js
+  var KEPT = 60;
+  var Decoded = class {
+    // media(path) is the address of a picture; changed() is called when one has come
+    constructor(media2, changed) {
+      Object.assign(this, { media: media2, changed });
+      this.pictures = /* @__PURE__ */ new Map();
+    }
+    // { width, height } once it is decoded, { failed } or neither
+    get(path) {
+      const known = this.pictures.get(path);
+      if (known) return known;
+      const state = { element: new Image() };
+      this.pictures.set(path, state);
+      for (const old of [...this.pictures.keys()].slice(0, -KEPT)) this.pictures.delete(old);
+      state.element.onload = () => {
+        Object.assign(state, { width: state.element.naturalWidth, height: state.element.naturalHeight });
+        this.changed();
+      };
+      state.element.onerror = () => {
+        state.failed = true;
+        this.changed();
+      };
+      state.element.src = this.media(path);
+      return state;
+    }
+  };
+
   // src/session.js
+  var MOST = 5e3;
   var AHEAD = 8;
   var BEHIND = 2;
   var BATCH = 100;
   var POLL = 4e3;
   var RETRY = 2e3;
-  var PICTURES = 60;
   var Session = class {
     // call(method, params) asks the panel's Python half; media(path) is the address of a picture;
-    // memory is what the tab keeps over a reload
-    constructor(call, media2, memory2, changed) {
-      Object.assign(this, { call, media: media2, memory: memory2, changed });
+    // memory is what the tab keeps over a reload; rescored() is called when the run has another result
+    constructor({ call, media: media2, memory: memory2, rescored, changed }) {
+      Object.assign(this, { call, media: media2, memory: memory2, rescored, changed });
       this.queue = null;
       this.error = null;
       this.notice = null;
@@ -20,11 +54,13 @@
       this.marks = {};
       this.list = [];
       this.at = null;
+      this.followed = null;
+      this.opened = null;
       this.outbox = [];
       this.undoable = [];
       this.shapes = /* @__PURE__ */ new Map();
       this.normals = /* @__PURE__ */ new Map();
-      this.pictures = /* @__PURE__ */ new Map();
+      this.decoded = new Decoded(media2, changed);
       this.busy = {};
       this.changes = 0;
       this.ended = false;
@@ -39,7 +75,8 @@
     }
     // ---- the queue
     async load(run) {
-      const queue = await this.call("queue", { run: run ?? this.queue?.run });
+      const { followed } = this;
+      const queue = await this.call("queue", { run: run ?? this.queue?.run, order: this.order, most: MOST });
       if (this.ended) return;
       this.error = queue.error ?? null;
       if (queue.error) {
@@ -48,29 +85,52 @@
       }
       const before = this.queue;
       const other = before?.run !== queue.run || before?.dataset !== queue.dataset;
+      const saved = other ? this.memory.read(placeOf(queue)) : null;
+      if (saved && saved.order !== this.order) {
+        this.order = saved.order;
+        if (queue.total > queue.alarms.length) return this.load(run);
+      }
       const looked = other ? null : this.current;
       this.queue = queue;
       this.alarms = new Map(queue.alarms.map((alarm) => [alarm.id, alarm]));
       if (before?.stamp !== queue.stamp) {
         this.shapes.clear();
         this.normals.clear();
+        if (!other) this.rescored();
       }
-      const saved = other ? this.memory.read(this.place) : null;
+      this.opened = followed && queue.sample;
       if (other) {
         this.outbox = saved?.outbox ?? [];
         this.undoable = saved?.undoable ?? [];
-        this.order = saved?.order ?? this.order;
         this.filter = saved?.filter ?? this.filter;
       }
       this.marks = { ...queue.marks, ...this.pending() };
       this.arrange();
-      const ofSample = queue.alarms.find((alarm) => alarm.sample === queue.sample);
-      this.at = this.same(looked ?? saved?.looked) ?? (other && ofSample?.id) ?? this.firstOpen() ?? this.list[0] ?? null;
+      const opened = other ? this.firstOf(this.opened) : null;
+      this.at = opened ?? this.same(looked ?? saved?.looked) ?? (other ? this.firstOf(queue.sample) : null) ?? this.firstOpen() ?? this.list[0] ?? null;
       this.settle();
       this.send();
+      if (followed !== this.followed) this.follow(this.followed);
     }
-    get place() {
-      return `segad-review ${this.queue.dataset} ${this.queue.run}`;
+    // Look at the alarms of what is opened beside the panel
+    async follow(id) {
+      this.followed = id;
+      if (!id || !this.queue) return;
+      const { sample } = await this.call("opened", this.where);
+      if (this.followed !== id || this.ended) return;
+      this.opened = sample ?? null;
+      if (this.rest && !this.firstOf(sample)) await this.load();
+      this.go(this.firstOf(sample));
+    }
+    // An alarm of a sample: the first without a mark, if there is one
+    firstOf(sample) {
+      const ids = [...this.list, ...this.alarms.keys()].filter((id) => this.alarms.get(id).sample === sample);
+      return ids.find((id) => !this.marks[id]) ?? ids[0] ?? null;
+    }
+    // Says so where the alarm is not of the sample that is open beside the panel
+    get elsewhere() {
+      if (!this.opened || !this.current || this.current.sample === this.opened) return null;
+      return this.firstOf(this.opened) ? "This alarm is of another image than the open one." : "The open image has no alarm; this one is of another.";
     }
     // Named in each request, for another dataset or run may be open by the time it is answered
     get where() {
@@ -81,6 +141,16 @@
     }
     get open() {
       return this.queue ? this.queue.alarms.filter((alarm) => !this.marks[alarm.id]).length : 0;
+    }
+    // How many alarms are not held yet
+    get rest() {
+      return this.queue ? this.queue.total - this.queue.alarms.length : 0;
+    }
+    // They come once all that are held have a mark, and the marks are written
+    async fetchRest() {
+      if (!this.rest || this.open || this.outbox.length) return;
+      await this.load();
+      this.go(this.firstOpen());
     }
     // Marks of decisions that are on their way
     pending() {
@@ -106,6 +176,7 @@
     }
     choose(name, value) {
       this[name] = value;
+      if (name === "order" && this.rest) return this.load().then(() => this.go(this.firstOpen()));
       this.arrange();
       if (name === "order" || !this.list.includes(this.at)) this.at = this.firstOpen() ?? this.list[0] ?? null;
       this.settle();
@@ -192,6 +263,7 @@
       this.changed();
       this.send();
       this.poll();
+      this.fetchRest();
     }
     // ---- what others do, and what the run learns
     async poll() {
@@ -228,7 +300,7 @@
       const { order, filter, outbox, undoable } = this;
       const alarm = this.current;
       const looked = alarm && { id: alarm.id, sample: alarm.sample, box: alarm.box };
-      this.memory.write(this.place, { order, filter, outbox, undoable, looked });
+      this.memory.write(placeOf(this.queue), { order, filter, outbox, undoable, looked });
     }
     near() {
       const index = Math.max(this.list.indexOf(this.at), 0);
@@ -237,29 +309,12 @@
     }
     prepare() {
       for (const id of this.near()) {
-        this.picture(this.alarms.get(id).path);
+        this.decoded.get(this.alarms.get(id).path);
         const normal = this.normals.get(id);
-        if (normal?.path) this.picture(normal.path);
+        if (normal?.path) this.decoded.get(normal.path);
       }
       this.ask("shapes", this.shapes, AHEAD);
       this.ask("normals", this.normals, BEHIND);
-    }
-    picture(path) {
-      const known = this.pictures.get(path);
-      if (known) return known;
-      const state = { element: new Image() };
-      this.pictures.set(path, state);
-      for (const old of [...this.pictures.keys()].slice(0, -PICTURES)) this.pictures.delete(old);
-      state.element.onload = () => {
-        Object.assign(state, { width: state.element.naturalWidth, height: state.element.naturalHeight });
-        this.changed();
-      };
-      state.element.onerror = () => {
-        state.failed = true;
-        this.changed();
-      };
-      state.element.src = this.media(path);
-      return state;
     }
     async ask(method, known, count2) {
       const ids = this.near().filter((id) => !known.has(id)).slice(0, count2);
@@ -280,10 +335,7 @@
       this.prepare();
     }
   };
-  var WORDS = { normal: "harmless", anomalous: "a defect" };
-  function newId() {
-    return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  }
+  var placeOf = (queue) => `segad-review ${queue.dataset} ${queue.run}`;
 
   // src/pictures.jsx
   var UNITS = 1e4;
@@ -389,11 +441,11 @@
     outline: "Outline",
     truth: "Truth"
   };
-  function Review({ call, media: media2, memory: memory2 }) {
+  function Review({ call, media: media2, memory: memory2, rescored, opened }) {
     const [, changed] = useReducer((count2) => count2 + 1, 0);
     const [view, setView] = useState({ whole: false, zoom: 1, map: true, outline: true, truth: false });
     const root = useRef(null);
-    const session = useMemo(() => new Session(call, media2, memory2, changed), []);
+    const session = useMemo(() => new Session({ call, media: media2, memory: memory2, rescored, changed }), []);
     useEffect(() => {
       session.start();
       const warn = (event) => session.outbox.length && event.preventDefault();
@@ -403,6 +455,7 @@
         window.removeEventListener("beforeunload", warn);
       };
     }, []);
+    useEffect(() => void session.follow(opened), [opened]);
     const toggle = (name) => setView((before) => ({ ...before, [name]: !before[name] }));
     const zoom = (by) => setView((before) => ({ ...before, whole: false, zoom: before.zoom * by }));
     const actions = {
@@ -424,7 +477,7 @@
     useKeys(root, session, actions);
     const { queue, current } = session;
     const press = (name) => /* @__PURE__ */ React.createElement(Press, { key: name, name, queue, on: view[name], onClick: actions[name], disabled: !current || name === "undo" && !session.undoable.length });
-    return /* @__PURE__ */ React.createElement("div", { className: "sr", tabIndex: 0, ref: root, "data-cy": "segad-review", onMouseMove: () => focus(root) }, /* @__PURE__ */ React.createElement("style", null, STYLE), session.error && /* @__PURE__ */ React.createElement("div", { className: "sr-notice" }, session.error), !queue && !session.error && /* @__PURE__ */ React.createElement("div", { className: "sr-faint" }, "Reading the alarms\u2026"), queue && /* @__PURE__ */ React.createElement(Head, { session, memory: memory2, actions }), queue && !current && /* @__PURE__ */ React.createElement(Nothing, { session }), current && /* @__PURE__ */ React.createElement(React.Fragment, null, /* @__PURE__ */ React.createElement(Facts, { session, alarm: current }), /* @__PURE__ */ React.createElement("div", { className: "sr-pictures" }, /* @__PURE__ */ React.createElement(Alarm, { session, alarm: current, view }), /* @__PURE__ */ React.createElement(Normal, { session, alarm: current, view })), /* @__PURE__ */ React.createElement("div", { className: "sr-row" }, ["defect", "harmless", "skip", "undo"].map(press)), /* @__PURE__ */ React.createElement("div", { className: "sr-row" }, ["previous", "next"].map(press), queue.alarms.some((alarm) => alarm.family) && press("family"), ["whole", "zoom_in", "zoom_out", "map", "outline"].map(press), session.shapes.get(current.id)?.truth != null && press("truth")), /* @__PURE__ */ React.createElement(Hint, { root })));
+    return /* @__PURE__ */ React.createElement("div", { className: "sr", tabIndex: 0, ref: root, "data-cy": "segad-review", onMouseMove: () => focus(root) }, /* @__PURE__ */ React.createElement("style", null, STYLE), session.error && /* @__PURE__ */ React.createElement("div", { className: "sr-notice" }, session.error), !queue && !session.error && /* @__PURE__ */ React.createElement("div", { className: "sr-faint" }, "Reading the alarms\u2026"), queue && /* @__PURE__ */ React.createElement(Head, { session, memory: memory2, actions }), queue && !current && /* @__PURE__ */ React.createElement(Nothing, { session }), current && /* @__PURE__ */ React.createElement(React.Fragment, null, session.elsewhere && /* @__PURE__ */ React.createElement("div", { className: "sr-faint", "data-cy": "segad-elsewhere" }, session.elsewhere), /* @__PURE__ */ React.createElement(Facts, { session, alarm: current }), /* @__PURE__ */ React.createElement("div", { className: "sr-pictures" }, /* @__PURE__ */ React.createElement(Alarm, { session, alarm: current, view }), /* @__PURE__ */ React.createElement(Normal, { session, alarm: current, view })), /* @__PURE__ */ React.createElement("div", { className: "sr-row" }, ["defect", "harmless", "skip", "undo"].map(press)), /* @__PURE__ */ React.createElement("div", { className: "sr-row" }, ["previous", "next"].map(press), queue.alarms.some((alarm) => alarm.family) && press("family"), ["whole", "zoom_in", "zoom_out", "map", "outline"].map(press), session.shapes.get(current.id)?.truth != null && press("truth")), /* @__PURE__ */ React.createElement(Hint, { root })));
   }
   function focus(root) {
     const busy = root.current?.contains(document.activeElement) || /^(INPUT|TEXTAREA)$/.test(document.activeElement?.tagName);
@@ -467,10 +520,11 @@
     const [reviewer, setReviewer] = useState(memory2.reviewer());
     const unlearnt = queue.unlearnt === null ? "marks have changed" : `${count(queue.unlearnt, "mark")} not yet learnt`;
     const runs = Object.fromEntries(queue.runs.map((run) => [run, run]));
-    return /* @__PURE__ */ React.createElement(React.Fragment, null, /* @__PURE__ */ React.createElement("div", { className: "sr-row" }, queue.runs.length > 1 && /* @__PURE__ */ React.createElement(Select, { label: "Run", value: queue.run, options: runs, onChange: (run) => session.load(run) }), /* @__PURE__ */ React.createElement("span", { className: "sr-title", "data-cy": "segad-progress" }, /* @__PURE__ */ React.createElement("b", null, list.length ? list.indexOf(at) + 1 : 0), " of ", list.length), /* @__PURE__ */ React.createElement("span", { className: "sr-faint", "data-cy": "segad-open" }, session.open, " of ", queue.alarms.length, " open"), session.outbox.length > 0 && /* @__PURE__ */ React.createElement("span", { className: "sr-faint" }, "writing ", session.outbox.length), /* @__PURE__ */ React.createElement("span", { className: "sr-space" }), /* @__PURE__ */ React.createElement(Select, { label: "Order", value: session.order, options: { highest: "Highest first", telling: "Most telling first" }, onChange: (order) => session.choose("order", order) }), /* @__PURE__ */ React.createElement(Select, { label: "Filter", value: session.filter, options: { open: "Unreviewed", done: "Reviewed", all: "All" }, onChange: (filter) => session.choose("filter", filter) })), /* @__PURE__ */ React.createElement("div", { className: "sr-row" }, /* @__PURE__ */ React.createElement("label", { className: "sr-faint" }, "Reviewer", " ", /* @__PURE__ */ React.createElement("input", { value: reviewer, placeholder: "this machine's user", onChange: (event) => (setReviewer(event.target.value), memory2.setReviewer(event.target.value)) })), /* @__PURE__ */ React.createElement("span", { className: "sr-space" }), /* @__PURE__ */ React.createElement("span", { "data-cy": "segad-unlearnt" }, queue.learning ? `learning, ${queue.learning}` : unlearnt), queue.learns && /* @__PURE__ */ React.createElement(Press, { name: "learn", queue, onClick: actions.learn, disabled: !!queue.learning || queue.unlearnt === 0 }, "Learn now")), queue.learnt && /* @__PURE__ */ React.createElement("div", { className: "sr-notice", "data-cy": "segad-learnt" }, queue.learnt), queue.failed && /* @__PURE__ */ React.createElement("div", { className: "sr-notice" }, "Learning failed: ", queue.failed), session.notice && /* @__PURE__ */ React.createElement("div", { className: "sr-notice", "data-cy": "segad-notice" }, session.notice), queue.problems.map((problem) => /* @__PURE__ */ React.createElement("div", { className: "sr-notice", key: problem }, "Settings: ", problem)));
+    return /* @__PURE__ */ React.createElement(React.Fragment, null, /* @__PURE__ */ React.createElement("div", { className: "sr-row" }, queue.runs.length > 1 && /* @__PURE__ */ React.createElement(Select, { label: "Run", value: queue.run, options: runs, onChange: (run) => session.load(run) }), /* @__PURE__ */ React.createElement("span", { className: "sr-title", "data-cy": "segad-progress" }, /* @__PURE__ */ React.createElement("b", null, list.length ? list.indexOf(at) + 1 : 0), " of ", list.length), /* @__PURE__ */ React.createElement("span", { className: "sr-faint", "data-cy": "segad-open" }, session.open, " of ", queue.alarms.length, " open", session.rest > 0 && `, the first ${thousands(queue.alarms.length)} of ${thousands(queue.total)}`), session.outbox.length > 0 && /* @__PURE__ */ React.createElement("span", { className: "sr-faint" }, "writing ", session.outbox.length), /* @__PURE__ */ React.createElement("span", { className: "sr-space" }), /* @__PURE__ */ React.createElement(Select, { label: "Order", value: session.order, options: { highest: "Highest first", telling: "Most telling first" }, onChange: (order) => session.choose("order", order) }), /* @__PURE__ */ React.createElement(Select, { label: "Filter", value: session.filter, options: { open: "Unreviewed", done: "Reviewed", all: "All" }, onChange: (filter) => session.choose("filter", filter) })), /* @__PURE__ */ React.createElement("div", { className: "sr-row" }, /* @__PURE__ */ React.createElement("label", { className: "sr-faint" }, "Reviewer", " ", /* @__PURE__ */ React.createElement("input", { value: reviewer, placeholder: "this machine's user", onChange: (event) => (setReviewer(event.target.value), memory2.setReviewer(event.target.value)) })), /* @__PURE__ */ React.createElement("span", { className: "sr-space" }), /* @__PURE__ */ React.createElement("span", { "data-cy": "segad-unlearnt" }, queue.learning ? `learning, ${queue.learning}` : unlearnt), queue.learns && /* @__PURE__ */ React.createElement(Press, { name: "learn", queue, onClick: actions.learn, disabled: !!queue.learning || queue.unlearnt === 0 }, "Learn now")), queue.learnt && /* @__PURE__ */ React.createElement("div", { className: "sr-notice", "data-cy": "segad-learnt" }, queue.learnt), queue.failed && /* @__PURE__ */ React.createElement("div", { className: "sr-notice" }, "Learning failed: ", queue.failed), session.notice && /* @__PURE__ */ React.createElement("div", { className: "sr-notice", "data-cy": "segad-notice" }, session.notice), queue.problems.map((problem) => /* @__PURE__ */ React.createElement("div", { className: "sr-notice", key: problem }, "Settings: ", problem)));
   }
   function Nothing({ session }) {
     const { queue, filter } = session;
+    if (session.rest && filter !== "done") return /* @__PURE__ */ React.createElement("div", { "data-cy": "segad-done" }, "The next alarms come\u2026");
     if (!queue.alarms.length) return /* @__PURE__ */ React.createElement("div", null, "The run flags no region at its threshold, ", queue.rule, ".");
     return /* @__PURE__ */ React.createElement("div", { "data-cy": "segad-done" }, filter === "done" ? "Nothing is reviewed yet." : "All alarms are reviewed.");
   }
@@ -486,7 +540,7 @@
     return Math.max(region * AROUND, LEAST, Math.min(size.width, size.height) / 6) * view.zoom;
   }
   function Alarm({ session, alarm, view }) {
-    const size = session.picture(alarm.path);
+    const size = session.decoded.get(alarm.path);
     const shapes = session.shapes.get(alarm.id) ?? {};
     const [x, y, width, height] = alarm.box;
     const box = [x * size.width, y * size.height, width * size.width, height * size.height];
@@ -499,8 +553,8 @@
       const words = normal?.error ?? (normal ? "Nothing to compare with." : "Looking for the nearest normal segment\u2026");
       return /* @__PURE__ */ React.createElement("figure", { className: "sr-frame" }, /* @__PURE__ */ React.createElement("div", { className: "sr-empty" }, words), /* @__PURE__ */ React.createElement("figcaption", null));
     }
-    const size = session.picture(normal.path);
-    const own = session.picture(alarm.path);
+    const size = session.decoded.get(normal.path);
+    const own = session.decoded.get(alarm.path);
     const box = normal.box ?? [alarm.box[0], alarm.box[1], alarm.box[0] + alarm.box[2], alarm.box[1] + alarm.box[3]].map((share, i) => share * (i % 2 ? size.height : size.width));
     const piece = view.whole ? [0, 0, size.width, size.height] : crop([box[0], box[1], box[2] - box[0], box[3] - box[1]], size, sideOf(alarm, own, view));
     return /* @__PURE__ */ React.createElement("figure", { className: "sr-frame", "data-cy": "segad-normal" }, /* @__PURE__ */ React.createElement(Waiting, { size, what: normal.name }, /* @__PURE__ */ React.createElement(Picture, { src: session.media(normal.path), size, view: piece, label: normal.name }, view.outline && normal.box && /* @__PURE__ */ React.createElement(Box, { box: normal.box, colour: HARMLESS }))), /* @__PURE__ */ React.createElement("figcaption", { title: normal.path }, /* @__PURE__ */ React.createElement("span", { className: "sr-faint" }, normal.box ? "Nearest normal:" : "Nearest normal, the same place:"), " ", normal.name));
@@ -521,15 +575,19 @@
   }
   var familyWords = (family) => family === "new" ? "A new kind" : family.startsWith("family ") ? family.replace("f", "F") : `Family ${family}`;
   var count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
+  var thousands = (number) => number.toLocaleString("en");
   var digits = (number) => Number(number.toPrecision(3)).toString();
 
   // src/index.jsx
   var { registerComponent, PluginComponentType } = window.__fop__;
-  var { usePanelEvent } = window.__foo__;
-  var { usePanelId } = window.__fosp__;
+  var { executeOperator, usePanelEvent } = window.__foo__;
+  var { usePanelContext } = window.__fosp__;
+  var { nullableModalSampleId } = window.__fos__;
+  var { useRecoilValue } = window.recoil;
   var { getFetchOrigin, getFetchPathPrefix } = window.__fou__;
   var { useRef: useRef2 } = window.React;
   var REVIEWER = "segad-reviewer";
+  var MODAL = "modal";
   var memory = {
     read: (place) => JSON.parse(sessionStorage.getItem(place) ?? "null"),
     write: (place, value) => sessionStorage.setItem(place, JSON.stringify(value)),
@@ -540,16 +598,18 @@
     if (/^https?:/.test(path)) return path;
     return `${getFetchOrigin()}${getFetchPathPrefix()}/media?filepath=${encodeURIComponent(path)}`;
   }
+  var readAgain = () => executeOperator("reload_dataset");
   function SegadReview({ schema }) {
-    const panel = usePanelId();
+    const { node, scope } = usePanelContext();
+    const opened = useRecoilValue(nullableModalSampleId);
     const latest = useRef2(null);
     latest.current = { handle: usePanelEvent(), methods: schema.view };
     const call = (method, params) => new Promise((resolve) => {
       const { handle, methods } = latest.current;
       const callback = ({ result, error, errorMessage }) => resolve(error ? { error: String(errorMessage ?? error), again: true } : result ?? {});
-      handle(panel, { operator: methods[method], params, callback });
+      handle(node.id, { operator: methods[method], params, callback });
     });
-    return /* @__PURE__ */ React.createElement(Review, { call, media, memory });
+    return /* @__PURE__ */ React.createElement(Review, { call, media, memory, rescored: readAgain, opened: scope === MODAL ? opened : null });
   }
   registerComponent({
     name: "SegadReview",

@@ -1,6 +1,7 @@
 // The panel: what is drawn of a session, and its keys and buttons.
 
-import { Session, WORDS } from "./session.js";
+import { WORDS } from "./marks.js";
+import { Session } from "./session.js";
 import { Box, Histogram, Line, Picture, crop } from "./pictures.jsx";
 import { DEFECT, HARMLESS, LEVELS, STYLE, TRUTH } from "./style.js";
 
@@ -25,11 +26,11 @@ const LABELS = {
   truth: "Truth",
 };
 
-export function Review({ call, media, memory }) {
+export function Review({ call, media, memory, rescored, opened }) {
   const [, changed] = useReducer((count) => count + 1, 0);
   const [view, setView] = useState({ whole: false, zoom: 1, map: true, outline: true, truth: false });
   const root = useRef(null);
-  const session = useMemo(() => new Session(call, media, memory, changed), []);
+  const session = useMemo(() => new Session({ call, media, memory, rescored, changed }), []);
 
   useEffect(() => {
     session.start();
@@ -40,6 +41,8 @@ export function Review({ call, media, memory }) {
       window.removeEventListener("beforeunload", warn);
     };
   }, []);
+
+  useEffect(() => void session.follow(opened), [opened]);
 
   const toggle = (name) => setView((before) => ({ ...before, [name]: !before[name] }));
   const zoom = (by) => setView((before) => ({ ...before, whole: false, zoom: before.zoom * by }));
@@ -74,6 +77,11 @@ export function Review({ call, media, memory }) {
       {queue && !current && <Nothing session={session} />}
       {current && (
         <>
+          {session.elsewhere && (
+            <div className="sr-faint" data-cy="segad-elsewhere">
+              {session.elsewhere}
+            </div>
+          )}
           <Facts session={session} alarm={current} />
           <div className="sr-pictures">
             <Alarm session={session} alarm={current} view={view} />
@@ -161,6 +169,7 @@ function Head({ session, memory, actions }) {
         </span>
         <span className="sr-faint" data-cy="segad-open">
           {session.open} of {queue.alarms.length} open
+          {session.rest > 0 && `, the first ${thousands(queue.alarms.length)} of ${thousands(queue.total)}`}
         </span>
         {session.outbox.length > 0 && <span className="sr-faint">writing {session.outbox.length}</span>}
         <span className="sr-space" />
@@ -202,6 +211,7 @@ function Head({ session, memory, actions }) {
 
 function Nothing({ session }) {
   const { queue, filter } = session;
+  if (session.rest && filter !== "done") return <div data-cy="segad-done">The next alarms come…</div>;
   if (!queue.alarms.length) return <div>The run flags no region at its threshold, {queue.rule}.</div>;
   return <div data-cy="segad-done">{filter === "done" ? "Nothing is reviewed yet." : "All alarms are reviewed."}</div>;
 }
@@ -246,7 +256,7 @@ function sideOf(alarm, size, view) {
 }
 
 function Alarm({ session, alarm, view }) {
-  const size = session.picture(alarm.path);
+  const size = session.decoded.get(alarm.path);
   const shapes = session.shapes.get(alarm.id) ?? {};
   const [x, y, width, height] = alarm.box;
   const box = [x * size.width, y * size.height, width * size.width, height * size.height];
@@ -277,8 +287,8 @@ function Normal({ session, alarm, view }) {
       </figure>
     );
   }
-  const size = session.picture(normal.path);
-  const own = session.picture(alarm.path);
+  const size = session.decoded.get(normal.path);
+  const own = session.decoded.get(alarm.path);
   // Of a coreset only features are kept, not where they are from: then the same place is shown
   const box = normal.box ?? [alarm.box[0], alarm.box[1], alarm.box[0] + alarm.box[2], alarm.box[1] + alarm.box[3]].map((share, i) => share * (i % 2 ? size.height : size.width));
   const piece = view.whole ? [0, 0, size.width, size.height] : crop([box[0], box[1], box[2] - box[0], box[3] - box[1]], size, sideOf(alarm, own, view));
@@ -316,4 +326,5 @@ function Hint({ root }) {
 const familyWords = (family) => (family === "new" ? "A new kind" : family.startsWith("family ") ? family.replace("f", "F") : `Family ${family}`);
 
 const count = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
+const thousands = (number) => number.toLocaleString("en");
 const digits = (number) => Number(number.toPrecision(3)).toString();

@@ -4,11 +4,14 @@
 import { Review } from "./Review.jsx";
 
 const { registerComponent, PluginComponentType } = window.__fop__;
-const { usePanelEvent } = window.__foo__;
-const { usePanelId } = window.__fosp__;
+const { executeOperator, usePanelEvent } = window.__foo__;
+const { usePanelContext } = window.__fosp__;
+const { nullableModalSampleId } = window.__fos__;
+const { useRecoilValue } = window.recoil;
 const { getFetchOrigin, getFetchPathPrefix } = window.__fou__;
 const { useRef } = window.React;
 const REVIEWER = "segad-reviewer";
+const MODAL = "modal"; // where the App shows the panels beside an open sample
 
 // What a tab keeps over a reload; the name of the reviewer is kept for all of the browser's tabs
 const memory = {
@@ -23,8 +26,12 @@ function media(path) {
   return `${getFetchOrigin()}${getFetchPathPrefix()}/media?filepath=${encodeURIComponent(path)}`;
 }
 
+// The grid shows what it has read until it is told to read again; FiftyOne's "reload_samples" does not tell it
+const readAgain = () => executeOperator("reload_dataset");
+
 function SegadReview({ schema }) {
-  const panel = usePanelId();
+  const { node, scope } = usePanelContext();
+  const opened = useRecoilValue(nullableModalSampleId);
   const latest = useRef(null);
   latest.current = { handle: usePanelEvent(), methods: schema.view };
   const call = (method, params) =>
@@ -32,9 +39,9 @@ function SegadReview({ schema }) {
       const { handle, methods } = latest.current;
       const callback = ({ result, error, errorMessage }) =>
         resolve(error ? { error: String(errorMessage ?? error), again: true } : result ?? {});
-      handle(panel, { operator: methods[method], params, callback });
+      handle(node.id, { operator: methods[method], params, callback });
     });
-  return <Review call={call} media={media} memory={memory} />;
+  return <Review call={call} media={media} memory={memory} rescored={readAgain} opened={scope === MODAL ? opened : null} />;
 }
 
 registerComponent({

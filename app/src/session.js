@@ -1,18 +1,21 @@
 // The state of a review: the queue, the place in it, and what was decided but is not yet written.
 // Nothing here draws; the component draws again whenever `changed` is called.
 
+import { Decoded } from "./decoded.js";
+import { WORDS, newId } from "./marks.js";
+
+const MOST = 5000; // alarms without a mark that are held at once
 const AHEAD = 8; // alarms that are prepared before they are looked at
 const BEHIND = 2;
 const BATCH = 100; // decisions in one request
 const POLL = 4000; // ms between looks at what others have done
 const RETRY = 2000;
-const PICTURES = 60; // that are kept decoded
 
 export class Session {
   // call(method, params) asks the panel's Python half; media(path) is the address of a picture;
-  // memory is what the tab keeps over a reload
-  constructor(call, media, memory, changed) {
-    Object.assign(this, { call, media, memory, changed });
+  // memory is what the tab keeps over a reload; rescored() is called when the run has another result
+  constructor({ call, media, memory, rescored, changed }) {
+    Object.assign(this, { call, media, memory, rescored, changed });
     this.queue = null; // what Python said
     this.error = null;
     this.notice = null;
@@ -22,11 +25,13 @@ export class Session {
     this.marks = {}; // what is decided of each alarm, this tab's decisions included
     this.list = []; // ids in the order in which they are looked at; stays until order or filter change
     this.at = null;
+    this.followed = null; // what is open beside the panel: a sample, or a patch of one
+    this.opened = null; // the sample of that
     this.outbox = []; // decisions that are not yet known to be written
     this.undoable = [];
     this.shapes = new Map();
     this.normals = new Map();
-    this.pictures = new Map(); // by path: { width, height } once decoded, { failed } or {}
+    this.decoded = new Decoded(media, changed);
     this.busy = {};
     this.changes = 0; // counts this tab's decisions, so that an older answer does not undo them
     this.ended = false;
@@ -45,7 +50,8 @@ export class Session {
   // ---- the queue
 
   async load(run) {
-    const queue = await this.call("queue", { run: run ?? this.queue?.run });
+    const { followed } = this;
+    const queue = await this.call("queue", { run: run ?? this.queue?.run, order: this.order, most: MOST });
     if (this.ended) return;
     this.error = queue.error ?? null;
     if (queue.error) {
@@ -54,30 +60,55 @@ export class Session {
     }
     const before = this.queue;
     const other = before?.run !== queue.run || before?.dataset !== queue.dataset;
+    const saved = other ? this.memory.read(placeOf(queue)) : null;
+    if (saved && saved.order !== this.order) {
+      this.order = saved.order;
+      if (queue.total > queue.alarms.length) return this.load(run); // the first in another order are others
+    }
     const looked = other ? null : this.current;
     this.queue = queue;
     this.alarms = new Map(queue.alarms.map((alarm) => [alarm.id, alarm]));
     if (before?.stamp !== queue.stamp) {
       this.shapes.clear();
       this.normals.clear();
+      if (!other) this.rescored();
     }
-    const saved = other ? this.memory.read(this.place) : null;
+    this.opened = followed && queue.sample;
     if (other) {
       this.outbox = saved?.outbox ?? [];
       this.undoable = saved?.undoable ?? [];
-      this.order = saved?.order ?? this.order;
       this.filter = saved?.filter ?? this.filter;
     }
     this.marks = { ...queue.marks, ...this.pending() };
     this.arrange();
-    const ofSample = queue.alarms.find((alarm) => alarm.sample === queue.sample);
-    this.at = this.same(looked ?? saved?.looked) ?? (other && ofSample?.id) ?? this.firstOpen() ?? this.list[0] ?? null;
+    const opened = other ? this.firstOf(this.opened) : null;
+    this.at = opened ?? this.same(looked ?? saved?.looked) ?? (other ? this.firstOf(queue.sample) : null) ?? this.firstOpen() ?? this.list[0] ?? null;
     this.settle();
     this.send();
+    if (followed !== this.followed) this.follow(this.followed);
   }
 
-  get place() {
-    return `segad-review ${this.queue.dataset} ${this.queue.run}`;
+  // Look at the alarms of what is opened beside the panel
+  async follow(id) {
+    this.followed = id;
+    if (!id || !this.queue) return;
+    const { sample } = await this.call("opened", this.where);
+    if (this.followed !== id || this.ended) return;
+    this.opened = sample ?? null;
+    if (this.rest && !this.firstOf(sample)) await this.load();
+    this.go(this.firstOf(sample));
+  }
+
+  // An alarm of a sample: the first without a mark, if there is one
+  firstOf(sample) {
+    const ids = [...this.list, ...this.alarms.keys()].filter((id) => this.alarms.get(id).sample === sample);
+    return ids.find((id) => !this.marks[id]) ?? ids[0] ?? null;
+  }
+
+  // Says so where the alarm is not of the sample that is open beside the panel
+  get elsewhere() {
+    if (!this.opened || !this.current || this.current.sample === this.opened) return null;
+    return this.firstOf(this.opened) ? "This alarm is of another image than the open one." : "The open image has no alarm; this one is of another.";
   }
 
   // Named in each request, for another dataset or run may be open by the time it is answered
@@ -91,6 +122,18 @@ export class Session {
 
   get open() {
     return this.queue ? this.queue.alarms.filter((alarm) => !this.marks[alarm.id]).length : 0;
+  }
+
+  // How many alarms are not held yet
+  get rest() {
+    return this.queue ? this.queue.total - this.queue.alarms.length : 0;
+  }
+
+  // They come once all that are held have a mark, and the marks are written
+  async fetchRest() {
+    if (!this.rest || this.open || this.outbox.length) return;
+    await this.load();
+    this.go(this.firstOpen());
   }
 
   // Marks of decisions that are on their way
@@ -120,6 +163,7 @@ export class Session {
 
   choose(name, value) {
     this[name] = value;
+    if (name === "order" && this.rest) return this.load().then(() => this.go(this.firstOpen()));
     this.arrange();
     if (name === "order" || !this.list.includes(this.at)) this.at = this.firstOpen() ?? this.list[0] ?? null;
     this.settle();
@@ -219,6 +263,7 @@ export class Session {
     this.changed();
     this.send();
     this.poll();
+    this.fetchRest();
   }
 
   // ---- what others do, and what the run learns
@@ -261,7 +306,7 @@ export class Session {
     const { order, filter, outbox, undoable } = this;
     const alarm = this.current;
     const looked = alarm && { id: alarm.id, sample: alarm.sample, box: alarm.box };
-    this.memory.write(this.place, { order, filter, outbox, undoable, looked });
+    this.memory.write(placeOf(this.queue), { order, filter, outbox, undoable, looked });
   }
 
   near() {
@@ -272,30 +317,12 @@ export class Session {
 
   prepare() {
     for (const id of this.near()) {
-      this.picture(this.alarms.get(id).path);
+      this.decoded.get(this.alarms.get(id).path);
       const normal = this.normals.get(id);
-      if (normal?.path) this.picture(normal.path);
+      if (normal?.path) this.decoded.get(normal.path);
     }
     this.ask("shapes", this.shapes, AHEAD);
     this.ask("normals", this.normals, BEHIND); // few, for each goes through the model
-  }
-
-  picture(path) {
-    const known = this.pictures.get(path);
-    if (known) return known;
-    const state = { element: new Image() };
-    this.pictures.set(path, state);
-    for (const old of [...this.pictures.keys()].slice(0, -PICTURES)) this.pictures.delete(old);
-    state.element.onload = () => {
-      Object.assign(state, { width: state.element.naturalWidth, height: state.element.naturalHeight });
-      this.changed();
-    };
-    state.element.onerror = () => {
-      state.failed = true;
-      this.changed();
-    };
-    state.element.src = this.media(path);
-    return state;
   }
 
   async ask(method, known, count) {
@@ -318,9 +345,5 @@ export class Session {
   }
 }
 
-export const WORDS = { normal: "harmless", anomalous: "a defect" };
-
-// crypto.randomUUID exists only on pages that are served over HTTPS or from this machine
-function newId() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
+// Where the tab's memory has what it keeps of a queue
+const placeOf = (queue) => `segad-review ${queue.dataset} ${queue.run}`;

@@ -1,4 +1,4 @@
-"""The original method on one picture in the App: a dataset for trials, and the outlier segments as its labels.
+"""One picture in the App: a dataset for trials, with its outlier segments, or what a run says of it, as labels.
 
 The dataset is not persistent: FiftyOne removes it when nothing uses the database any more. Its folder goes when the
 next one is made.
@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
 import fiftyone.operators as foo
 import numpy as np
+from bson import ObjectId
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..embedders.factory import resolve_name
 from ..engine.single_image import ImageOutliers, find_outlier_segments
+from ..errors import ImageError
 from ..registry.colours import set_colours
 from ..registry.folders import dataset_folder
-from ..registry.keys import ANOMALOUS, PLUGIN
+from ..registry.keys import ANOMALOUS, PLUGIN, list_runs
+from ..registry.removal import delete_run
+from ..registry.run import Run, load_run
+from ..runs.save_bank import save_bank
+from ..runs.score_new import score_new
+from ..storage.bank_file import BANK_SETTING, BankFile
 from ..utils.files import write_png
 from ..utils.images import pixel_digest
+from .current_run import set_current_run, shown_fields
 
 DATASET = "segad-try"
 """Name of the dataset of trials."""
@@ -55,32 +64,41 @@ class TriedImage:
     result: ImageOutliers
 
 
-def try_upload(pixels: NDArray[np.uint8], grid: int) -> TriedImage:
-    """Find the outlier segments of an uploaded picture, which becomes a file and a sample of the dataset.
+@dataclass(frozen=True)
+class JudgedImage:
+    """What a run says of one picture.
 
-    Args:
-        pixels: uint8 RGB array ``[height, width, 3]``
-        grid: segments a side
-
-    Raises:
-        ValueError: if the grid does not fit the picture
-        MissingDependencyError: if no embedder is installed
+    Attributes:
+        sample_id: the sample of the dataset ``DATASET`` that shows it
+        run: the run of that dataset, with the normal images and the threshold of the run that was asked for
+        score: its anomaly score
+        regions: how many regions are predicted
+        fields: fields that show it
     """
-    dataset = _dataset()
-    file = _uploads(dataset) / f"{pixel_digest(pixels)}.png"
+
+    sample_id: str
+    run: Run
+    score: float
+    regions: int
+    fields: list[str]
+
+
+def save_upload(pixels: NDArray[np.uint8]) -> str:
+    """Save an uploaded picture, a uint8 RGB array ``[height, width, 3]``, and return the file."""
+    file = _uploads(_dataset()) / f"{pixel_digest(pixels)}.png"
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         write_png(file, Image.fromarray(pixels), compress_level=1)
-    return _try(dataset, str(file), grid)
+    return str(file)
 
 
 def try_file(filepath: str, grid: int) -> TriedImage:
-    """Find the outlier segments of the picture of a sample of another dataset, which stays as it is.
+    """Find the outlier segments of a picture, of a sample of another dataset for instance, which stays as it is.
 
     The new sample of the dataset of trials shares its file. A second trial takes the place of the first one.
 
     Args:
-        filepath: the sample's file
+        filepath: the file
         grid: segments a side
 
     Raises:
@@ -88,7 +106,78 @@ def try_file(filepath: str, grid: int) -> TriedImage:
         ValueError: if the grid does not fit it
         MissingDependencyError: if no embedder is installed
     """
-    return _try(_dataset(), filepath, grid)
+    dataset = _dataset()
+    embedder = resolve_name("auto", "within_image")
+    result = find_outlier_segments(filepath, f"grid:{grid}", embedder)
+    sample = _sample(dataset, filepath)
+    sample["grid"] = grid
+    sample["embedder"] = embedder
+    sample[OUTLIERS] = _outliers(result)
+    sample[NEAREST] = _nearest(result)
+    sample.save()
+    dataset.app_config.active_fields = fo.ActiveFields(paths=[OUTLIERS, NEAREST])
+    dataset.save()
+    return TriedImage(sample.id, embedder, grid, result)
+
+
+def try_against_run(samples: fo.Dataset, key: str, filepath: str) -> JudgedImage:
+    """Score a picture with what a run compares with, at its threshold; the run and its dataset stay as they are.
+
+    The dataset of trials gets a run of the same key, of the bank of that run.
+
+    Args:
+        samples: the run's dataset, which may be that of trials
+        key: the run's key
+        filepath: the file
+
+    Raises:
+        ValueError: if there is no such run, or it compares with no normal images
+        RunError: if the run's files are gone, or the embedder gives other features than it did
+        SegadError: if the picture cannot be scored
+    """
+    dataset = _dataset()
+    run = load_run(samples, key)
+    sample_id = str(_sample(dataset, filepath).id)
+    view = dataset.select(sample_id)
+    if samples.name == DATASET:
+        score_new(view, key, progress=False)
+    else:
+        bank = _bank_of(dataset, samples, run)
+        checksum = BankFile.read(bank).checksum
+        if key in list_runs(dataset) and load_run(dataset, key).settings.get(BANK_SETTING) != checksum:
+            delete_run(dataset, key)
+        score_new(view, key, bank=bank, embedder=run.embedder, progress=False)
+    dataset.reload()
+    run, view = load_run(dataset, key), dataset.select(sample_id)
+    (score,) = view.values(run.field("score"))
+    if score is None:
+        raise ImageError("".join(entry["reason"] for entry in run.skipped if entry["id"] == sample_id))
+    fields = shown_fields(dataset, key)
+    set_current_run(dataset, key)
+    dataset.app_config.active_fields = fo.ActiveFields(paths=fields)
+    dataset.save()
+    return JudgedImage(sample_id, run, score, view.count(f"{run.field('regions')}.detections"), fields)
+
+
+def _bank_of(dataset: fo.Dataset, samples: fo.Dataset, run: Run) -> Path:
+    """Return the bank of a run as a file among those of the trials, saved anew once the run has changed."""
+    state = sha256(f"{run.folder} {run.masks} {run.thresholds} {run.settings}".encode()).hexdigest()[:16]
+    file = dataset_folder(dataset) / "banks" / f"{state}.safetensors"
+    if not file.is_file():
+        shutil.rmtree(file.parent, ignore_errors=True)  # those of other runs, or of this one as it was
+        file.parent.mkdir(parents=True)
+        save_bank(samples, run.key, file)
+    return file
+
+
+def _sample(dataset: fo.Dataset, filepath: str) -> fo.Sample:
+    """Return the sample of a file, which is added where there is none."""
+    earlier = dataset.match({"filepath": filepath}).values("id")
+    if earlier:
+        return dataset[earlier[0]]
+    sample = fo.Sample(filepath=filepath)
+    dataset.add_sample(sample)
+    return sample
 
 
 def set_pending(sample_id: str) -> None:
@@ -102,22 +191,6 @@ def take_pending() -> str | None:
     sample_id: str | None = store.get(_PENDING)
     store.delete(_PENDING)
     return sample_id
-
-
-def _try(dataset: fo.Dataset, filepath: str, grid: int) -> TriedImage:
-    embedder = resolve_name("auto", "within_image")
-    result = find_outlier_segments(filepath, f"grid:{grid}", embedder)
-    earlier = dataset.match({"filepath": filepath}).values("id")
-    sample = dataset[earlier[0]] if earlier else fo.Sample(filepath=filepath)
-    sample["grid"] = grid
-    sample["embedder"] = embedder
-    sample[OUTLIERS] = _outliers(result)
-    sample[NEAREST] = _nearest(result)
-    if earlier:
-        sample.save()
-    else:
-        dataset.add_sample(sample)
-    return TriedImage(sample.id, embedder, grid, result)
 
 
 def _outliers(result: ImageOutliers) -> fo.Detections:
@@ -184,7 +257,6 @@ def _dataset() -> fo.Dataset:
         dataset.add_sample_field(name, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, description=text)
     dataset.add_sample_field("grid", fo.IntField, description="Segments a side")
     dataset.add_sample_field("embedder", fo.StringField, description="What the segments were compared by")
-    dataset.app_config.active_fields = fo.ActiveFields(paths=[OUTLIERS, NEAREST])
     set_colours(dataset, [_colour(OUTLIERS, ANOMALOUS, _RED), _colour(NEAREST, NEAREST, _GREEN)])
     _replace_folder(dataset)
     return dataset
@@ -200,9 +272,10 @@ def _uploads(dataset: fo.Dataset) -> Path:
 
 
 def _replace_folder(dataset: fo.Dataset) -> None:
-    """Remove the uploads of the dataset before this one, which FiftyOne has removed without them."""
+    """Remove the files of the dataset before this one, which FiftyOne has removed without them."""
     store = foo.ExecutionStore.create(_STORE)
-    old, new = store.get(_FOLDER), _uploads(dataset)
-    if isinstance(old, str) and Path(old) != new and Path(old).parts[-1:] == new.parts[-1:]:
+    saved, new = store.get(_FOLDER), dataset_folder(dataset)
+    old = Path(saved) if isinstance(saved, str) else new
+    if old != new and old.parent == new.parent and ObjectId.is_valid(old.name):
         shutil.rmtree(old, ignore_errors=True)
     store.set(_FOLDER, str(new))

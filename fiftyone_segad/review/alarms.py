@@ -22,9 +22,6 @@ from .mark_field import Mark, read_marks
 from .queue import match_marks
 from .triage import disagreements
 
-MAX_ALARMS = 5_000
-"""Alarms of a queue at most, the highest."""
-
 _LEVELS = 4
 """Lines of a map, between the threshold and its peak."""
 
@@ -75,7 +72,7 @@ class Shapes:
 
 
 def read_alarms(samples: Samples, run: Run) -> list[Alarm]:
-    """Read the predicted regions of a run, highest score first, at most ``MAX_ALARMS``."""
+    """Read the predicted regions of a run, highest score first."""
     field = f"{run.field('regions')}.detections"
     view = all_slices(samples).exists(field)
     paths = [
@@ -101,7 +98,7 @@ def read_alarms(samples: Samples, run: Run) -> list[Alarm]:
                     family if family != SINGLE_LABEL else None,
                 )
             )
-    return sorted(alarms, key=lambda alarm: (-alarm.score, alarm.id))[:MAX_ALARMS]
+    return sorted(alarms, key=lambda alarm: (-alarm.score, alarm.id))
 
 
 def marks_of(samples: Samples, key: str, alarms: Sequence[Alarm]) -> dict[str, Mark]:

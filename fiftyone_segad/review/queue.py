@@ -58,6 +58,28 @@ def telling_order(
     return np.lexsort((distances, ranks))
 
 
+def first_open(order: Sequence[int], decided: NDArray[np.bool_], most: int, extra: NDArray[np.bool_]) -> list[int]:
+    """Choose the alarms of a queue that is too long to be gone through at once.
+
+    Args:
+        order: indices of the alarms as they are looked at ``[n]``
+        decided: whether something was said of each ``[n]``; these are always among them, so that it can be changed
+        most: alarms at most of which nothing was said
+        extra: alarms that are among them wherever they are in the order ``[n]``
+
+    Returns:
+        indices in ascending order
+
+    Examples:
+        >>> nothing = np.zeros(4, bool)
+        >>> first_open([3, 0, 1, 2], np.array([False, True, False, False]), 2, nothing)
+        [1, 2, 3]
+    """
+    first = decided | extra
+    first[[index for index in order if not decided[index]][:most]] = True
+    return np.flatnonzero(first).tolist()
+
+
 def match_marks(alarms: NDArray[np.float64], marks: NDArray[np.float64]) -> NDArray[np.int64]:
     """Find the mark that decides each alarm of an image.
 

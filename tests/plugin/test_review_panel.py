@@ -54,6 +54,33 @@ def test_the_queue_has_each_region_highest_first(dataset: Any) -> None:
     assert "of 4 good images" in queue["alarms"][0]["rarity"]
 
 
+def test_a_long_queue_begins_with_what_is_open(dataset: Any) -> None:
+    segad.set_threshold(dataset, "segad", min(dataset.values("segad_score")) / 2)  # all images are flagged
+    alarms = ask(dataset, "queue")["alarms"]
+    highest, lowest = alarms[0], min(alarms, key=lambda alarm: alarm["imageScore"])
+    assert len(alarms) > 2
+    first = ask(dataset, "queue", most=1)
+    assert (first["total"], first["alarms"]) == (len(alarms), [highest])
+    ask(dataset, "decide", decisions=[decision(highest, "normal")])
+    second = ask(dataset, "queue", most=1)
+    assert second["alarms"] == alarms[:2], "what is reviewed comes along"
+    telling = ask(dataset, "queue", most=1, order="telling")
+    assert lowest in telling["alarms"] and len(telling["alarms"]) == len(telling["telling"]) == 2
+    assert telling["alarms"][telling["telling"][0]] == lowest, "nearest to the threshold"
+
+
+def test_a_long_queue_has_the_alarms_of_the_open_sample(dataset: Any) -> None:
+    segad.set_threshold(dataset, "segad", min(dataset.values("segad_score")) / 2)
+    lowest = ask(dataset, "queue")["alarms"][-1]
+    request = {"dataset_name": dataset.name, "current_sample": lowest["sample"]}
+    params = {"__method__": "queue", "panel_id": "1", "most": 0}
+    context = ExecutionContext({**request, "params": params}, operator_uri=URI, executor=Executor())
+    queue = foo.get_operator(URI).execute(context)
+    assert lowest in queue["alarms"] and {alarm["sample"] for alarm in queue["alarms"]} == {lowest["sample"]}
+    context = ExecutionContext({**request, "params": {"__method__": "opened"}}, operator_uri=URI, executor=Executor())
+    assert foo.get_operator(URI).execute(context) == {"sample": lowest["sample"]}
+
+
 def test_a_decision_is_in_the_next_answers(dataset: Any) -> None:
     alarm = ask(dataset, "queue")["alarms"][0]
     answer = ask(dataset, "decide", decisions=[decision(alarm, "normal")], by="ada")

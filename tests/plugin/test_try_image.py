@@ -16,6 +16,7 @@ from PIL import Image
 import fiftyone_segad as segad
 from conftest import needs_fastdup, shared
 from fiftyone_segad.plugin.trial import DATASET
+from fiftyone_segad.registry.folders import dataset_folder
 from plugin_calls import REFUSED, form, run
 
 pytestmark = needs_fastdup
@@ -83,6 +84,67 @@ def test_the_outliers_are_those_of_the_original(dataset: fo.Dataset, grid: int) 
     detections = fo.load_dataset(DATASET)[result["sample_id"]].outliers.detections
     assert [d.index for d in detections] == [index for index, _ in expected]
     assert [d.similarity for d in detections] == pytest.approx([distance for _, distance in expected], abs=1e-4)
+
+
+def test_a_run_judges_an_uploaded_picture_as_its_own(dataset_with_run: fo.Dataset, pictures: list[Path]) -> None:
+    before = [sample.to_dict() for sample in dataset_with_run]
+    result = run("try_image", dataset_with_run, picture=upload(pictures[5]), compare="run", key="segad")
+    (regions,) = dataset_with_run.match({"filepath": str(pictures[5])}).values("segad_regions")
+    assert result["score"] == pytest.approx(dataset_with_run.last().segad_score, abs=1e-6)
+    assert result["regions"] == len(regions.detections) and result["decision"].startswith("anomalous: its score ")
+    assert "of 4 good images" in result["rarity"] and "segments" not in result
+    trials = fo.load_dataset(DATASET)
+    sample = trials[result["sample_id"]]
+    assert sample.segad_pred.label == "anomalous" and sample.segad_map.map_path
+    assert segad.load_run(trials, "segad").thresholds == segad.load_run(dataset_with_run, "segad").thresholds
+    assert "segad_map" in trials.app_config.active_fields.paths
+    dataset_with_run.reload()
+    assert [sample.to_dict() for sample in dataset_with_run] == before and segad.list_runs(dataset_with_run) == [
+        "segad"
+    ]
+
+
+def test_a_further_picture_and_another_grid_need_no_other_dataset(
+    dataset_with_run: fo.Dataset, pictures: list[Path]
+) -> None:
+    run("try_image", dataset_with_run, picture=upload(pictures[5]), compare="run")
+    trials = fo.load_dataset(DATASET)
+    good = run("try_image", trials, picture=upload(pictures[0]), compare="run", key="segad")
+    assert good["decision"].startswith("normal: ") and good["regions"] == 0
+    again = run("try_image", trials, grid=3)
+    assert again["sample_id"] == good["sample_id"] and again["segments"] == 9
+    assert trials.app_config.active_fields.paths == ["outliers", "nearest"]
+
+
+def test_a_run_that_has_changed_judges_as_it_is_now(dataset_with_run: fo.Dataset, pictures: list[Path]) -> None:
+    run("try_image", dataset_with_run, picture=upload(pictures[5]), compare="run")
+    segad.set_threshold(dataset_with_run, "segad", dataset_with_run.last().segad_score + 1)
+    result = run("try_image", dataset_with_run, picture=upload(pictures[5]), compare="run")
+    assert result["decision"].startswith("normal: ")
+    banks = list((dataset_folder(fo.load_dataset(DATASET)) / "banks").iterdir())
+    assert len(banks) == 1, "that of the run as it was is gone"
+
+
+def test_only_runs_with_normal_images_are_offered(dataset_with_run: fo.Dataset, pictures: list[Path]) -> None:
+    segad.compute_segment_anomalies(dataset_with_run, method="within_image", key="within")
+    assert "key" not in form("try_image", dataset_with_run) and "grid" in form("try_image", dataset_with_run)
+    fields = form("try_image", dataset_with_run, compare="run")
+    assert fields["key"]["type"]["values"] == ["segad"] and "grid" not in fields
+    with pytest.raises(REFUSED, match="Invalid enum value"):
+        run("try_image", dataset_with_run, picture=upload(pictures[0]), compare="run", key="within")
+    segad.delete_run(dataset_with_run, "segad")
+    assert "compare" not in form("try_image", dataset_with_run)
+    with pytest.raises(REFUSED, match="compare='run' must be one of"):
+        run("try_image", dataset_with_run, picture=upload(pictures[0]), compare="run")
+
+
+def test_the_files_of_former_trials_go(dataset_with_run: fo.Dataset, pictures: list[Path]) -> None:
+    run("try_image", dataset_with_run, picture=upload(pictures[5]), compare="run")
+    folder = dataset_folder(fo.load_dataset(DATASET))
+    assert (folder / "uploads").is_dir() and (folder / "segad").is_dir()
+    fo.delete_dataset(DATASET)
+    run("try_image", dataset_with_run, picture=upload(pictures[5]), grid=3)
+    assert not folder.exists()
 
 
 def test_one_segment_has_nothing_to_be_compared_with(dataset: fo.Dataset, pictures: list[Path]) -> None:

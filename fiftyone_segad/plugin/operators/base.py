@@ -80,14 +80,18 @@ class Table:
         name: name of the rows in the result
         label: text above it
         columns: label of each value of a row, by name
+        when: name of a value; the table is left out where that is empty or zero
     """
 
     name: str
     label: str
     columns: dict[str, str]
+    when: str | None = None
 
     def add(self, form: types.Object, result: dict[str, Any]) -> None:
         """Add the table to a form."""
+        if self.when is not None and not result.get(self.when):
+            return
         row, table = types.Object(), types.TableView()
         for name, label in self.columns.items():
             row.str(name)

@@ -1,4 +1,4 @@
-"""Operators ``try_image``, the original method's interface of one picture and a slider, and ``show_trial``."""
+"""Operators ``try_image``, one picture with the original method's slider or against a run, and ``show_trial``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,32 @@ from fiftyone.core.session.events import SetSample
 from fiftyone.server.events import dispatch_event
 
 from ...embedders.factory import check_installed, resolve_name
+from ...engine.calibration import normal_scores
 from ...errors import ImageError, MissingDependencyError
+from ...registry.keys import list_runs
+from ...registry.run import load_record
+from ...review.queue import rarity_text
 from ...segments.boxes import DEFAULT_GRID
 from ...utils.uploads import MAX_UPLOAD_BYTES, decode_upload
 from .. import forms
-from ..trial import DATASET, TriedImage, set_pending, take_pending, try_file, try_upload
+from ..current_run import current_run
+from ..trial import (
+    DATASET,
+    NEAREST,
+    OUTLIERS,
+    JudgedImage,
+    TriedImage,
+    save_upload,
+    set_pending,
+    take_pending,
+    try_against_run,
+    try_file,
+)
 from .base import Line, OpeningOperator, Operator, Table, short_config
 
 SAMPLE, UPLOAD = "sample", "upload"
+
+ITSELF, RUN = "itself", "run"
 
 _LAST = "The picture that was tried last"
 
@@ -30,18 +48,21 @@ _OTHER = {
 
 
 class TryImage(OpeningOperator):
-    """Finds the odd segments of one picture: an uploaded one, or that of a sample."""
+    """Finds the odd segments of one picture, an uploaded one or that of a sample, or judges it as a run does."""
 
     config = short_config(
         "try_image",
         "try one image",
-        "Upload a picture, or take the selected one: see which of its segments are unlike the others",
+        "Upload a picture, or take the selected one: see which of its segments are odd, or what a run says of it",
         "image_search",
         risk_level=types.RiskLevel.LOW,
     )
     outputs = (
-        Line("segments", "Segments"),
-        Line("outliers", "Outlier segments (red)"),
+        Line("decision", "Decision", "text", when="decision"),
+        Line("rarity", "Compared with what the run knows as normal", "text", when="rarity"),
+        Line("regions", "Regions above the threshold", when="decision"),
+        Line("segments", "Segments", when="segments"),
+        Line("outliers", "Outlier segments (red)", when="segments"),
         Table(
             "rows",
             "Most outlying first",
@@ -50,6 +71,7 @@ class TryImage(OpeningOperator):
                 "similarity": "Similarity (fastdup's distance)",
                 "nearest": "Most like (row, column)",
             },
+            when="segments",
         ),
     )
     place = types.Places.SAMPLES_VIEWER_ACTIONS
@@ -62,6 +84,13 @@ class TryImage(OpeningOperator):
             forms.choose_one(inputs, "source", sources, SAMPLE, "Picture")
         if _source(ctx, sample) == UPLOAD:
             _add_upload(ctx, inputs)
+        runs = _runs(ctx)
+        if runs:
+            ways = {ITSELF: "Its own other segments: the original method", RUN: "The normal images of a run"}
+            forms.choose_one(inputs, "compare", ways, ITSELF, "Compare it with")
+        if _compared(ctx, runs) == RUN:
+            forms.choose(inputs, "key", runs, "Run", "Its bank and its threshold; it stays as it is", _usual(ctx, runs))
+            return
         about = "The picture is cut into this many segments a side, which are compared with each other"
         forms.choose_grid(ctx, inputs, about)
         try:
@@ -73,22 +102,23 @@ class TryImage(OpeningOperator):
 
     def open(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         grid = forms.whole(ctx.params, "grid", DEFAULT_GRID, low=1)
+        runs = _runs(ctx)
+        key = forms.one_of(ctx.params, "key", runs, _usual(ctx, runs)) if _compared(ctx, runs) == RUN else None
         sample = _sample_of(ctx)
         if sample is None or _source(ctx, sample) == UPLOAD:
             content = _content(ctx.params)
             if content is None:
                 raise ValueError("picture is missing: upload one, or select a sample")
-            tried = try_upload(decode_upload(content), grid)
+            filepath = save_upload(decode_upload(content))
         else:
-            tried = try_file(sample.filepath, grid)
-        set_pending(tried.sample_id)
-        if ctx.dataset is not None and ctx.dataset.name == DATASET:
-            ctx.ops.close_sample()  # else it stays as it was read
-            ctx.ops.reload_dataset()
-            ctx.trigger(f"{self.plugin_name}/show_trial")
-        else:
-            ctx.ops.open_dataset(DATASET)  # then the App runs show_trial
-        return _result(tried)
+            filepath = sample.filepath
+        if key is None:
+            tried = try_file(filepath, grid)
+            _show(ctx, tried.sample_id, [OUTLIERS, NEAREST])
+            return _result(tried)
+        judged = try_against_run(ctx.dataset, key, filepath)
+        _show(ctx, judged.sample_id, judged.fields)
+        return _judgement(judged)
 
     def next_step(self, result: dict[str, Any]) -> str:
         return str(result.get("advice", ""))
@@ -122,6 +152,35 @@ class ShowTrial(Operator):
 
     def next_step(self, result: dict[str, Any]) -> str:
         return ""
+
+
+def _show(ctx: foo.ExecutionContext, sample_id: str, fields: list[str]) -> None:
+    """Have the App show a sample of the dataset of trials."""
+    set_pending(sample_id)
+    if ctx.dataset is not None and ctx.dataset.name == DATASET:
+        ctx.ops.close_sample()  # else it stays as it was read
+        ctx.ops.reload_dataset()
+        ctx.ops.set_active_fields(fields)
+        ctx.trigger("@segad/anomaly/show_trial")
+    else:
+        ctx.ops.open_dataset(DATASET)  # then the App runs show_trial
+
+
+def _runs(ctx: foo.ExecutionContext) -> list[str]:
+    """Return the keys of the runs that a picture can be compared with."""
+    if ctx.dataset is None:
+        return []
+    return [key for key in list_runs(ctx.dataset) if load_record(ctx.dataset, key).method == "reference"]
+
+
+def _compared(ctx: foo.ExecutionContext, runs: list[str]) -> str:
+    ways = (ITSELF, RUN) if runs else (ITSELF,)
+    return forms.one_of(ctx.params, "compare", ways, ITSELF)
+
+
+def _usual(ctx: foo.ExecutionContext, runs: list[str]) -> str:
+    key = current_run(ctx.dataset)
+    return key if key in runs else runs[-1]
 
 
 @dataclass(frozen=True)
@@ -223,6 +282,21 @@ def _result(tried: TriedImage) -> dict[str, Any]:
         "outliers": len(rows),
         "rows": rows,
         "advice": _advice(tried),
+    }
+
+
+def _judgement(judged: JudgedImage) -> dict[str, Any]:
+    run, score, threshold = judged.run, judged.score, judged.run.thresholds.image
+    verdict, relation = ("anomalous", "") if score > threshold else ("normal", "not ")
+    return {
+        "dataset": DATASET,
+        "sample_id": judged.sample_id,
+        "score": score,
+        "decision": f"{verdict}: its score {score:.3g} is {relation}above the threshold {threshold:.3g}",
+        "rarity": rarity_text(score, normal_scores(run.store)),
+        "regions": judged.regions,
+        "advice": f"Map, mask and regions are as run '{run.key}' makes them, and nothing has changed in it. To have it "
+        "score pictures for good, add them to its dataset and use 'Score new images'.",
     }
 
 

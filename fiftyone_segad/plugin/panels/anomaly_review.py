@@ -68,7 +68,7 @@ class AnomalyReview(foo.Panel):
 
     @property
     def _answers(self) -> tuple[Any, ...]:
-        return (self.queue, self.poll, self.shapes, self.normals, self.decide, self.learn)
+        return (self.queue, self.opened, self.poll, self.shapes, self.normals, self.decide, self.learn)
 
     def render(self, ctx: foo.ExecutionContext) -> types.Property:
         """Draw the panel."""
@@ -86,7 +86,12 @@ class AnomalyReview(foo.Panel):
         if key is None:
             return {"error": "No run yet: compute one in the panel 'Anomaly triage'"}
         run = load_record(ctx.dataset, key)
-        return {**queue_data.queue(ctx.dataset, run, sample_of(ctx)), **_learning(ctx, run)}
+        options = {name: ctx.params[name] for name in ("order", "most") if name in ctx.params}
+        return {**queue_data.queue(ctx.dataset, run, sample_of(ctx), **options), **_learning(ctx, run)}
+
+    def opened(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        """Return the sample that is open; of a patch, the sample that it is of."""
+        return {"sample": sample_of(ctx)}
 
     def poll(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         """Return what has changed since."""

@@ -16,7 +16,7 @@ from ...registry.run import Run
 from ...review.alarms import Alarm, disputed_samples, marks_of, read_alarms, read_shapes
 from ...review.learnt import MARKS, unlearnt_marks
 from ...review.mark_field import Mark, read_marks
-from ...review.queue import rarity_text, score_histogram, telling_order
+from ...review.queue import first_open, rarity_text, score_histogram, telling_order
 from ...scoring.conformal import NormalScores
 from ...scoring.thresholds import threshold_text
 from ...storage.bank_file import BANK_SETTING
@@ -46,22 +46,29 @@ KEYS = {
 _NAMED_KEYS = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Enter", "Backspace", " ")
 
 
-def queue(dataset: fo.Dataset, run: Run, sample_id: str | None) -> dict[str, Any]:
+def queue(
+    dataset: fo.Dataset, run: Run, sample_id: str | None, order: str = "highest", most: int | None = None
+) -> dict[str, Any]:
     """Describe the alarms of a run.
 
     Args:
         dataset: the dataset
         run: the run
         sample_id: the open sample, with whose alarms the review begins
+        order ("highest"): ``telling`` for the order of what would teach most; decides which alarms are the first
+        most (None): alarms at most that are not reviewed; those that are reviewed, or of the open sample, come anyway
     """
     alarms = read_alarms(dataset, run)
+    present = state(dataset, run, alarms)
+    telling = _telling(dataset, run, alarms, present["marks"]).tolist()
+    indices = _first(alarms, telling if order == "telling" else range(len(alarms)), present["marks"], sample_id, most)
+    places = {index: place for place, index in enumerate(indices)}
     normals = normal_scores(run.store) if run.store.exists() else NormalScores.of([])
     known = len(normals) > 0
     image_scores = np.array([alarm.image_score for alarm in alarms], np.float64)
     compared = normals if known else NormalScores.of(_all_scores(dataset, run))
     edges, good, alarming = score_histogram(image_scores, compared.scores, run.thresholds.image)
     keys, problems = review_keys(dataset)
-    present = state(dataset, run, alarms)
     return {
         **present,
         "dataset": dataset.name,
@@ -70,8 +77,9 @@ def queue(dataset: fo.Dataset, run: Run, sample_id: str | None) -> dict[str, Any
         "threshold": run.thresholds.image,
         "rule": threshold_text(run.thresholds.image, run.thresholds.rule),
         "learns": run.method == "reference" and BANK_SETTING not in run.settings,
-        "alarms": [_alarm(alarm, compared, known) for alarm in alarms],
-        "telling": _telling(dataset, run, alarms, present["marks"]).tolist(),
+        "alarms": [_alarm(alarms[index], compared, known) for index in indices],
+        "total": len(alarms),
+        "telling": [places[index] for index in telling if index in places],
         "histogram": {"edges": edges, "compared": good, "alarms": alarming, "good": known},
         "keys": keys,
         "problems": problems,
@@ -178,6 +186,14 @@ def _like(segment: ExplainedSegment) -> str | None:
         return None
     kind = f" '{segment.kind}'" if segment.kind else ""
     return f"Like the marked defect{kind} in {Path(segment.marked.filepath).name}"
+
+
+def _first(
+    alarms: Sequence[Alarm], order: Sequence[int], decided: Container[str], sample_id: str | None, most: int | None
+) -> list[int]:
+    said = np.array([alarm.id in decided for alarm in alarms], bool)
+    opened = np.array([alarm.sample_id == sample_id for alarm in alarms], bool)
+    return first_open(order, said, len(alarms) if most is None else most, opened)
 
 
 def _alarm(alarm: Alarm, compared: NormalScores, known: bool) -> dict[str, Any]:
