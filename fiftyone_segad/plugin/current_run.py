@@ -12,7 +12,7 @@ import fiftyone.operators as foo
 from bson import ObjectId
 
 from ..registry import sidebar
-from ..registry.keys import FIELD_NAMES, field_name, list_runs
+from ..registry.keys import FIELD_NAMES, contours_field, field_name, list_runs
 
 STORE = "fiftyone_segad_panel"
 """What the pages of a dataset have in common; it goes with the dataset."""
@@ -45,6 +45,20 @@ def panel_store(dataset: fo.Dataset) -> Any:
 def shown_fields(dataset: fo.Dataset, key: str, active: Sequence[str] = ()) -> list[str]:
     """Return the fields that the grid shows once it is on a run, with those that are ``active`` and of no run."""
     return sidebar.shown_fields(dataset, key, dataset.get_run_info(key).config.run["method"], active)
+
+
+def with_lines(active: Sequence[str], key: str) -> list[str]:
+    """Return the fields that the grid shows with the lines of a run's maps in place of the heatmaps."""
+    return [*_without_maps(active, key), contours_field(key)]
+
+
+def with_heatmaps(active: Sequence[str], key: str) -> list[str]:
+    """Return the fields that the grid shows with the heatmaps of a run in place of the lines."""
+    return [*_without_maps(active, key), field_name(key, "map")]
+
+
+def _without_maps(active: Sequence[str], key: str) -> list[str]:
+    return [path for path in active if path not in (field_name(key, "map"), contours_field(key))]
 
 
 def names_other_run(dataset: fo.Dataset, key: str, view: fo.DatasetView | None) -> bool:

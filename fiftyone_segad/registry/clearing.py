@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fiftyone as fo
 
-from .keys import FIELD_NAMES, field_name, plot_key
+from .colours import delete_colours
+from .keys import FIELD_NAMES, contours_field, field_name, plot_key
 
 
 def delete_fields(dataset: fo.Dataset, key: str, pending_only: bool = False) -> None:
@@ -28,3 +29,10 @@ def delete_plot(dataset: fo.Dataset, key: str) -> None:
     """Remove the plot of a run's segments; one that is absent is passed over."""
     if dataset.has_brain_run(plot_key(key)):
         dataset.delete_brain_run(plot_key(key))
+
+
+def delete_contours(dataset: fo.Dataset, key: str) -> None:
+    """Remove the lines of a run's maps; absent ones are passed over."""
+    if dataset.has_sample_field(contours_field(key)):
+        dataset.delete_sample_field(contours_field(key))
+        delete_colours(dataset, {contours_field(key)})

@@ -71,6 +71,11 @@ def parts_key(key: str) -> str:
     return f"{key}_parts"
 
 
+def contours_field(key: str) -> str:
+    """Return the sample field of the lines of a run's maps."""
+    return f"{key}_contours"
+
+
 def review_log(dataset: fo.Dataset) -> foo.ExecutionStore:
     """Return the store of the actions of reviews, by key of the run, so that they can be undone."""
     return foo.ExecutionStore.create("fiftyone_segad_review", ObjectId(dataset._doc.id))  # it goes with the dataset
@@ -110,6 +115,7 @@ def written_fields(dataset: Samples) -> dict[str, str]:
     writers: dict[str, str] = {}
     for key in list_runs(dataset):
         writers |= {field_name(key, name): f"run '{key}'" for name in FIELD_NAMES}
+        writers[contours_field(key)] = f"run '{key}'"
         writers[review_field(key)] = f"the review of run '{key}'"
     for key in [*list_runs(dataset), *list_views(dataset)]:
         writers[part_field(key)] = f"the parts of run '{key}'"
@@ -158,7 +164,8 @@ def check_key(dataset: fo.Dataset, key: str, overwrite: bool) -> None:
         )
     if dataset.has_run(key) or dataset.has_brain_run(key) or dataset.has_evaluation(key):
         raise ValueError(f"'{key}' is the key of another kind of run on dataset '{dataset.name}'; use another key=...")
-    taken = _taken(dataset, [*(field_name(key, name) for name in FIELD_NAMES), review_field(key), part_field(key)])
+    own = (contours_field(key), review_field(key), part_field(key))
+    taken = _taken(dataset, [*(field_name(key, name) for name in FIELD_NAMES), *own])
     if taken:
         raise ValueError(f"Fields {taken} exist and belong to no run '{key}'; use another key=... so that they stay")
     if dataset.has_brain_run(plot_key(key)):

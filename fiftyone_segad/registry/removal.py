@@ -8,7 +8,7 @@ from pathlib import Path
 import fiftyone as fo
 from fiftyone.core.collections import SampleCollection as Samples
 
-from .clearing import delete_fields, delete_plot, delete_targets
+from .clearing import delete_contours, delete_fields, delete_plot, delete_targets
 from .colours import delete_colours
 from .evaluations import written_key
 from .fields import DESCRIPTIONS
@@ -122,6 +122,7 @@ def _delete_written(root: fo.Dataset, key: str) -> None:
         if root.get_run_info(eval_key).config.evaluated == key:
             remove_evaluation(root, eval_key)
     delete_plot(root, key)
+    delete_contours(root, key)
     delete_review(root, key)
     delete_parts(root, key)
     delete_fields(root, key)

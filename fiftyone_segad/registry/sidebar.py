@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import fiftyone as fo
 
-from .keys import FIELD_NAMES, field_name, list_runs, review_field
+from .keys import FIELD_NAMES, contours_field, field_name, list_runs, review_field
 
 _OF_APP = ("tags", "metadata", "labels", "frame labels", "primitives", "other")
 """Groups that the App makes of all fields."""
@@ -102,7 +102,7 @@ def _expand(dataset: fo.Dataset, key: str) -> None:
 
 
 def _names(key: str) -> list[str]:
-    return [field_name(key, name) for name in FIELD_NAMES]
+    return [*(field_name(key, name) for name in FIELD_NAMES), contours_field(key)]
 
 
 def _active_paths(dataset: fo.Dataset) -> list[str]:

@@ -29,6 +29,19 @@ def outline(mask: NDArray[np.bool_], box: tuple[float, float, float, float] = (0
         >>> outline(np.ones((2, 2), bool), (0.5, 0.5, 0.25, 0.25))
         'M5000 5000L5000 7500L7500 7500L7500 5000Z'
     """
+    shapes = [np.rint(points * UNITS).astype(int).tolist() for points in outline_points(mask, box)]
+    return "".join("M" + "L".join(f"{across} {down}" for across, down in points) + "Z" for points in shapes)
+
+
+def outline_points(
+    mask: NDArray[np.bool_], box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+) -> list[NDArray[np.float64]]:
+    """Trace the outlines of a mask as closed lines through relative points ``[p, 2]`` of ``x, y``; args of ``outline``.
+
+    Examples:
+        >>> [points.tolist() for points in outline_points(np.ones((2, 2), bool), (0.5, 0.5, 0.25, 0.25))]
+        [[[0.5, 0.5], [0.5, 0.75], [0.75, 0.75], [0.75, 0.5]]]
+    """
     import cv2  # here, so that the package imports in no time
 
     height, width = mask.shape
@@ -39,12 +52,7 @@ def outline(mask: NDArray[np.bool_], box: tuple[float, float, float, float] = (0
     x, y, w, h = box
     # A contour runs through the centres of pixels; stretched to the edge, it runs along the box's own
     scale = np.array([w / max(size[0] - 1, 1), h / max(size[1] - 1, 1)])
-    paths = []
-    for contour in contours:
-        points = cv2.approxPolyDP(contour, 0.75, closed=True).reshape(-1, 2)  # [p, 2]
-        places = np.rint((points * scale + (x, y)) * UNITS).astype(int)
-        paths.append("M" + "L".join(f"{across} {down}" for across, down in places.tolist()) + "Z")
-    return "".join(paths)
+    return [cv2.approxPolyDP(one, 0.75, closed=True).reshape(-1, 2) * scale + (x, y) for one in contours]  # [p, 2]
 
 
 def contours(values: NDArray[np.floating], levels: list[float]) -> list[str]:

@@ -90,7 +90,8 @@ def test_a_queue_that_is_too_long_comes_piece_by_piece(page: Any, dataset: fo.Da
         page.get_by_text(f"{fresh} of {held} open{first}", exact=True).wait_for()
         for _ in range(fresh):
             page.keyboard.press("d")
-    page.get_by_text("All alarms are reviewed").wait_for()
+    page.get_by_text(f"0 of {len(alarms)} open", exact=True).wait_for()
+    page.wait_for_function(f"!document.querySelector('{REVIEW}').innerText.includes('writing')")
     dataset.reload()
     marks = segad.list_marks(dataset, "segad")
     assert {(mark.sample_id, mark.box) for mark in marks} == {(alarm.sample_id, tuple(alarm.box)) for alarm in alarms}

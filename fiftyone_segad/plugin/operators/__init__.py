@@ -22,6 +22,7 @@ from .score_new import ScoreNew
 from .second_opinions import SecondOpinions
 from .select_coreset import SelectCoreset
 from .set_threshold import SetThreshold
+from .show_contours import ShowContours
 from .try_image import ShowTrial, TryImage
 from .visualize_segments import VisualizeSegments
 from .worst_first import WorstFirst
@@ -38,6 +39,7 @@ OPERATORS = (
     CompareRuns,
     VisualizeSegments,
     WorstFirst,
+    ShowContours,
     MarkNormal,
     MarkAnomalous,
     Unmark,

@@ -48,7 +48,7 @@ def result_of(dataset: fo.Dataset, run: Run) -> dict[str, Any]:
         "scored": run.scored,
         "flagged": len(flagged(dataset, run)),
         "threshold": run.thresholds.image,
-        "above": f"{run.thresholds.image:.4g}",
+        "above": f"{run.thresholds.image:.3g}",
         "skipped": len(run.skipped),
         "messages": notes([*run.warnings, *stale_evaluations(dataset, run)], run.skipped),
     }

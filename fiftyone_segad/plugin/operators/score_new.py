@@ -76,7 +76,7 @@ class ScoreNew(LongOperator):
                 "ids": new,
                 "flagged": len(flagged(all_slices(dataset).select(new), run)),
                 "threshold": run.thresholds.image,
-                "above": f"{run.thresholds.image:.4g}",
+                "above": f"{run.thresholds.image:.3g}",
                 "skipped": len(skipped),
                 "messages": notes([text for text in run.warnings if text not in old_warnings], skipped),
             }

@@ -20,7 +20,7 @@ from ...registry.keys import field_name
 from ...registry.run import Run, load_run
 from ...registry.samples import all_slices
 from ...runs.thresholds import set_threshold
-from ...scoring.thresholds import choose_thresholds, parse_threshold
+from ...scoring.thresholds import choose_thresholds, parse_threshold, rule_in_words
 from ...utils.text import pluralize
 from .. import execution, forms
 from ..current_run import shown_fields
@@ -79,7 +79,7 @@ class SetThreshold(LongOperator):
             return {
                 "key": key,
                 "threshold": run.thresholds.image,
-                "above": f"{run.thresholds.image:.4g}",
+                "above": f"{run.thresholds.image:.3g}",
                 "rule": run.thresholds.rule,
                 "scored": run.scored,
                 "flagged_before": before,
@@ -94,7 +94,9 @@ class SetThreshold(LongOperator):
         return self.run(ctx, f"threshold of {key}", work, show, key)
 
     def next_step(self, result: dict[str, Any]) -> str:
-        return f"Run '{result.get('key')}' now follows '{result.get('rule')}'. Next: look at what is flagged"
+        words = rule_in_words(str(result["rule"])) if "rule" in result else ""
+        name = result.get("key")
+        return f"The threshold of run '{name}' is now {words or 'the number given'}. Next: look at what is flagged"
 
 
 def _add_rule(ctx: foo.ExecutionContext, inputs: types.Object, run: Run) -> None:
@@ -126,7 +128,7 @@ def _preview(dataset: fo.Dataset, run: Run, rule: str | float) -> tuple[str, lis
     thresholds, notes = choose_thresholds(parse_threshold(rule), scores, normals, np.zeros(0))
     would = int((scores > thresholds.image).sum())
     now = int((scores > run.thresholds.image).sum())
-    label = f"{would:,} of {len(scores):,} images would be flagged, those above {thresholds.image:.4g} (now {now:,})"
+    label = f"{would:,} of {len(scores):,} images would be flagged, those above {thresholds.image:.3g} (now {now:,})"
     if len(normals):
         label += f"; {normals.false_alarm_share(thresholds.image)}"
     return f"{label}. {pluralize(run.scored, 'image')} will be rewritten", notes

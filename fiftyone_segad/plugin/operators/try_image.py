@@ -271,7 +271,7 @@ def _result(tried: TriedImage) -> dict[str, Any]:
     result = tried.result
     outliers = zip(result.outliers.indices, result.outliers.similarities, result.nearest, strict=True)
     rows = [
-        {"place": place(int(index)), "similarity": f"{similarity:.4f}", "nearest": place(int(nearest[0]))}
+        {"place": place(int(index)), "similarity": f"{similarity:.3g}", "nearest": place(int(nearest[0]))}
         for index, similarity, nearest in outliers
     ]
     return {

@@ -8,13 +8,13 @@ import fiftyone as fo
 import fiftyone.operators as foo
 
 from ...errors import SegadError
-from ...registry.keys import field_name, list_runs
+from ...registry.keys import contours_field, field_name, list_runs
 from ...registry.samples import all_slices
 from ...review.choices import Choices
 from ...review.marks import mark_anomalous
 from ...review.triage import regions_field
 from .. import execution
-from ..current_run import names_other_run, set_current_run, shown_fields
+from ..current_run import names_other_run, set_current_run, shown_fields, with_heatmaps, with_lines
 from ..wording import in_app_words
 from . import crops, families, page_state
 from .run_view import RunView, remember_choice, run_view_of, sample_of, slider_name
@@ -168,6 +168,22 @@ class TriageActions:
     def show_all(self, ctx: foo.ExecutionContext) -> None:
         """Clear the grid's view."""
         _set_view(ctx, ctx.dataset.view())
+
+    def show_lines(self, ctx: foo.ExecutionContext) -> None:
+        """Show the maps as lines, which are drawn first where there are none."""
+        view = run_view_of(ctx)
+        if view is None:
+            return
+        if ctx.dataset.has_sample_field(contours_field(view.run.key)):
+            ctx.ops.set_active_fields(with_lines(ctx.active_fields, view.run.key))
+        else:
+            ctx.trigger(f"{URI}show_contours", {"key": view.run.key})
+
+    def show_heatmaps(self, ctx: foo.ExecutionContext) -> None:
+        """Show the maps as heatmaps."""
+        view = run_view_of(ctx)
+        if view is not None:
+            ctx.ops.set_active_fields(with_heatmaps(ctx.active_fields, view.run.key))
 
     def use_threshold(self, ctx: foo.ExecutionContext) -> None:
         """Apply a threshold, or a rule of one, that the panel has offered."""

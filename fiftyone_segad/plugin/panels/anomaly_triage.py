@@ -182,7 +182,7 @@ def _add_run(panel: types.Object, ctx: foo.ExecutionContext, view: RunView, acti
         ctx.panel.data.set(families.add(panel, ctx, view, actions.show_family))
     else:
         charts.add_segments(panel, points, actions)
-    charts.add_legend(panel, view)
+    charts.add_legend(panel, view, actions)
     sections.add_counts(panel, view, actions)
     sections.add_apply(panel, view, actions)
     sections.add_advice(panel, view, actions)
@@ -205,7 +205,7 @@ def _fingerprint(ctx: foo.ExecutionContext, view: RunView | None) -> str:
     else:
         run = view.run
         parts += [view.runs, run.folder, run.thresholds, view.threshold, view.tab, view.notes]
-        parts += [view.sample_id, view.choice, families.state_of(view)]
+        parts += [view.sample_id, view.lines, view.choice, families.state_of(view)]
         parts += [list_evaluations(ctx.dataset), has_plot(ctx.dataset, run.key), len(view.table)]
     return repr(parts)
 

@@ -10,6 +10,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...review.triage import Overlap, read_overlap
+from ...runs.contours import COLOURS, contour_levels
 from ...visualization.segment_plot import Points, segment_points
 from ...visualization.text import format_metric
 from . import figures
@@ -73,11 +74,18 @@ def add_scores(panel: types.Object, view: RunView, actions: TriageActions) -> No
     )
 
 
-def add_legend(panel: types.Object, view: RunView) -> None:
-    """Say what the colours of the heatmaps in the grid mean."""
+def add_legend(panel: types.Object, view: RunView, actions: TriageActions) -> None:
+    """Say what the colours of the heatmaps or lines in the grid mean, and offer the other of these."""
     pixel, (_, high) = view.run.thresholds.pixel, view.run.map_range
     if pixel is None:
         return
+    if view.lines:
+        levels = zip(contour_levels(view.run), COLOURS, strict=True)
+        lines = ", ".join(f"**{level:.3g}** {colour}" for level, colour in levels)
+        panel.md(f"Lines: above {lines}", name="lines")
+        panel.btn("heatmaps", label="Heatmaps instead", icon="gradient", on_click=actions.show_heatmaps)
+        return
+    panel.btn("contours", label="Lines instead of heatmaps", icon="blur_circular", on_click=actions.show_lines)
     panel.md(f"Map: clear below the pixel threshold **{pixel:.3g}**, then up to **{high:.3g}** and above:", name="map")
     picture = types.ImageView(alt="colours of the map", height="12px", width="240px")
     panel.view("map_colours", picture, default=figures.map_colours())

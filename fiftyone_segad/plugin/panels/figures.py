@@ -174,7 +174,7 @@ def _rate_curve(thresholds: NDArray[np.float64], x: NDArray[np.float64], y: NDAr
         name="curve",
         mode="lines+markers",
         ids=[repr(float(value)) for value in thresholds],
-        text=[f"threshold {value:.4g}" for value in thresholds],
+        text=[f"threshold {value:.3g}" for value in thresholds],
         marker={"size": 5},
     )
 

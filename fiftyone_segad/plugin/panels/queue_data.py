@@ -18,7 +18,7 @@ from ...review.learnt import MARKS, unlearnt_marks
 from ...review.mark_field import Mark, read_marks
 from ...review.queue import first_open, rarity_text, score_histogram, telling_order
 from ...scoring.conformal import NormalScores
-from ...scoring.thresholds import threshold_text
+from ...scoring.thresholds import rule_in_words
 from ...storage.bank_file import BANK_SETTING
 from ...visualization.explain import ExplainedSegment, explain_boxes
 
@@ -75,7 +75,7 @@ def queue(
         "run": run.key,
         "runs": list_runs(dataset),
         "threshold": run.thresholds.image,
-        "rule": threshold_text(run.thresholds.image, run.thresholds.rule),
+        "rule": ", ".join(filter(None, [f"{run.thresholds.image:.3g}", rule_in_words(run.thresholds.rule)])),
         "learns": run.method == "reference" and BANK_SETTING not in run.settings,
         "alarms": [_alarm(alarms[index], compared, known) for index in indices],
         "total": len(alarms),

@@ -14,7 +14,7 @@ import fiftyone.operators as foo
 from ...engine.dirty_bank import DIRTY_BANK
 from ...errors import SegadError
 from ...registry.evaluations import stale_evaluations
-from ...registry.keys import ANOMALOUS, list_evaluations, list_runs, review_field
+from ...registry.keys import ANOMALOUS, contours_field, list_evaluations, list_runs, review_field
 from ...registry.run import Run, load_record
 from ...registry.samples import all_slices
 from ...review.families import new_kinds
@@ -61,6 +61,7 @@ class RunView:
         tab: scores, curves or segments
         sample_id: the sample that is open or selected; None if there is none
         sample_marked: whether a person has marked it as anomalous
+        lines: whether the grid shows the lines of the run's maps
         choice: what a button has set the grid to, if it still shows that; else None
         notes: what should be known of it: that its folder is gone, evaluations are stale, there is drift, or normal
             images seem to be defective
@@ -74,6 +75,7 @@ class RunView:
     tab: str
     sample_id: str | None
     sample_marked: bool
+    lines: bool
     choice: str | None
     notes: list[str]
     dirty: bool
@@ -143,6 +145,7 @@ def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
         tab=state.tab if state.tab in TABS else FIRST_TAB,
         sample_id=sample_id,
         sample_marked=sample_id is not None and _is_marked(ctx.dataset, run.key, sample_id),
+        lines=contours_field(run.key) in ctx.active_fields,
         choice=_choice_of(ctx, threshold),
         notes=[
             *_gone(run),

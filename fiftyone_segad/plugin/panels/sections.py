@@ -76,7 +76,7 @@ def add_apply(panel: types.Object, view: RunView, actions: TriageActions) -> Non
     """Add what writes a threshold that was moved to, or goes back."""
     if view.moved:
         row = panel.h_stack("apply_row", gap=1)
-        label = f"Apply {view.threshold:.4g}"
+        label = f"Apply {view.threshold:.3g}"
         row.btn("apply", label=label, icon="check", variant="contained", on_click=actions.apply_threshold)
         row.btn("reset", label="Back", icon="undo", on_click=actions.reset_threshold)
 
