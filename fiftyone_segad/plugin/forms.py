@@ -13,7 +13,7 @@ from ..curation.registration import Curation, check_curation
 from ..data.truth import GT_FIELD, truth_fields
 from ..embedders.factory import CHOICES, DEFECTS, check_installed, resolve_name
 from ..errors import MissingDependencyError, RunError
-from ..registry.keys import list_runs, written_fields
+from ..registry.keys import list_runs, list_views, written_fields
 from ..registry.run import Run, load_run
 from ..segments.boxes import DEFAULT_GRID
 from ..utils.text import pluralize
@@ -199,13 +199,19 @@ def speed_of(ctx: foo.ExecutionContext, method: str = "reference", run: Run | No
     return ""
 
 
-def choose_run(ctx: foo.ExecutionContext, inputs: types.Object, default: bool = True) -> str | None:
-    """Add a list of the dataset's runs; returns the chosen one, or None after saying that there are none."""
-    runs = list_runs(ctx.dataset)
+def choose_run(
+    ctx: foo.ExecutionContext, inputs: types.Object, default: bool = True, with_views: bool = False
+) -> str | None:
+    """Add a list of the dataset's runs; returns the chosen one, or None after saying that there are none.
+
+    ``with_views`` adds the keys that stand for the runs of all slices, and offers the newest of these first.
+    """
+    views = list_views(ctx.dataset) if with_views else []
+    runs = [*list_runs(ctx.dataset), *views]
     if not runs:
         stop(inputs, "no_runs", "There are no runs yet", "Run 'Compute segment anomalies' first")
         return None
-    usual = current_run(ctx.dataset) if default else None
+    usual = (views[-1] if views else current_run(ctx.dataset)) if default else None
     choose(inputs, "key", runs, "Run", "Key of the run", usual)
     key = ctx.params.get("key") or usual
     return key if key in runs else None

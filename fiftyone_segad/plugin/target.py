@@ -26,8 +26,24 @@ def target_samples(ctx: foo.ExecutionContext) -> Samples:
     return ctx.flatten_group_slices(view) if view.media_type == fom.GROUP else view
 
 
+def wants_each_slice(ctx: foo.ExecutionContext) -> bool:
+    """Return whether all slices of a grouped dataset are asked for, each by itself."""
+    return bool(ctx.params.get("each_slice", False)) and ctx.dataset.media_type == fom.GROUP
+
+
+def grouped_samples(ctx: foo.ExecutionContext) -> Samples:
+    """Return the groups that the form names; all of them where the view shows no groups of the dataset."""
+    view = ctx.target_view()
+    return view if view.media_type == fom.GROUP and not view._is_dynamic_groups else ctx.dataset.view()
+
+
 def flat_dataset(ctx: foo.ExecutionContext) -> Samples:
-    """Return the samples of the dataset; of one that is grouped, those of the slices that the view selects."""
+    """Return the samples of the dataset; of one that is grouped, those of the slices that the view selects.
+
+    Where each slice is asked for by itself, those of all slices.
+    """
+    if wants_each_slice(ctx):
+        return all_slices(ctx.dataset)
     if ctx.dataset.media_type != fom.GROUP:
         return ctx.dataset
     for stage in getattr(ctx.view, "_stages", None) or []:

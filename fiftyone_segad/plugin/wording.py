@@ -6,6 +6,7 @@ import re
 
 _TITLES = {
     "compute_segment_anomalies": "Compute segment anomalies",
+    "decide_parts": "Decide on parts",
     "delete_run": "Delete a run",
     "evaluate_anomalies": "Evaluate a run",
     "explain_sample": "Why is it anomalous?",

@@ -183,6 +183,21 @@ def read_parts(dataset: Samples, key: str) -> PartDecisions | None:
     return PartDecisions(record, sorted(decisions.values(), key=lambda decision: decision.p_value))
 
 
+def flagged_parts(samples: Samples, key: str) -> fo.DatasetView:
+    """Return a view of the parts that are anomalous, with all of their pictures; of a grouped dataset, their groups.
+
+    Raises:
+        ValueError: if nothing was decided
+    """
+    root = samples._root_dataset
+    decisions = list_parts(root, key)
+    if root.group_field is not None and decisions.record.by is None:
+        return root.select_groups([part.part for part in decisions.flagged], ordered=True)
+    ids = [id for part in decisions.flagged for id in part.sample_ids]
+    view: fo.DatasetView = all_slices(root).select(ids, ordered=True)
+    return view
+
+
 def read_parts_record(dataset: fo.Dataset, key: str) -> PartsRecord | None:
     """Read what decisions on parts rest on; None if there are none.
 

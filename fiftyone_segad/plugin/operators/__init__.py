@@ -5,6 +5,7 @@ from __future__ import annotations
 from .cancel_run import CancelRun
 from .compare_runs import CompareRuns
 from .compute import ComputeSegmentAnomalies
+from .decide_parts import DecideParts
 from .delete import DeleteCuration, DeleteRun
 from .evaluate import EvaluateAnomalies
 from .export_curated import ExportCurated
@@ -35,6 +36,7 @@ OPERATORS = (
     ScoreNew,
     ImportPredictions,
     SetThreshold,
+    DecideParts,
     EvaluateAnomalies,
     CompareRuns,
     VisualizeSegments,

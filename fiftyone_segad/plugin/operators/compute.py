@@ -6,19 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import fiftyone.core.media as fom
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...embedders.factory import resolve_name
 from ...engine.executors import EXECUTORS, ray_installed
-from ...registry.run import Run, load_run
+from ...registry.run import load_run
+from ...registry.views import load_views
 from ...runs.compute import compute_segment_anomalies
 from ...scoring import METHODS
 from ...scoring.thresholds import DEFAULT_FPR, DEFAULT_QUANTILE, parse_threshold
 from ...segments.boxes import DEFAULT_GRID, parse_spec
 from .. import execution, forms, normals
 from ..current_run import shown_fields
-from ..target import target_samples
+from ..target import grouped_samples, target_samples, wants_each_slice
 from .base import LongOperator, long_config
 from .new_run import OUTPUTS, add_key, result_of
 
@@ -42,6 +44,11 @@ _FIELDS = {
 
 _MOST_ROTATIONS = 16
 
+_ABOUT_SLICES = (
+    "Each is compared with the normal images of its own slice, and is a run of its own; 'Decide on parts' takes them "
+    "together. Else the slice that is looked at is scored"
+)
+
 
 class ComputeSegmentAnomalies(LongOperator):
     """Scores the segments of the images of the current view."""
@@ -58,6 +65,8 @@ class ComputeSegmentAnomalies(LongOperator):
 
     def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         add_key(ctx, inputs, "segad")
+        if ctx.dataset.media_type == fom.GROUP:
+            inputs.bool("each_slice", default=False, label="All slices, each by itself", description=_ABOUT_SLICES)
         labels = {method: METHOD_LABELS[method] for method in METHODS}
         about = "What each segment of an image is compared with"
         forms.choose_one(inputs, "method", labels, "reference", "Method", about)
@@ -75,15 +84,19 @@ class ComputeSegmentAnomalies(LongOperator):
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
         request = _Request.parse(_visible_params(ctx))
-        samples, dataset = target_samples(ctx), ctx.dataset
+        samples, dataset = grouped_samples(ctx) if wants_each_slice(ctx) else target_samples(ctx), ctx.dataset
         reference = normals.select(ctx) if request.method == "reference" else None
 
         def work(progress: execution.Progress) -> dict[str, Any]:
             run = compute_segment_anomalies(samples, reference=reference, progress=progress, **vars(request))
-            assert isinstance(run, Run)  # the target is one slice of a grouped dataset
             return result_of(dataset, run)
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
+            if wants_each_slice(ctx):
+                keys = load_views(dataset, request.key).runs.values()
+                fields = [path for run in keys for path in (run.field("score"), run.field("pred"), run.field("map"))]
+                yield from execution.show_fields(ctx, dataset, ctx.view, fields)
+                return
             run = load_run(dataset, request.key)
             view = samples.exists(run.field("score")).sort_by(run.field("score"), reverse=True)
             yield from execution.show_fields(ctx, dataset, view, shown_fields(dataset, request.key))

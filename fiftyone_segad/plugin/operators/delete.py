@@ -9,7 +9,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...curation.registration import delete_curation, list_curations, load_curation
-from ...registry.keys import FIELD_NAMES, field_name
+from ...registry.keys import FIELD_NAMES, field_name, list_views
 from ...registry.removal import delete_run
 from .. import forms
 from .base import Line, Operator, short_config
@@ -64,9 +64,11 @@ class DeleteRun(_Delete):
     delete = staticmethod(delete_run)
 
     def choose(self, ctx: foo.ExecutionContext, inputs: types.Object) -> str | None:
-        key = forms.choose_run(ctx, inputs, default=False)
+        key = forms.choose_run(ctx, inputs, default=False, with_views=True)
         if key is None:
             return None
+        if key in list_views(ctx.dataset):
+            return "the runs of all slices, their fields, files and evaluations, and what was decided on parts"
         return f"{', '.join(field_name(key, name) for name in FIELD_NAMES)}, their files and evaluations"
 
     def next_step(self, result: dict[str, Any]) -> str:

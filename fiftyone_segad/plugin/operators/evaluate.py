@@ -32,6 +32,8 @@ _COLUMNS = {
     },
 }
 
+_PART_FIGURES = {"part_auroc": "Part AUROC", "part_recall": "Part recall", "part_fpr": "Part false-positive rate"}
+
 _REPORT = "-report.html"
 """Ends the name of a report in a folder that was picked."""
 
@@ -47,6 +49,7 @@ class EvaluateAnomalies(LongOperator):
     )
     outputs = (
         *(Line(f"{name}_text", title, "text", when=f"{name}_text") for name, (title, _) in METRICS.items()),
+        *(Line(f"{name}_text", title, "text", when=f"{name}_text") for name, title in _PART_FIGURES.items()),
         Line("report_file", "Report", "text", when="report_file"),
         Table("rows", "Per kind of defect", _COLUMNS),
         NOTES,
@@ -135,6 +138,12 @@ def _has_scored(ctx: foo.ExecutionContext, inputs: types.Object, key: str) -> bo
     return scored > 0
 
 
+def _part_figures(results: AnomalyResults) -> dict[str, Any]:
+    """Return the figures of parts as texts; none if nothing was decided on them."""
+    figures = {} if results.parts is None else results.parts.metrics()
+    return {f"{name}_text": format_metric(figures[name]) for name in _PART_FIGURES if figures.get(name) is not None}
+
+
 def _result(results: AnomalyResults) -> dict[str, Any]:
     """Return the figures of all images, as numbers and as texts, and those of each kind of defect as texts."""
     rows = results.rows()
@@ -143,6 +152,7 @@ def _result(results: AnomalyResults) -> dict[str, Any]:
         **figures,
         **{f"{name}_text": format_metric(value) for name, value in figures.items() if value is not None},
         "rows": [{name: format_metric(row[name]) for name in _COLUMNS} for row in rows],
+        **_part_figures(results),
         "report": results.report(),
         "messages": notes(results.warnings),
     }

@@ -1,0 +1,79 @@
+"""Parts in the App: all slices scored by one call, the decision on parts, and their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import pytest
+
+import fiftyone_segad as segad
+from plugin_calls import REFUSED, form, plugin_module, run
+from seen_parts import BAD, GOOD, flat_parts, grouped_parts
+
+SETTINGS: dict[str, Any] = {"normals": "tag", "normals_value": "good", "segments": "tiles:0.4:0.2"}
+
+
+@pytest.fixture(autouse=True)
+def plugin_embedder(colour_embedder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Embed with the stand-in in the plugin's copy as well."""
+    monkeypatch.setitem(plugin_module("embedders.factory").EMBEDDERS, "efficientnet", colour_embedder)
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Iterator[fo.Dataset]:
+    dataset = flat_parts(tmp_path)
+    segad.compute_segment_anomalies(
+        dataset.match_tags("test"), reference=dataset.match_tags("good"), segments="tiles:0.4:0.2", groups="part_id"
+    )
+    yield dataset
+    dataset.delete()
+
+
+@pytest.fixture
+def grouped(tmp_path: Path) -> Iterator[fo.Dataset]:
+    dataset = grouped_parts(tmp_path)
+    yield dataset
+    dataset.delete()
+
+
+def test_parts_of_a_field_are_decided(flat: fo.Dataset) -> None:
+    fields = form("decide_parts", flat, key="segad")
+    assert fields["by"]["default"] == "part_id" and "camera" in fields["views"]["type"]["values"]
+    assert "segad_score" not in fields["by"]["type"]["values"]
+    assert form("decide_parts", flat, key="segad", share=2)["share"]["invalid"]
+    result = run("decide_parts", flat, key="segad", by="part_id", views="camera", share=0.06)
+    assert (result["parts"], result["flagged"], result["share"]) == (GOOD + BAD, BAD, "0.06")
+    result = run("evaluate_anomalies", flat, key="segad")
+    assert (result["part_auroc_text"], result["part_recall_text"]) == ("1.000", "1.000")
+    with pytest.raises(REFUSED, match="Invalid enum value"):
+        run("decide_parts", flat, key="segad", by="nothing")
+
+
+def test_all_slices_are_scored_decided_and_deleted(grouped: fo.Dataset) -> None:
+    assert "each_slice" in form("compute_segment_anomalies", grouped)
+    result = run("compute_segment_anomalies", grouped, key="segad", each_slice=True, **SETTINGS)
+    assert result["scored"] == grouped.count("group") * 2 and set(result["threshold"]) == {"left", "right"}
+    fields = form("decide_parts", grouped)
+    assert fields["key"]["default"] == "segad" and "by" not in fields
+    assert run("decide_parts", grouped, share=0.06)["flagged"] == BAD
+    assert form("compute_segment_anomalies", grouped, key="segad")["key"]["invalid"]
+    assert not form("compute_segment_anomalies", grouped, key="segad", overwrite=True)["key"].get("invalid")
+    assert "runs of all slices" in form("delete_run", grouped, key="segad")["warning"]["view"]["label"]
+    run("delete_run", grouped, key="segad")
+    assert not grouped.list_runs() and not [name for name in grouped.get_field_schema() if "segad" in name]
+
+
+def test_a_dataset_without_slices_is_not_asked_for_them(flat: fo.Dataset) -> None:
+    assert "each_slice" not in form("compute_segment_anomalies", flat)
+    segad.delete_run(flat, "segad")
+    assert "no_runs" in form("decide_parts", flat)
+
+
+def test_the_grid_shows_the_flagged_parts(grouped: fo.Dataset) -> None:
+    run("compute_segment_anomalies", grouped, key="segad", each_slice=True, **SETTINGS)
+    decisions = segad.decide_parts(grouped, "segad", share=0.06)
+    view = plugin_module("registry.parts").flagged_parts(grouped, "segad")
+    assert view.media_type == "group" and view.values("group.id") == [part.part for part in decisions.flagged]
