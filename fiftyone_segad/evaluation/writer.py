@@ -20,7 +20,7 @@ from PIL import Image
 from ..metrics.curves import overlap_to_limit, subsample_curve
 from ..metrics.names import METRICS
 from ..metrics.summary import Metrics
-from ..registry.colours import set_colours
+from ..registry.colours import BLUE, ORANGE, TEAL, set_colours
 from ..registry.fields import detection, zero_mask
 from ..registry.folders import evaluations_folder
 from ..registry.keys import ANOMALOUS, EVALUATION_FIELDS, NORMAL, PLUGIN, evaluation_field, list_evaluations
@@ -39,7 +39,7 @@ from .results import AnomalyResults
 ERRORS = {FALSE_ALARM: "false alarm", MISS: "miss", HIT: "hit"}
 """Names of the values of an error map; regions are labelled so too."""
 
-_COLOURS = {"false alarm": "#D55E00", "miss": "#F0E442", "hit": "#009E73"}  # told apart by colour-blind people too
+_COLOURS = {"false alarm": ORANGE, "miss": BLUE, "hit": TEAL}  # told apart by colour-blind people too
 
 _BATCH = 64
 

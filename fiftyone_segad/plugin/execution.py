@@ -107,7 +107,10 @@ def show_fields(ctx: foo.ExecutionContext, dataset: fo.Dataset, view: Any, field
     yield ctx.ops.reload_dataset()
     scheme = dataset.app_config.color_scheme
     if scheme is not None:
-        yield ctx.trigger("set_color_scheme", {"color_by": scheme.color_by, "fields": scheme.fields or []})
+        colours: dict[str, Any] = {"color_by": scheme.color_by, "fields": scheme.fields or []}
+        if scheme.color_pool:
+            colours["color_pool"] = list(scheme.color_pool)
+        yield ctx.trigger("set_color_scheme", colours)
     yield ctx.ops.set_view(view)
     yield ctx.ops.set_active_fields([path for path in dict.fromkeys(fields) if _exists(dataset, path)])
 

@@ -22,7 +22,7 @@ from PIL import Image
 from ..embedders.factory import resolve_name
 from ..engine.single_image import ImageOutliers, find_outlier_segments
 from ..errors import ImageError
-from ..registry.colours import set_colours
+from ..registry.colours import GREEN, RED, set_colours
 from ..registry.folders import dataset_folder
 from ..registry.keys import ANOMALOUS, PLUGIN, list_runs
 from ..registry.removal import delete_run
@@ -39,8 +39,6 @@ DATASET = "segad-try"
 
 OUTLIERS, NEAREST = "outliers", "nearest"
 """Its fields of segments; the second is also the label of these."""
-
-_RED, _GREEN = "#ff0000", "#00c853"
 
 _STORE, _FOLDER, _PENDING = "fiftyone_segad", "trial_folder", "trial_pending"
 
@@ -257,7 +255,7 @@ def _dataset() -> fo.Dataset:
         dataset.add_sample_field(name, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, description=text)
     dataset.add_sample_field("grid", fo.IntField, description="Segments a side")
     dataset.add_sample_field("embedder", fo.StringField, description="What the segments were compared by")
-    set_colours(dataset, [_colour(OUTLIERS, ANOMALOUS, _RED), _colour(NEAREST, NEAREST, _GREEN)])
+    set_colours(dataset, [_colour(OUTLIERS, ANOMALOUS, RED), _colour(NEAREST, NEAREST, GREEN)])
     _replace_folder(dataset)
     return dataset
 

@@ -10,7 +10,12 @@ import fiftyone as fo
 from .keys import ANOMALOUS, NORMAL, field_name, list_runs, saved_values
 from .retry import retry_on_reconnect
 
-_RED, _GREY = "#ff0000", "#8a8a8a"
+RED, ORANGE, GREEN, TEAL, BLUE, MAGENTA = "#ec0000", "#cc4b00", "#0f8823", "#008664", "#0c72e7", "#ca2bbc"
+GREY = "#757575"
+"""On these the App's white text (dark theme) and its black text (light theme) have a contrast of 4.5 : 1 or more."""
+
+POOL = (BLUE, ORANGE, TEAL, "#a14bdf", "#9b6d00", MAGENTA, "#628007", "#00809a", "#6d62e9", "#9f684d", GREEN)
+"""Such colours for all values that have none of their own, such as scores, to which the App gives no other."""
 
 
 @retry_on_reconnect
@@ -18,8 +23,8 @@ def colour_run(dataset: fo.Dataset, key: str) -> None:
     """Show what a run calls anomalous in red."""
     dataset.mask_targets = {**dataset.mask_targets, field_name(key, "mask"): {255: ANOMALOUS}}
     entries = _label_entries([field_name(key, name) for name in ("pred", "segments", "regions")])
-    mask_colours = [{"intTarget": 255, "color": _RED}]
-    entries.append({"path": field_name(key, "mask"), "fieldColor": _RED, "maskTargetsColors": mask_colours})
+    mask_colours = [{"intTarget": 255, "color": RED}]
+    entries.append({"path": field_name(key, "mask"), "fieldColor": RED, "maskTargetsColors": mask_colours})
     set_colours(dataset, entries)
 
 
@@ -29,8 +34,8 @@ def set_label_colours(dataset: fo.Dataset, paths: Sequence[str]) -> None:
 
 
 def _label_entries(paths: Sequence[str]) -> list[dict[str, Any]]:
-    by_label = [{"value": ANOMALOUS, "color": _RED}, {"value": NORMAL, "color": _GREY}]
-    return [{"path": path, "fieldColor": _RED, "colorByAttribute": "label", "valueColors": by_label} for path in paths]
+    by_label = [{"value": ANOMALOUS, "color": RED}, {"value": NORMAL, "color": GREY}]
+    return [{"path": path, "fieldColor": RED, "colorByAttribute": "label", "valueColors": by_label} for path in paths]
 
 
 def set_colours(dataset: fo.Dataset, entries: list[dict[str, Any]]) -> None:
@@ -41,9 +46,9 @@ def set_colours(dataset: fo.Dataset, entries: list[dict[str, Any]]) -> None:
         entries: the fields with their colours, as ``fo.ColorScheme.fields`` has them
 
     Examples:
-        >>> set_colours(dataset, [{"path": "segad_pred", "fieldColor": "#ff0000"}])  # doctest: +SKIP
+        >>> set_colours(dataset, [{"path": "segad_pred", "fieldColor": "#ec0000"}])  # doctest: +SKIP
     """
-    scheme = dataset.app_config.color_scheme or fo.ColorScheme(color_by="value")
+    scheme = dataset.app_config.color_scheme or fo.ColorScheme(color_by="value", color_pool=list(POOL))
     paths = {entry["path"] for entry in entries}
     scheme.fields = [entry for entry in scheme.fields or [] if entry.get("path") not in paths] + entries
     dataset.app_config.color_scheme = scheme

@@ -15,7 +15,7 @@ from math import ceil, floor
 import fiftyone as fo
 from fiftyone.core.collections import SampleCollection as Samples
 
-from ..registry.colours import set_colours
+from ..registry.colours import GREEN, MAGENTA, set_colours
 from ..registry.folders import dataset_folder
 from ..registry.keys import ANOMALOUS, NORMAL, list_runs, review_field
 from ..registry.samples import all_slices
@@ -28,7 +28,6 @@ SAMPLE, REGION, SEGMENT = "sample", "region", "segment"
 _DESCRIPTION = (
     "What people said: normal or anomalous (defect: its kind); by, at (UTC), why, kind (sample, region or segment)"
 )
-_GREEN, _MAGENTA = "#00c853", "#d500f9"
 _ROUNDING = 1e-6
 _PATIENCE = 30
 """Seconds to wait for those who mark at the same time."""
@@ -132,8 +131,8 @@ def declare_review_field(dataset: fo.Dataset, key: str) -> None:
     if dataset.has_sample_field(field):
         return
     dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, description=_DESCRIPTION)
-    by_label = [{"value": NORMAL, "color": _GREEN}, {"value": ANOMALOUS, "color": _MAGENTA}]
-    colours = {"path": field, "fieldColor": _GREEN, "colorByAttribute": "label", "valueColors": by_label}
+    by_label = [{"value": NORMAL, "color": GREEN}, {"value": ANOMALOUS, "color": MAGENTA}]
+    colours = {"path": field, "fieldColor": GREEN, "colorByAttribute": "label", "valueColors": by_label}
     set_colours(dataset, [colours])
     add_group(dataset, key, [field])
 
