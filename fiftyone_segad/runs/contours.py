@@ -18,7 +18,7 @@ from ..registry.retry import retry_on_reconnect
 from ..registry.run import Run, load_run
 from ..registry.samples import check_exists
 from ..registry.sidebar import add_group
-from ..segments.maps import anomaly_map, heatmap_size
+from ..segments.maps import heatmap_size
 from ..storage.records import ImageScores
 from ..utils.outlines import outline_points
 from .lifecycle import scored_ids
@@ -83,7 +83,7 @@ def _names(levels: list[float]) -> list[str]:
 
 
 def _lines(record: ImageScores, levels: list[float]) -> fo.Polylines:
-    anomaly = anomaly_map(record.segments, record.scores, heatmap_size(record.segments.size))  # [height, width]
+    anomaly = record.map(heatmap_size(record.segments.size))  # [height, width]
     shapes = {name: outline_points(anomaly > level) for name, level in zip(_names(levels), levels, strict=True)}
     lines = {name: [points.tolist() for points in shape] for name, shape in shapes.items() if shape}
     return fo.Polylines(polylines=[fo.Polyline(label=name, points=shape, closed=True) for name, shape in lines.items()])
