@@ -248,13 +248,11 @@ def _coverage_notes(
 
 
 def _with_zones(dataset: fo.Dataset, runs: Mapping[str, Run], parts: list[PartDecision]) -> list[PartDecision]:
-    """Add the zone of the highest region of the sample that decided, if the run's regions have zones."""
+    """Add the zone that decided on the sample that decided, if the run has zones with names."""
     zones: dict[str, str | None] = {}
     for run in runs.values():
-        path = f"{run.field('regions')}.detections.zone"
+        path = f"{run.field('pred')}.zone"
         if dataset.get_field(path) is not None:
             samples = all_slices(dataset).select([part.sample_id for part in parts]).exists(run.field("score"))
-            zones |= {
-                id: next(iter(of_id or ()), None) for id, of_id in zip(*samples.values(["id", path]), strict=True)
-            }
+            zones |= dict(zip(*samples.values(["id", path]), strict=True))
     return [replace(part, zone=zones.get(part.sample_id)) for part in parts]
