@@ -12,11 +12,11 @@ from fiftyone.core.collections import SampleCollection as Samples
 from ..data.truth import GOOD, GT_FIELD, NO_TRUTH, UNNAMED, check_truth_field, read_truth
 from ..errors import ImageError, RunError
 from ..metrics.summary import Metrics, image_metrics
-from ..registry.keys import list_views
+from ..registry.keys import list_views, owners_of
 from ..registry.parts import PartDecision, PartDecisions, list_parts, read_parts
 from ..registry.run import load_record
 from ..registry.samples import all_slices, root_dataset
-from ..registry.views import owners_of, read_views
+from ..registry.views import read_views
 from ..runs.part_pictures import NO_VIEW, PartFields, Picture, scored_pictures
 from ..utils.images import read_header
 from ..utils.text import pluralize

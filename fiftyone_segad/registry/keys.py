@@ -96,6 +96,12 @@ def list_views(dataset: Samples) -> list[str]:
     return _keys_with(dataset, "views")
 
 
+def owners_of(dataset: fo.Dataset, key: str) -> list[str]:
+    """Return the keys that stand for runs of slices, a run among them."""
+    keys_of = {name: dataset.get_run_info(name).config.views["keys"] for name in list_views(dataset)}
+    return [name for name, keys in keys_of.items() if key in dict(keys).values()]
+
+
 def list_evaluations(dataset: Samples) -> list[str]:
     """Return the keys of this package's evaluations on a dataset, the newest last."""
     return _keys_with(dataset, "evaluated")

@@ -13,7 +13,7 @@ from ..errors import RunError
 from ..utils.text import pluralize
 from ..utils.values import make_dataclass
 from .colours import delete_colours, set_label_colours
-from .keys import ANOMALOUS, PLUGIN, part_field, parts_key
+from .keys import ANOMALOUS, PLUGIN, owners_of, part_field, parts_key
 from .retry import retry_on_reconnect
 from .samples import all_slices
 from .sidebar import add_group, remove_groups
@@ -196,6 +196,16 @@ def flagged_parts(samples: Samples, key: str) -> fo.DatasetView:
     ids = [id for part in decisions.flagged for id in part.sample_ids]
     view: fo.DatasetView = all_slices(root).select(ids, ordered=True)
     return view
+
+
+def decisions_of_run(samples: Samples, key: str) -> PartsRecord | None:
+    """Read what decisions on the parts of a run rest on, or on those of the runs of all slices that it is one of.
+
+    None if nothing was decided.
+    """
+    root = samples._root_dataset
+    records = (read_parts_record(root, owner) for owner in [key, *owners_of(root, key)])
+    return next((record for record in records if record and root.has_sample_field(part_field(record.key))), None)
 
 
 def read_parts_record(dataset: fo.Dataset, key: str) -> PartsRecord | None:

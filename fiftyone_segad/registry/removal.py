@@ -23,6 +23,7 @@ from .keys import (
     list_evaluations,
     list_runs,
     list_views,
+    owners_of,
     review_field,
     review_log,
     saved_values,
@@ -33,7 +34,7 @@ from .parts import delete_parts
 from .run import recover
 from .samples import all_slices
 from .sidebar import remove_groups, show_another_run
-from .views import owners_of, read_views, save_views
+from .views import read_views, save_views
 
 
 def delete_run(dataset: Samples, key: str) -> None:

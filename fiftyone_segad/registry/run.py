@@ -148,7 +148,7 @@ class Run:
         """
         from .table import save_table
 
-        return save_table(self, path, regions, samples)
+        return save_table([self], path, regions, samples)
 
     def __str__(self) -> str:
         how = "predicted by" if self.method == IMPORTED else f"scored by {self.method} with"

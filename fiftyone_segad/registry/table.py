@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from fiftyone.core.collections import SampleCollection as Samples
 from ..utils.files import atomic_write
 from ..utils.tables import ENCODING, TableWriter
 from .folders import dataset_of
-from .keys import review_field
+from .keys import part_field, review_field
+from .parts import PartsRecord, decisions_of_run
 from .samples import all_slices, check_collection
 
 if TYPE_CHECKING:
@@ -29,22 +31,28 @@ IMAGE_COLUMNS = (
 
 REGION_COLUMNS = ("path", "view", "part", "region", "score", "area", *_BOX, "family")
 
+PART_COLUMNS = ("part_decision", "part_p_value", "decides")
+"""Columns of images where something was decided on parts; the last one says whether it was this image that decided."""
+
 _AUTO = "auto"
 
 
-def save_table(run: Run, path: str | Path, regions: str | Path | None, samples: Samples | None) -> Path:
-    """See ``Run.save_table``."""
+def save_table(runs: Sequence[Run], path: str | Path, regions: str | Path | None, samples: Samples | None) -> Path:
+    """See ``Run.save_table``; of several runs, those of slices, the rows follow each other."""
     files = [_checked("path", path)] + ([] if regions is None else [_checked("regions", regions)])
     if files[0] in files[1:]:
         raise ValueError(f"path and regions are the same file, '{files[0]}'; name another one for the regions")
-    table = _Table(run, _samples_of(run, samples))
+    tables = [
+        _Table(run, of_run, decisions_of_run(of_run, run.key)) for run in runs for of_run in [_samples_of(run, samples)]
+    ]
+    parts = PART_COLUMNS if any(table.decided for table in tables) else ()
     with ExitStack() as stack:
         writers = []
-        for file, columns in zip(files, (IMAGE_COLUMNS, REGION_COLUMNS), strict=False):
+        for file, columns in zip(files, ((*IMAGE_COLUMNS, *parts), REGION_COLUMNS), strict=False):
             partial = stack.enter_context(atomic_write(file))
             target = stack.enter_context(partial.open("w", encoding=ENCODING, newline=""))
             writers.append(TableWriter(target, columns))
-        for image, image_regions in table.rows():
+        for image, image_regions in chain.from_iterable(table.rows() for table in tables):
             writers[0].write(image)
             for row in image_regions if regions is not None else ():
                 writers[1].write(row)
@@ -70,10 +78,11 @@ def _samples_of(run: Run, samples: Samples | None) -> Samples:
         samples = dataset_of(run.key, run.folder)
         if samples is None:
             raise ValueError(f"No dataset has run '{run.key}' any more; load it with load_run(), or pass samples=...")
+    samples = all_slices(samples) if isinstance(samples, Samples) else samples
     dataset = check_collection(samples, "samples")
     if not dataset.has_sample_field(run.field("score")):
         raise ValueError(f"The field '{run.field('score')}' is gone; compute run '{run.key}' again")
-    return all_slices(samples)
+    return samples
 
 
 @dataclass(frozen=True)
@@ -83,10 +92,12 @@ class _Table:
     Attributes:
         run: the run
         samples: the samples
+        decided: what decisions on their parts rest on; None if there are none
     """
 
     run: Run
     samples: Samples
+    decided: PartsRecord | None
 
     def rows(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
         """Yield the row of each image that was scored or skipped, with those of its regions."""
@@ -96,16 +107,21 @@ class _Table:
         score = self.run.field("score")
         names = [score, self.run.field("pred"), self.run.field("regions"), review_field(self.run.key), "split"]
         names += filter(None, (dataset.group_field, self.run.settings.get("groups")))
+        names += [] if self.decided is None else filter(None, (part_field(self.decided.key), self.decided.views))
         fields = [name for name in names if dataset.has_sample_field(name)]
         for sample in self.samples.select_fields(fields).iter_samples():
             if sample[score] is not None or sample.id in reasons:
                 common = {"path": sample.filepath, "view": self._view(sample), "part": part_of(sample)}
                 image = {**common, **self._image(sample, fields), "reason": reasons.get(sample.id)}
+                image |= self._part_decision(sample)
                 yield image, [{**common, **row} for row in self._regions(sample, fields)]
 
     def _parts(self) -> Callable[[fo.Sample], Any]:
         """Return what tells the part that a sample shows: the field that names it, its group, or what was found."""
         dataset, field = self.samples._root_dataset, self.run.settings.get("groups")
+        if self.decided is not None:
+            decided = part_field(self.decided.key)
+            return lambda sample: sample[decided]["part"] if sample[decided] is not None else None
         if field not in (None, _AUTO) and dataset.has_sample_field(field):
             return lambda sample: sample[field]
         if dataset.group_field:
@@ -114,7 +130,16 @@ class _Table:
         numbers = {path: number for number, group in enumerate(groups, 1) for path in group}
         return lambda sample: numbers.get(sample.filepath)
 
+    def _part_decision(self, sample: fo.Sample) -> dict[str, Any]:
+        label = None if self.decided is None else sample[part_field(self.decided.key)]
+        if label is None:
+            return {}
+        values = (label.label, label["p_value"], label["decided_by"] == sample.id)
+        return dict(zip(PART_COLUMNS, values, strict=True))
+
     def _view(self, sample: fo.Sample) -> str | None:
+        if self.decided is not None and self.decided.views is not None:
+            return str(sample[self.decided.views])
         field = self.samples._root_dataset.group_field
         return sample[field].name if field else None
 

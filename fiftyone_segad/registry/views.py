@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
+from fiftyone.core.collections import SampleCollection as Samples
 
 from ..errors import RunError
 from ..utils.text import pluralize
@@ -77,6 +79,16 @@ class ViewRuns:
         """What the user should know of each slice."""
         return self.notes + [f"{name}: {warning}" for name, run in self.runs.items() for warning in run.warnings]
 
+    def save_table(self, path: str | Path, regions: str | Path | None = None, samples: Samples | None = None) -> Path:
+        """Save a table with a row per image of each slice, as ``Run.save_table`` does.
+
+        Examples:
+            >>> views.save_table("scores.csv")  # doctest: +SKIP
+        """
+        from .table import save_table
+
+        return save_table(list(self.runs.values()), path, regions, samples)
+
     def __str__(self) -> str:
         head = f"'{self.key}': {pluralize(self.scored, 'image')} of {pluralize(len(self.runs), 'slice')}"
         notes = [f"  warning: {note}" for note in self.notes]
@@ -128,12 +140,6 @@ def save_views(dataset: fo.Dataset, record: ViewsRecord) -> None:
         dataset.update_run_config(record.key, config)
     else:
         dataset.register_run(record.key, config)
-
-
-def owners_of(dataset: fo.Dataset, key: str) -> list[str]:
-    """Return the keys that stand for runs of slices, a run among them."""
-    keys_of = {name: dataset.get_run_info(name).config.views["keys"] for name in list_views(dataset)}
-    return [name for name, keys in keys_of.items() if key in dict(keys).values()]
 
 
 def load_views(dataset: fo.Dataset, key: str) -> ViewRuns:

@@ -12,12 +12,12 @@ from fiftyone.core.collections import SampleCollection as Samples
 
 from ..errors import RunBusyError
 from ..registry.exclusive import holds_run_lock
-from ..registry.keys import ANOMALOUS, NORMAL, list_views
+from ..registry.keys import ANOMALOUS, NORMAL, list_views, owners_of
 from ..registry.locks import run_lock
 from ..registry.parts import PartDecision, PartDecisions, PartsRecord, delete_parts, read_parts_record, write_parts
 from ..registry.run import Run, load_run
 from ..registry.samples import all_slices, root_dataset
-from ..registry.views import load_views, owners_of, read_views
+from ..registry.views import load_views, read_views
 from ..scoring.parts import BONFERRONI, NormalParts
 from ..scoring.thresholds import DEFAULT_FPR, parse_threshold
 from ..utils.text import name_some, pluralize

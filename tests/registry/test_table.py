@@ -12,9 +12,12 @@ import pytest
 from PIL import Image
 
 import fiftyone_segad as segad
+from seen_parts import BAD, CAMERAS, GOOD, grouped_parts
 from small_runs import compute, make_dataset, save_stripes
 
 pytestmark = pytest.mark.usefixtures("colour_embedder")
+
+FLAGGED = ("anomalous", "True")
 
 
 @pytest.fixture
@@ -105,3 +108,24 @@ def test_wrong_files_are_told(dataset: fo.Dataset, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'segad_score' is gone; compute run 'segad' again"):
         run.save_table(tmp_path / "a.csv")
     assert not (tmp_path / "a.csv").exists()
+
+
+def test_parts_and_views_have_columns_where_they_were_decided(tmp_path: Path) -> None:
+    grouped = grouped_parts(tmp_path)
+    try:
+        views = segad.compute_segment_anomalies(
+            grouped.match_tags("test"), reference=grouped.match_tags("good"), segments="tiles:0.4:0.2"
+        )
+        assert isinstance(views, segad.ViewRuns)
+        before = read(views.save_table(tmp_path / "before.csv"))
+        assert "part_decision" not in before[0] and {row["view"] for row in before} == set(CAMERAS)
+        decisions = segad.decide_parts(grouped, "segad", share=0.06)
+        rows = read(views.save_table(tmp_path / "scores.csv"))
+        assert len(rows) == 2 * (GOOD + BAD)
+        decided = {(row["part"], row["view"]) for row in rows if (row["part_decision"], row["decides"]) == FLAGGED}
+        assert decided == {(part.part, part.view) for part in decisions.flagged}
+        assert [{name: row[name] for name in before[0]} for row in rows] == before
+        alone = read(views.runs["left"].save_table(tmp_path / "left.csv"))
+        assert [row["part_p_value"] for row in alone] == [row["part_p_value"] for row in rows if row["view"] == "left"]
+    finally:
+        grouped.delete()
