@@ -46,6 +46,8 @@ _PHRASES = [
     (r"Give it its name back with dataset\.rename_run\([^)]*\)", "Give it its name back from Python"),
     (r"Bring it back from where it is by export_run\(\) and import_run\(\)", "Bring it back from Python"),
     (r"load it with load_run\(\), or pass samples", "choose one that a dataset still has"),
+    (r"; pass pixel_size=[^,]*, or set dataset.info", "; set dataset.info"),
+    (r", or once for all images with zones_from=<id of the sample>", ", or once, and choose that image under 'Drawn'"),
     (r"was made with clean=True, by", "was made as if some normal images were defective, by"),
     (r"\b(\w+)=(\d+) may", r"\2 \1 may"),
 ]

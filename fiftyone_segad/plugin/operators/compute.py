@@ -15,10 +15,11 @@ from ...engine.executors import EXECUTORS, ray_installed
 from ...registry.run import load_run
 from ...registry.views import load_views
 from ...runs.compute import compute_segment_anomalies
+from ...runs.inspection import MinArea
 from ...scoring import METHODS
 from ...scoring.thresholds import DEFAULT_FPR, DEFAULT_QUANTILE, parse_threshold
 from ...segments.boxes import DEFAULT_GRID, parse_spec
-from .. import execution, forms, normals
+from .. import execution, forms, normals, zones
 from ..current_run import shown_fields
 from ..target import grouped_samples, target_samples, wants_each_slice
 from .base import LongOperator, long_config
@@ -77,6 +78,8 @@ class ComputeSegmentAnomalies(LongOperator):
             forms.choose_grid(ctx, inputs, "Each image is cut into this many segments a side")
         else:
             _add_comparison(ctx, inputs, method)
+        zones.add_zones(ctx, inputs)
+        zones.add_min_area(ctx, inputs)
         forms.choose_embedder(ctx, inputs, method)
         if ray_installed():
             forms.choose(inputs, "executor", EXECUTORS, "Runs on", default="local", labels=EXECUTOR_LABELS)
@@ -124,6 +127,9 @@ class _Request:
     clean: bool
     overwrite: bool
     executor: str
+    zones: str | None
+    zones_from: str | None
+    min_area: MinArea
 
     @classmethod
     def parse(cls, params: dict[str, Any]) -> _Request:
@@ -136,7 +142,7 @@ class _Request:
         segments = forms.text(params, "segments")
         if method == "within_image" and segments is None:
             segments = f"grid:{forms.whole(params, 'grid', DEFAULT_GRID, low=1)}"
-        threshold = params.get("threshold")
+        threshold, field = params.get("threshold"), zones.chosen(params, "zones")
         return cls(
             key=forms.text(params, "key", "segad") or "segad",
             method=method,
@@ -148,6 +154,9 @@ class _Request:
             clean=bool(params.get("clean", False)),
             overwrite=bool(params.get("overwrite", False)),
             executor=forms.text(params, "executor", "local") or "local",
+            zones=field,
+            zones_from=zones.chosen(params, "zones_from") if field is not None else None,
+            min_area=zones.min_area(params),
         )
 
 

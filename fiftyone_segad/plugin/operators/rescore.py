@@ -16,8 +16,9 @@ from ...registry.samples import all_slices
 from ...review.lost_defects import LostDefect
 from ...review.marks import list_marks
 from ...runs.rescore import rescore
+from ...scoring import IMPORTED
 from ...utils.text import pluralize
-from .. import execution, forms
+from .. import execution, forms, zones
 from ..current_run import shown_fields
 from .base import NOTES, Line, LongOperator, long_config, notes
 
@@ -31,7 +32,7 @@ class Rescore(LongOperator):
     config = long_config(
         "rescore",
         "rescore",
-        "Learn what was marked: scores, maps, masks, regions and thresholds follow",
+        "Learn what was marked, and follow changed zones: scores, maps, masks, regions and thresholds",
         "autorenew",
     )
     outputs = (
@@ -49,9 +50,12 @@ class Rescore(LongOperator):
         run = forms.load_chosen_run(ctx, inputs)
         if run is None:
             return
+        if run.method != IMPORTED:
+            zones.add_zones(ctx, inputs, run.zones)
         if run.method != "reference":
-            reason = f"A run by '{run.method}' has no bank that could learn; use one by 'reference'"
-            forms.stop(inputs, "method", reason)
+            if run.zones is None and zones.chosen(ctx.params, "zones") is None:
+                reason = f"A run by '{run.method}' has no bank that could learn; use one by 'reference'"
+                forms.stop(inputs, "method", reason)
             return
         counts = [len(list_marks(ctx.dataset, run.key, label)) for label in (NORMAL, ANOMALOUS)]
         label = f"{pluralize(counts[0], 'mark says', 'marks say')} 'normal' and {counts[1]} 'anomalous'"
@@ -61,9 +65,11 @@ class Rescore(LongOperator):
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
         dataset, key = ctx.dataset, forms.run_key(ctx)
+        field = zones.chosen(ctx.params, "zones")
+        zones_from = zones.chosen(ctx.params, "zones_from") if field is not None else None
 
         def work(progress: execution.Progress) -> dict[str, Any]:
-            report = rescore(dataset, key, progress=progress)
+            report = rescore(dataset, key, progress=progress, zones=field, zones_from=zones_from)
             return {
                 "key": key,
                 "marked": report.marked,
