@@ -12,7 +12,7 @@ import fiftyone.operators as foo
 from bson import ObjectId
 
 from ..registry import sidebar
-from ..registry.keys import FIELD_NAMES, contours_field, field_name, list_runs
+from ..registry.keys import ALL_FIELD_NAMES, contours_field, field_name, list_runs
 
 STORE = "fiftyone_segad_panel"
 """What the pages of a dataset have in common; it goes with the dataset."""
@@ -63,6 +63,6 @@ def _without_maps(active: Sequence[str], key: str) -> list[str]:
 
 def names_other_run(dataset: fo.Dataset, key: str, view: fo.DatasetView | None) -> bool:
     """Return whether a view filters or sorts by, or shows patches of, a field of another run."""
-    others = [field_name(run, name) for run in list_runs(dataset) if run != key for name in FIELD_NAMES]
+    others = [field_name(run, name) for run in list_runs(dataset) if run != key for name in ALL_FIELD_NAMES]
     stages = json.dumps(view._serialize(), default=str) if view is not None else ""
     return any(re.search(rf"\b{path}\b", stages) for path in others)

@@ -7,7 +7,8 @@ from typing import Any
 
 import fiftyone as fo
 
-from .keys import ANOMALOUS, NORMAL, field_name, list_runs, saved_values
+from ..segments.zones import BORDER, HATCHED
+from .keys import ANOMALOUS, NORMAL, ZONES, field_name, list_runs, saved_values
 from .retry import retry_on_reconnect
 
 RED, ORANGE, GREEN, TEAL, BLUE, MAGENTA = "#ec0000", "#cc4b00", "#0f8823", "#008664", "#0c72e7", "#ca2bbc"
@@ -26,6 +27,15 @@ def colour_run(dataset: fo.Dataset, key: str) -> None:
     mask_colours = [{"intTarget": 255, "color": RED}]
     entries.append({"path": field_name(key, "mask"), "fieldColor": RED, "maskTargetsColors": mask_colours})
     set_colours(dataset, entries)
+    if dataset.has_sample_field(field_name(key, ZONES, pending=True)):
+        _colour_zones(dataset, field_name(key, ZONES))
+
+
+def _colour_zones(dataset: fo.Dataset, path: str) -> None:
+    """Show what is ignored, and the borders of zones, in grey."""
+    dataset.mask_targets = {**dataset.mask_targets, path: {HATCHED: "ignored", BORDER: "border of a zone"}}
+    colours = [{"intTarget": value, "color": _GREY} for value in (HATCHED, BORDER)]
+    set_colours(dataset, [{"path": path, "fieldColor": _GREY, "maskTargetsColors": colours}])
 
 
 def set_label_colours(dataset: fo.Dataset, paths: Sequence[str]) -> None:

@@ -26,11 +26,12 @@ from ..segments.maps import heatmap_size
 from ..segments.regions import Region
 from ..segments.zones import RecordZones, ZoneScale
 from ..storage.records import ImageScores
+from ..storage.zones import StoredZones, read_zones
 from ..utils.files import write_png
 from ..utils.threads import usable_cores
 from .clearing import delete_fields
 from .colours import colour_run
-from .keys import ANOMALOUS, FIELD_NAMES, NORMAL, field_name
+from .keys import ALL_FIELD_NAMES, ANOMALOUS, FIELD_NAMES, NORMAL, ZONES, field_name
 from .new_folders import new_folders
 from .retry import retry_on_reconnect
 from .run import Run, commit_run
@@ -51,6 +52,7 @@ _KINDS: dict[str, type[fo.Field]] = {
     "mask": fo.Segmentation,
     "segments": fo.Detections,
     "regions": fo.Detections,
+    ZONES: fo.Segmentation,
 }
 
 DESCRIPTIONS = {
@@ -60,6 +62,7 @@ DESCRIPTIONS = {
     "mask": "Predicted defect mask, 255 on defects",
     "segments": "Segments with their anomaly_score and index",
     "regions": "Connected regions of the predicted mask with anomaly_score (peak) and area (pixels)",
+    ZONES: "Zones of the run: stripes on what is ignored, lines between zones",
 }
 
 
@@ -87,6 +90,7 @@ def write_fields(
         OSError: if the map or mask files cannot be written; nothing of the dataset has changed then
     """
     names = tuple(names)
+    names += (ZONES,) if run.zones is not None and "map" in names else ()
     with new_folders(dataset, run, names):
         try:
             _declare(dataset, run.key, names)
@@ -113,7 +117,7 @@ def add_fields(
     Args and errors are those of ``write_fields``. The score field is written last, so a sample without a score is
     known to be incomplete.
     """
-    names = [name for name in reversed(FIELD_NAMES) if dataset.has_sample_field(run.field(name))]
+    names = [name for name in reversed(ALL_FIELD_NAMES) if dataset.has_sample_field(run.field(name))]
     _write(dataset, run, records, compared, {name: run.field(name) for name in names}, advance)
 
 
@@ -172,6 +176,7 @@ class _Writer:
         self.names = names
         self.maps = run.store.maps
         self.masks = Path(run.folder) / run.masks
+        self.zones = read_zones(Path(run.folder)) or StoredZones()
         for folder in (self.maps, self.masks):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -184,6 +189,7 @@ class _Writer:
             "pred": lambda: self._prediction(record, score),
             "map": lambda: self._heatmap(record),
             "mask": lambda: self._mask(record, mask),
+            ZONES: lambda: self._zones(record.id),
             "segments": lambda: fo.Detections(detections=_segments(record, self.run.thresholds)),
             "regions": lambda: fo.Detections(
                 detections=[
@@ -214,6 +220,10 @@ class _Writer:
         file = self.masks / f"{record.id}.png"
         write_png(file, Image.fromarray(mask))
         return fo.Segmentation(mask_path=str(file))
+
+    def _zones(self, id: str) -> fo.Segmentation | None:
+        file = self.zones.picture(Path(self.run.folder), id)
+        return None if file is None else fo.Segmentation(mask_path=str(file))
 
 
 @retry_on_reconnect

@@ -19,6 +19,11 @@ PLUGIN = "fiftyone_segad"
 
 FIELD_NAMES = ("score", "pred", "map", "mask", "segments", "regions")
 
+ZONES = "zones"
+"""Name of the field that shows what a run with zones ignores."""
+
+ALL_FIELD_NAMES = (*FIELD_NAMES, ZONES)
+
 NORMAL, ANOMALOUS = "normal", "anomalous"
 """Labels of samples and segments."""
 
@@ -120,7 +125,7 @@ def written_fields(dataset: Samples) -> dict[str, str]:
     """Name the fields that runs and evaluations of this package write, each with what wrote it."""
     writers: dict[str, str] = {}
     for key in list_runs(dataset):
-        writers |= {field_name(key, name): f"run '{key}'" for name in FIELD_NAMES}
+        writers |= {field_name(key, name): f"run '{key}'" for name in ALL_FIELD_NAMES}
         writers[contours_field(key)] = f"run '{key}'"
         writers[review_field(key)] = f"the review of run '{key}'"
     for key in [*list_runs(dataset), *list_views(dataset)]:
@@ -171,7 +176,7 @@ def check_key(dataset: fo.Dataset, key: str, overwrite: bool) -> None:
     if dataset.has_run(key) or dataset.has_brain_run(key) or dataset.has_evaluation(key):
         raise ValueError(f"'{key}' is the key of another kind of run on dataset '{dataset.name}'; use another key=...")
     own = (contours_field(key), review_field(key), part_field(key))
-    taken = _taken(dataset, [*(field_name(key, name) for name in FIELD_NAMES), *own])
+    taken = _taken(dataset, [*(field_name(key, name) for name in ALL_FIELD_NAMES), *own])
     if taken:
         raise ValueError(f"Fields {taken} exist and belong to no run '{key}'; use another key=... so that they stay")
     if dataset.has_brain_run(plot_key(key)):

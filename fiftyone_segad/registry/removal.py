@@ -14,8 +14,8 @@ from .evaluations import written_key
 from .fields import DESCRIPTIONS
 from .folders import delete_interrupted, delete_unused, delete_unused_evaluation, runs_folder
 from .keys import (
+    ALL_FIELD_NAMES,
     EVALUATION_FIELDS,
-    FIELD_NAMES,
     KEY,
     check_name,
     evaluation_field,
@@ -63,7 +63,7 @@ def delete_run(dataset: Samples, key: str) -> None:
 def _delete(root: fo.Dataset, key: str) -> None:
     with run_lock(root, key):
         recover(root, key)
-        is_orphaned = any(_is_written_by_run(root, field_name(key, name)) for name in FIELD_NAMES)
+        is_orphaned = any(_is_written_by_run(root, field_name(key, name)) for name in ALL_FIELD_NAMES)
         if key in list_runs(root):
             _delete_run(root, key)
         elif is_orphaned:
@@ -128,7 +128,7 @@ def _delete_written(root: fo.Dataset, key: str) -> None:
     delete_parts(root, key)
     delete_fields(root, key)
     remove_groups(root, [key])
-    delete_colours(root, {field_name(key, name) for name in FIELD_NAMES})
+    delete_colours(root, {field_name(key, name) for name in ALL_FIELD_NAMES})
     all_slices(root).match_tags(skipped_tag_of(key)).untag_samples(skipped_tag_of(key))
 
 

@@ -24,7 +24,7 @@ from ..storage.zones import ZoneField
 from ..utils.grey_scale import FULL_RANGE, GreyScale
 from ..utils.text import pluralize
 from ..utils.values import all_finite, make_dataclass
-from .clearing import delete_contours, delete_fields, delete_plot
+from .clearing import delete_contours, delete_fields, delete_plot, swap_fields
 from .evaluations import stale_evaluations
 from .folders import MASKS_NAME, check_links, delete_unused
 from .keys import KEY, PLUGIN, field_name, list_runs, list_views, saved_values, skipped_tag_of
@@ -328,15 +328,11 @@ def _finish_commit(dataset: fo.Dataset, key: str) -> None:
     dataset.reload()
     saved = saved_values(dataset, key) if key in list_runs(dataset) else None
     if saved is not None and saved.get("pending"):
-        pending = {name: field_name(key, name, pending=True) for name in saved["pending"]}
-        renamed = {path: field_name(key, name) for name, path in pending.items() if dataset.has_sample_field(path)}
         delete_plot(dataset, key)  # of the segments that go
         delete_contours(dataset, key)  # of the maps, or from the threshold, that go
         with arranged_run(dataset, key, saved["method"]):
-            dataset.delete_sample_fields([path for path in renamed.values() if dataset.has_sample_field(path)])
-            if renamed:
-                dataset.rename_sample_fields(renamed)
-        if "score" in pending:
+            swap_fields(dataset, key, saved["pending"])
+        if "score" in saved["pending"]:
             _tag_skipped(dataset, key, saved["skipped"])
         for folder in map(Path, saved["obsolete"]):
             delete_unused(dataset, folder)

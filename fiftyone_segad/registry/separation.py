@@ -13,11 +13,12 @@ import fiftyone as fo
 from ..storage.store import RunStore, explain_write_errors
 from ..utils.files import link_or_copy
 from .folders import MASKS_NAME, is_shared, runs_folder
+from .keys import ZONES
 from .retry import retry_on_reconnect
 from .run import Run, save_run
 from .samples import all_slices
 
-_FILES = {"map": "map_path", "mask": "mask_path"}
+_FILES = {"map": "map_path", "mask": "mask_path", ZONES: "mask_path"}
 """Fields of a run that name files in its folder."""
 
 

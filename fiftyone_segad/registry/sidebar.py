@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import fiftyone as fo
 
-from .keys import FIELD_NAMES, contours_field, field_name, list_runs, review_field
+from .keys import ALL_FIELD_NAMES, ZONES, contours_field, field_name, list_runs, review_field
 
 _OF_APP = ("tags", "metadata", "labels", "frame labels", "primitives", "other")
 """Groups that the App makes of all fields."""
@@ -84,13 +84,13 @@ def show_another_run(dataset: fo.Dataset) -> None:
 def shown_fields(dataset: fo.Dataset, key: str, method: str, active: Sequence[str] = ()) -> list[str]:
     """Return the fields that are shown of a run: score, prediction, and what shows where.
 
-    That is the map, or the segments where the method itself says which of them are odd (``within_image``). Fields that
-    are ``active`` now and belong to no run stay.
+    That is the map, or the segments where the method itself says which of them are odd (``within_image``), and what is
+    ignored. Fields that are ``active`` now and belong to no run stay.
     """
     of_runs = {path for run in list_runs(dataset) for path in _names(run)}
-    return [path for path in active if path not in of_runs] + [
-        field_name(key, name) for name in ("score", "pred", "segments" if method == "within_image" else "map")
-    ]
+    names = ["score", "pred", "segments" if method == "within_image" else "map"]
+    names += [ZONES] if dataset.has_sample_field(field_name(key, ZONES)) else []
+    return [path for path in active if path not in of_runs] + [field_name(key, name) for name in names]
 
 
 def _expand(dataset: fo.Dataset, key: str) -> None:
@@ -102,7 +102,7 @@ def _expand(dataset: fo.Dataset, key: str) -> None:
 
 
 def _names(key: str) -> list[str]:
-    return [*(field_name(key, name) for name in FIELD_NAMES), contours_field(key)]
+    return [*(field_name(key, name) for name in ALL_FIELD_NAMES), contours_field(key)]
 
 
 def _active_paths(dataset: fo.Dataset) -> list[str]:

@@ -15,6 +15,12 @@ from .boxes import Segments, Size
 IGNORED = 0
 """Number of the pixels that count in nothing; zones have the numbers 1, 2, ..."""
 
+HATCHED, BORDER = 1, 2
+"""Values of a picture of zones: stripes on what is ignored, and lines between zones."""
+
+_STRIPES = 64
+"""Stripes along the longer side of such a picture, and as many gaps."""
+
 MOST_ZONES = 255
 """Zones of a run at most: numbers of zones are kept in 8 bits."""
 
@@ -95,6 +101,22 @@ class ZoneMap:
             return self.labels
         resized = cv2.resize(self.labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
         return np.asarray(resized, np.uint8)
+
+    def hatch(self) -> NDArray[np.uint8]:
+        """Draw stripes on what is ignored, and the borders of zones: a uint8 array ``[height, width]``, 0 elsewhere.
+
+        Examples:
+            >>> ZoneMap(np.array([[0, 0, 0, 0, 1, 1, 2, 2]], np.uint8), ("rim", "face")).hatch().tolist()
+            [[1, 0, 1, 0, 0, 2, 0, 0]]
+        """
+        height, width = self.labels.shape
+        step = -(-max(height, width) // (2 * _STRIPES))
+        stripes = (np.add.outer(np.arange(height), np.arange(width)) // step) % 2 == 0
+        picture = np.where((self.labels == IGNORED) & stripes, HATCHED, 0).astype(np.uint8)
+        for here, beside in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+            first, second = self.labels[here], self.labels[beside]
+            picture[here][(first != second) & (first != IGNORED) & (second != IGNORED)] = BORDER
+        return picture
 
     def of_segments(self, segments: Segments) -> NDArray[np.uint8]:
         """Return the number ``[n]`` of the zone in which the centre of each segment lies."""

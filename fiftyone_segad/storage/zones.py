@@ -3,6 +3,7 @@
     <folder>/zones.json         names and scales of the zones; for each image its file of labels and its zones' scores
     <folder>/zones/D.png        numbers of the zones of an image's pixels, one file for all images of the same zones;
                                 D is a digest of it
+    <folder>/zones/D-hatched.png  the same for the eye, what is ignored in stripes
 
 The records of ``scores/`` and ``normals/`` know of no zones: other zones need neither the images nor the network.
 """
@@ -77,6 +78,16 @@ class StoredZones:
         """
         stored = _read_labels(folder / FOLDER / self.images[image].file)
         return ZoneMap(stored.labels, tuple(self.names))
+
+    def picture(self, folder: Path, image: str) -> Path | None:
+        """Return the file that shows the zones of an image in a run's folder, which is drawn if it is not there yet."""
+        if image not in self.images:
+            return None
+        labels = folder / FOLDER / self.images[image].file
+        file = labels.with_name(f"{labels.stem}-hatched.png")
+        if not file.is_file():
+            write_png(file, Image.fromarray(self.zone_map(folder, image).hatch()))
+        return file
 
     def add_map(self, folder: Path, zones: ZoneMap) -> tuple[str, ZoneMap]:
         """Keep the zones of an image; returns the name of the file, and the zones with this run's numbers."""
