@@ -94,6 +94,7 @@ audit: $(VENV)/installed
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/python benchmarks/zones.py
 	$(BIN)/python benchmarks/parts.py
 	$(BIN)/python benchmarks/dirty_bank.py
 	$(BIN)/python benchmarks/decisions.py

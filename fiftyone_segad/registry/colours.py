@@ -34,8 +34,8 @@ def colour_run(dataset: fo.Dataset, key: str) -> None:
 def _colour_zones(dataset: fo.Dataset, path: str) -> None:
     """Show what is ignored, and the borders of zones, in grey."""
     dataset.mask_targets = {**dataset.mask_targets, path: {HATCHED: "ignored", BORDER: "border of a zone"}}
-    colours = [{"intTarget": value, "color": _GREY} for value in (HATCHED, BORDER)]
-    set_colours(dataset, [{"path": path, "fieldColor": _GREY, "maskTargetsColors": colours}])
+    colours = [{"intTarget": value, "color": GREY} for value in (HATCHED, BORDER)]
+    set_colours(dataset, [{"path": path, "fieldColor": GREY, "maskTargetsColors": colours}])
 
 
 def set_label_colours(dataset: fo.Dataset, paths: Sequence[str]) -> None:
