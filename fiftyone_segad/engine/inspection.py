@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,6 +24,7 @@ class Inspection:
         record: the scores of its segments
         thresholds: the thresholds that decide
         normals: the scores of normal images that the p-value is relative to
+        name_families: names the families of its regions; None if the bank knows no families
 
     Examples:
         >>> from fiftyone_segad.segments.boxes import grid
@@ -39,6 +41,7 @@ class Inspection:
     record: ImageScores
     thresholds: Thresholds
     normals: NormalScores
+    name_families: Callable[[ImageScores, list[Region]], list[str]] | None = None
 
     @property
     def score(self) -> float:
@@ -70,6 +73,17 @@ class Inspection:
     def regions(self) -> list[Region]:
         """The connected regions of the mask, highest peak first."""
         return self._prediction[1]
+
+    @cached_property
+    def families(self) -> list[str | None]:
+        """Name of the family of each region: ``new`` if it fits into none, None if the bank knows no families.
+
+        Raises:
+            ImageError: if the image is one of the bank, and can no longer be read
+        """
+        if self.name_families is None:
+            return [None] * len(self.regions)
+        return list(self.name_families(self.record, self.regions))
 
     @cached_property
     def _prediction(self) -> tuple[NDArray[np.uint8] | None, list[Region]]:

@@ -8,13 +8,14 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..embedders.base import Embedder
+from ..embedders.base import Embedder, Patches
 from ..embedders.factory import get_embedder
 from ..errors import BankError, ImageError
 from ..scoring.conformal import FalseAlarmShare
@@ -22,6 +23,7 @@ from ..scoring.levels import LevelScorer
 from ..scoring.neighbors import NeighborIndex, one_thread
 from ..scoring.thresholds import Thresholds, choose_thresholds, parse_threshold
 from ..segments.boxes import Proposer, parse_spec
+from ..segments.regions import Region
 from ..storage.bank_file import BankFile
 from ..storage.bank_images import file_state
 from ..storage.records import ImageScores
@@ -30,11 +32,14 @@ from ..utils.images import read_image
 from ..utils.threads import one_blas_thread, prefetch_map
 from ..utils.timing import StageTimer
 from .calibration import group_scores, map_pixels
+from .families import FamilyNamer, normal_segments
 from .inspection import Inspection
-from .job import CUSTOM_SEGMENTS, JobImage, Reader, Skipped
+from .job import CUSTOM_SEGMENTS, Embedded, JobImage, Reader, Skipped
 from .passes import ScoreTask
 from .reference import bank_score
 from .siblings import part_numbers
+
+_Source: TypeAlias = str | Path | io.BytesIO | NDArray[np.integer]
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +152,8 @@ class Inspector:
         self._by_name = {record.id: record for record in bank.calibration}
         scale = settings.get("grey_scale")
         self._scale = FULL_RANGE if scale is None else GreyScale(*scale)
-        self._task = _score_task(bank, Reader(embedder, segments, StageTimer(), self._scale))
+        self._levels = LevelScorer(embedder.levels if segments is None else CUSTOM_SEGMENTS, bank.fitted)
+        self._task = _score_task(bank, self._levels, Reader(embedder, segments, StageTimer(), self._scale))
 
     def __call__(self, image: str | Path | bytes | NDArray[np.integer]) -> Inspection:
         """Score an image.
@@ -157,7 +163,7 @@ class Inspector:
                 ``[height, width]`` of grey, of uint8 or uint16
 
         Returns:
-            its score, p-value and decision, and on demand its map, mask and regions
+            its score, p-value and decision, and on demand its map, mask, regions and their families
 
         Raises:
             ImageError: if it cannot be read or scored; the message says why
@@ -166,13 +172,20 @@ class Inspector:
         thresholds = self.thresholds  # once: another thread may change them meanwhile
         source = io.BytesIO(image) if isinstance(image, bytes) else image
         bank_name = None if isinstance(source, np.ndarray) else self._find_in_bank(source)
+        patches: list[Patches] | None = None
         if bank_name in self._by_name:
             record = self._by_name[bank_name]
         elif bank_name is not None and len(self.bank.header.images) == 1:
             raise ImageError(f"'{bank_name}' is the only image of the bank and cannot be compared with itself")
         else:
-            record = self._score(source, bank_name)
-        return Inspection(record, thresholds, self.normals)
+            record, patches = self._score(source, bank_name)
+        if self.bank.families is None:
+            return Inspection(record, thresholds, self.normals)
+
+        def name_families(record: ImageScores, regions: list[Region]) -> list[str]:
+            return self._name_families(record, regions, patches or self._embed(source, bank_name).patches)
+
+        return Inspection(record, thresholds, self.normals, name_families)
 
     @property
     def false_alarm_share(self) -> FalseAlarmShare | None:
@@ -223,26 +236,38 @@ class Inspector:
             return None
         return self._names.get(file_state(source, "").sha256) if is_candidate else None
 
-    def _score(self, source: str | Path | io.BytesIO | NDArray[np.integer], bank_name: str | None) -> ImageScores:
+    @cached_property
+    def _namer(self) -> FamilyNamer:
+        assert self.bank.families is not None
+        return FamilyNamer(self.bank.families, normal_segments(self.bank.images(), len(self.bank.header.images)))
+
+    def _name_families(self, record: ImageScores, regions: list[Region], patches: list[Patches]) -> list[str]:
+        rows = self._levels.to_stored(self._levels.transform(patches))  # as a run keeps them
+        return self._namer.names(record, regions, [level.segments for level in patches], rows)
+
+    def _score(self, source: _Source, bank_name: str | None) -> tuple[ImageScores, list[Patches]]:
+        with one_blas_thread():  # as in a run: products of matrices may round otherwise with several
+            embedded = self._embed(source, bank_name)
+            record, _ = self._task.work(embedded)
+        return record, embedded.patches
+
+    def _embed(self, source: _Source, bank_name: str | None) -> Embedded:
         if isinstance(source, np.ndarray):
             name, pixels = "The array", _array_to_rgb(source, self._scale)
         else:
             name = "The file" if isinstance(source, io.BytesIO) else f"'{source}'"
             pixels = read_image(source if isinstance(source, io.BytesIO) else str(source), self._scale)
         image = JobImage(name, bank_name or "")  # no image of the bank has this path
-        with one_blas_thread():  # as in a run: products of matrices may round otherwise with several
-            with self._embedding:
-                embedded = self._task(image, pixels)
-            if isinstance(embedded, Skipped):
-                raise ImageError(f"{name} cannot be scored: {embedded.reason}")
-            record, _ = self._task.work(embedded)
-        return record
+        with self._embedding:
+            embedded = self._task(image, pixels)
+        if isinstance(embedded, Skipped):
+            raise ImageError(f"{name} cannot be scored: {embedded.reason}")
+        return embedded
 
 
-def _score_task(bank: BankFile, reader: Reader) -> ScoreTask:
+def _score_task(bank: BankFile, levels: LevelScorer, reader: Reader) -> ScoreTask:
     """Make the task that scores an image against a bank, as the run did that it was saved from."""
     header, settings = bank.header, bank.header.settings
-    levels = LevelScorer(reader.embedder.levels if reader.segments is None else CUSTOM_SEGMENTS, bank.fitted)
     rows = [(level.rows, level.ends) for level in bank.levels]
     rows += [
         (level.marked_rows, level.marked_ends)

@@ -16,8 +16,9 @@ from ..registry.keys import list_runs
 from ..registry.run import Run
 from ..registry.samples import all_slices
 from ..segments.boxes import RelativeBox, Size
+from ..storage.families import SINGLE_LABEL
 from ..utils.outlines import contours, outline
-from .families import FAMILY, SINGLE_LABEL
+from .families import FAMILY
 from .mark_field import Mark, read_marks
 from .queue import match_marks
 from .triage import disagreements

@@ -19,9 +19,6 @@ from ..scoring.families import SINGLE, make_prototypes, member_fits
 from ..storage.families import NEW, SavedFamilies, read_families
 from ..utils.text import pluralize
 
-NEW_LABEL, SINGLE_LABEL = "new", "single"
-"""Values of the attribute ``family`` of regions that belong to none."""
-
 FAMILY, FIT = "family", "family_fit"
 """Attributes of the regions."""
 
@@ -186,14 +183,9 @@ def write_attributes(dataset: fo.Dataset, run: Run, saved: SavedFamilies) -> Non
     current, fits = np.flatnonzero(saved.is_current), fits_of(saved)
     if not len(current):
         return
-    labels = {saved.ids[i]: label_of(saved, int(saved.families[i])) for i in current}
+    labels = {saved.ids[i]: saved.label(int(saved.families[i])) for i in current}
     samples.set_label_values(f"{field}.{FAMILY}", labels, dynamic=True)
     samples.set_label_values(f"{field}.{FIT}", {saved.ids[i]: float(fits[i]) for i in current}, dynamic=True)
-
-
-def label_of(saved: SavedFamilies, number: int) -> str:
-    """Return the label of a family by its number, ``SINGLE`` and ``NEW`` included."""
-    return {NEW: NEW_LABEL, SINGLE: SINGLE_LABEL}.get(number) or saved.names[number]
 
 
 def families_of(dataset: fo.Dataset, run: Run, saved: SavedFamilies) -> Families:
@@ -208,7 +200,7 @@ def families_of(dataset: fo.Dataset, run: Run, saved: SavedFamilies) -> Families
         members = [i for i in np.flatnonzero((saved.families == number) & current) if saved.ids[i] in scores]
         members.sort(key=lambda i: (-fits[i], saved.places[i]))
         return Family(
-            label_of(saved, number),
+            saved.label(number),
             [saved.ids[i] for i in members],
             [float(fits[i]) for i in members],
             [float(scores[saved.ids[i]]) for i in members],

@@ -13,11 +13,9 @@ from ..registry.exclusive import holds_run_lock
 from ..registry.keys import ANOMALOUS, NORMAL
 from ..registry.run import Run, load_run
 from ..scoring.families import SINGLE, split_regions
-from ..storage.families import NEW, SavedFamilies, save_families
+from ..storage.families import NEW, NEW_LABEL, SINGLE_LABEL, SavedFamilies, save_families
 from ..utils.text import pluralize
 from .families import (
-    NEW_LABEL,
-    SINGLE_LABEL,
     Families,
     families_of,
     list_families,

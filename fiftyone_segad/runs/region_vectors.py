@@ -12,27 +12,17 @@ import fiftyone.core.utils as fou
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.families import normal_segments, segments_of_region
 from ..errors import ImageError
 from ..registry.run import Run
 from ..registry.samples import all_slices
 from ..scoring.levels import LevelFeatures
-from ..scoring.region_vectors import (
-    NormalSegments,
-    RegionSegments,
-    describe_regions,
-    elongation_of,
-    weigh_segments,
-)
+from ..scoring.region_vectors import RegionSegments, describe_regions
 from ..segments.boxes import PixelBox, RelativeBox, Segments
 from ..storage.records import ImageFeatures, ImageScores
-from ..storage.store import RunStore
-from ..utils.arrays import spread_indices
 from ..utils.images import read_image
 from ..utils.text import pluralize
 from .features import RunFeatures
-
-NORMAL_ROWS = 65_536
-"""Normal segments that regions are compared with at most, per level, spread evenly over the bank's images."""
 
 logger = logging.getLogger(__name__)
 
@@ -101,39 +91,13 @@ def region_vectors(
     paths = {sample: regions[numbers[0]].path for sample, numbers in by_sample.items() if sample in records}
     for sample, segments, rows in _features(run, records, paths, progress):
         for i in by_sample[sample]:
-            described[i] = _segments_of(regions[i], records[sample], segments, rows)
+            place = regions[i].path, regions[i].pixels(records[sample].segments.size)
+            described[i] = segments_of_region(*place, regions[i].mask, records[sample], segments, rows)
     order = sorted(described)
-    normals = _normal_segments(run.store)
-    levels = range(len(described[order[0]].rows)) if order else range(0)
-    centres = [
-        _centre([normals[level].rows] if normals else [r.rows[level] for r in described.values()]) for level in levels
-    ]
-    vectors = (
-        describe_regions([described[i] for i in order], normals, centres) if order else np.zeros((0, 0), np.float32)
-    )
-    return [regions[i] for i in order], vectors
-
-
-def _centre(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    centre: NDArray[np.float32] = np.concatenate(rows).mean(axis=0)
-    return centre
-
-
-def _segments_of(
-    region: RunRegion, record: ImageScores, segments: Sequence[Segments], rows: LevelFeatures
-) -> RegionSegments:
-    size = record.segments.size
-    box = region.pixels(size)
-    numbers, weights = zip(
-        *(weigh_segments(region.mask, box, level, record.segments, record.scores) for level in segments), strict=True
-    )
-    return RegionSegments(
-        region.path,
-        float(region.mask.sum()) / (size[0] * size[1]),
-        elongation_of(region.mask),
-        [np.asarray(values[chosen], np.float32) for values, chosen in zip(rows, numbers, strict=True)],
-        list(weights),
-    )
+    if not order:
+        return [], np.zeros((0, 0), np.float32)
+    normals = normal_segments(run.store.bank, len(run.store.bank.paths()))
+    return [regions[i] for i in order], describe_regions([described[i] for i in order], normals)
 
 
 def _features(
@@ -177,25 +141,3 @@ def _features(
 
 def _upright(image: ImageFeatures) -> LevelFeatures:
     return [rows[: len(cut)] for rows, cut in zip(image.features, image.segments, strict=True)]
-
-
-def _normal_segments(store: RunStore) -> list[NormalSegments]:
-    """Choose normal segments of each level; empty if the run compares with none."""
-    images = len(store.bank.paths())
-    if not images:
-        return []
-    share = max(NORMAL_ROWS // images, 1)
-    rows: list[list[NDArray[np.float32]]] = []
-    owners: list[list[str]] = []
-    for image in store.bank:
-        for level, values in enumerate(image.features):
-            if level == len(rows):
-                rows.append([])
-                owners.append([])
-            chosen = np.asarray(values[spread_indices(len(values), share)], np.float32)
-            rows[level].append(chosen)
-            owners[level] += [image.path] * len(chosen)
-    return [
-        NormalSegments(np.concatenate(parts), np.array(paths, object))
-        for parts, paths in zip(rows, owners, strict=True)
-    ]

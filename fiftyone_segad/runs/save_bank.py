@@ -10,6 +10,7 @@ from ..engine.bank import bank_rows
 from ..engine.job import Job, JobContext, JobSpec
 from ..registry.run import load_run
 from ..storage.bank_file import BankFile
+from ..storage.families import read_families
 from ..utils.threads import usable_cores
 from .features import load_embedder
 from .lifecycle import log_stages
@@ -19,8 +20,9 @@ def save_bank(samples: Samples, key: str, path: str | Path, overwrite: bool = Fa
     """Save what a run compares images with as one file, for ``score_new`` on any machine and dataset.
 
     It holds the features of the normal images and of what reviews marked as normal, what was fitted to them and learnt
-    from marked defects, the thresholds with the scores that they rest on, and which embedder is needed. Of the normal
-    images it has their names and checksums, no folders and no pixels. It is a file in the safetensors format.
+    from marked defects, the families of regions, the thresholds with the scores that they rest on, and which embedder
+    is needed. Of the normal images it has their names and checksums, no folders and no pixels. It is a file in the
+    safetensors format.
 
     Args:
         samples: the dataset, or a view of it
@@ -68,6 +70,7 @@ def save_bank(samples: Samples, key: str, path: str | Path, overwrite: bool = Fa
         settings=settings,
         thresholds=run.thresholds,
         map_range=run.map_range,
+        families=read_families(Path(run.folder)),
     )
     bank.write(file)
     return file

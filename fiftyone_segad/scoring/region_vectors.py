@@ -110,21 +110,20 @@ def elongation_of(mask: NDArray[np.bool_]) -> float:
     return float(longest / shortest)
 
 
-def describe_regions(
-    regions: Sequence[RegionSegments], normals: Sequence[NormalSegments], centres: Sequence[NDArray[np.float32]]
-) -> NDArray[np.float32]:
+def describe_regions(regions: Sequence[RegionSegments], normals: Sequence[NormalSegments]) -> NDArray[np.float32]:
     """Describe regions by vectors of length 1.
 
     Args:
-        regions: the regions, with as many levels each
+        regions: the regions, at least one, with as many levels each
         normals: normal segments of each level; empty if none are known: then only what regions look like counts
-        centres: float32 arrays ``[d]``, usual features of each level
 
     Returns:
         float32 array ``[n, D]``
     """
     looks, differences = [], []
-    for level, centre in enumerate(centres):
+    for level in range(len(regions[0].rows)):
+        usual = [normals[level].rows] if normals else [region.rows[level] for region in regions]
+        centre = np.concatenate(usual).mean(axis=0)  # [d]
         means = [region.weights[level] @ region.rows[level] - centre for region in regions]
         looks.append(_unit(np.array(means)))  # [n, d]
         if normals:
@@ -140,6 +139,15 @@ def describe_regions(
     elongations = 2 * np.log2([region.elongation for region in regions])
     extents = [np.sqrt(_EXTENT_SHARE) * _on_circle(values) for values in (areas, elongations)]
     return np.hstack([np.sqrt(share) * block for block in blocks] + extents).astype(np.float32)
+
+
+def description_width(widths: Sequence[int]) -> int:
+    """Return how many numbers describe a region where normal segments are known, by the widths of the levels.
+
+    >>> description_width([64, 64])
+    260
+    """
+    return 2 * sum(widths) + 4  # look and difference of each level, points of two circles
 
 
 def _nearest_normals(

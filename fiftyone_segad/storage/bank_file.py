@@ -20,6 +20,7 @@ from ..embedders.base import Level
 from ..embedders.torch_loading import is_torch_name
 from ..errors import BankError
 from ..scoring.levels import MAP_SIDE, LevelScorer
+from ..scoring.region_vectors import description_width
 from ..scoring.teaching import DEFECT_NUMBERS
 from ..scoring.thresholds import Thresholds
 from ..segments.boxes import Segments
@@ -27,6 +28,7 @@ from ..utils.arrays import map_arrays, read_texts, write_arrays
 from ..utils.files import UniqueNames
 from .bank_header import BankHeader, parse_header
 from .bank_images import bank_images, file_state, save_bank_images
+from .families import SavedFamilies, save_families
 from .records import ImageFeatures, ImageScores, pack_scores, unpack_scores
 from .store import RunStore
 
@@ -66,6 +68,7 @@ class BankFile:
         levels: features, one entry per level
         fitted: arrays that were fitted to the levels, as ``LevelScorer.arrays`` gives them
         calibration: scores of normal images, each without itself; their ids are names
+        families: families of anomalous regions; None if nobody has looked for them
         checksum: SHA-256 of the file; empty before it is read
     """
 
@@ -73,6 +76,7 @@ class BankFile:
     levels: list[BankLevel]
     fitted: dict[str, NDArray[Any]]
     calibration: list[ImageScores]
+    families: SavedFamilies | None = None
     checksum: str = ""
 
     @classmethod
@@ -86,6 +90,7 @@ class BankFile:
         settings: Mapping[str, Any],
         thresholds: Thresholds,
         map_range: tuple[float, float],
+        families: SavedFamilies | None = None,
     ) -> BankFile:
         """Make the bank of a run of the method ``reference``.
 
@@ -97,6 +102,7 @@ class BankFile:
             settings: the run's settings
             thresholds: the run's thresholds
             map_range: scores that heatmaps show as 0 and 255
+            families: the families of the run's regions, if there are any
 
         Examples:
             >>> rows = bank_rows(job, scorer, store.bank)  # doctest: +SKIP
@@ -123,8 +129,9 @@ class BankFile:
             [record.id for record in calibration],
             _unique(image.path for image in marked),
             [[names[path] for path in group if path in names] for group in store.groups() or []],
+            families.names if families else [],
         )
-        return cls(header, levels, scorer.arrays(), calibration)
+        return cls(header, levels, scorer.arrays(), calibration, families and families.for_bank())
 
     def write(self, file: Path) -> None:
         """Write the file atomically.
@@ -139,6 +146,8 @@ class BankFile:
             packed = pack_scores(self.calibration)
             del packed["outliers"]  # of normal images there are none
             arrays |= {f"normals.{name}": array for name, array in packed.items()}
+        if self.families is not None:
+            arrays |= {"families.vectors": self.families.vectors, "families.numbers": self.families.families}
         texts = {"format": FORMAT, "version": str(VERSION), "bank": json.dumps(asdict(self.header))}
         write_arrays(file, arrays, texts)
 
@@ -210,6 +219,8 @@ class BankFile:
         save_bank_images(store, self.header.images)
         store.save_groups(self.header.groups)
         store.save_levels(self.fitted)
+        if self.families is not None:
+            save_families(store.folder, self.families)
         stored = store.normals.ids()
         for record in self.calibration:
             if record.id not in stored:
@@ -217,10 +228,12 @@ class BankFile:
         store.normals.flush()
         if self.header.marked and not store.marked.paths():
             store.marked.append(_split(self.header.marked, [(a.marked_rows, a.marked_ends) for a in self.levels]))
+        store.bank.append(self.images())  # last: a store with a bank is complete
+
+    def images(self) -> list[ImageFeatures]:
+        """Return the features of the normal images."""
         names = [image.name for image in self.header.images]
-        store.bank.append(
-            _split(names, [(a.rows, a.ends) for a in self.levels])
-        )  # last: a store with a bank is complete
+        return _split(names, [(level.rows, level.ends) for level in self.levels])
 
 
 def _unique(paths: Iterable[str]) -> list[str]:
@@ -259,7 +272,8 @@ def _checked(header: BankHeader, arrays: dict[str, NDArray[Any]], checksum: str)
         _require(marked_rows.shape[1] == rows.shape[1], f"marks of level {i} are of another width")
         levels.append(BankLevel(rows, ends, marked_rows, marked_ends))
     _check_defects(fitted, [level.rows.shape[1] for level in levels])
-    return BankFile(header, levels, fitted, _calibration(header.normals, arrays), checksum)
+    families = _families(header.families, arrays, description_width([level.rows.shape[1] for level in levels]))
+    return BankFile(header, levels, fitted, _calibration(header.normals, arrays), families, checksum)
 
 
 def _check_fitted(level: int, width: int, fitted: dict[str, NDArray[Any]]) -> None:
@@ -317,6 +331,18 @@ def _calibration(names: list[str], arrays: dict[str, NDArray[Any]]) -> list[Imag
         finite = math.isfinite(record.image_score) and bool(np.isfinite(record.scores).all())
         _require(finite, f"a score of the normal image '{record.id}' is not finite")
     return records
+
+
+def _families(names: list[str], arrays: dict[str, NDArray[Any]], width: int) -> SavedFamilies | None:
+    """Unpack the families of anomalous regions, which are described by ``width`` numbers each."""
+    if not names:
+        return None
+    vectors, numbers = np.asarray(arrays["families.vectors"]), np.asarray(arrays["families.numbers"])
+    is_table = vectors.dtype == np.float32 and vectors.shape[1:] == (width,) and bool(np.isfinite(vectors).all())
+    _require(is_table, f"the regions of its families are no table of {width} finite numbers each")
+    is_list = numbers.dtype == np.int64 and numbers.shape == (len(vectors),)
+    _require(is_list, "its families do not fit their regions")
+    return SavedFamilies.of_bank(names, vectors, numbers)
 
 
 def _require(fits: bool | np.bool_, otherwise: str) -> None:

@@ -41,6 +41,7 @@ class BankHeader:
         normals: names of the normal images whose scores are kept
         marked: names of the images of which parts were marked as normal in a review
         groups: names of the normal images of each group that shows the same part
+        families: names of the families of anomalous regions
     """
 
     embedder: str
@@ -52,6 +53,7 @@ class BankHeader:
     normals: list[str]
     marked: list[str] = field(default_factory=list)
     groups: list[list[str]] = field(default_factory=list)
+    families: list[str] = field(default_factory=list)
 
 
 def parse_header(text: str) -> BankHeader:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RunError
+from ..scoring.families import SINGLE
 from ..segments.boxes import RelativeBox
 from ..utils.arrays import as_run_error, map_arrays, write_arrays
 
@@ -18,6 +19,9 @@ FILE = "families.safetensors"
 
 NEW = -2
 """Number of the family of a later region that fits into none."""
+
+NEW_LABEL, SINGLE_LABEL = "new", "single"
+"""What stands for the name of a family where a region is in none."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,25 @@ class SavedFamilies:
         if count and not NEW <= self.families.min() <= self.families.max() < len(self.names):
             raise ValueError("its regions are of families that it does not have")
 
+    @classmethod
+    def of_bank(cls, names: list[str], vectors: NDArray[np.float32], families: NDArray[np.int64]) -> SavedFamilies:
+        """Make the families that a bank file holds: they stay as they are, and no region of theirs is known any more.
+
+        Raises:
+            ValueError: if they do not fit each other
+        """
+        nowhere = [""] * len(families)
+        return cls(names, [True] * len(names), nowhere, nowhere, np.zeros((len(families), 4)), vectors, families)
+
+    def for_bank(self) -> SavedFamilies:
+        """Return what a bank file keeps of them: the descriptions of the regions that are in a family."""
+        members = self.families >= 0
+        return self.of_bank(self.names, self.vectors[members], self.families[members])
+
+    def label(self, number: int) -> str:
+        """Return the name of a family by its number, ``SINGLE`` and ``NEW`` included."""
+        return {NEW: NEW_LABEL, SINGLE: SINGLE_LABEL}.get(number) or self.names[number]
+
     @property
     def places(self) -> list[tuple[str, RelativeBox]]:
         """Sample and rounded box of each region, by which it is known when its id has changed."""
@@ -73,9 +96,13 @@ class SavedFamilies:
         )
 
     def with_samples(self, ids: Mapping[str, str]) -> SavedFamilies:
-        """Return them with other ids of samples, without regions of samples that have none; no region is current."""
-        selected = self.only(np.array([sample in ids for sample in self.samples], bool))
-        return replace(selected, samples=[ids[sample] for sample in selected.samples], ids=[""] * len(selected.ids))
+        """Return them with other ids of samples, without regions of samples that have none; no region is current.
+
+        Those of a bank file, which are of no sample, stay.
+        """
+        selected = self.only(np.array([not sample or sample in ids for sample in self.samples], bool))
+        samples = [ids[sample] if sample else "" for sample in selected.samples]
+        return replace(selected, samples=samples, ids=[""] * len(selected.ids))
 
 
 def place_of(sample: str, box: Sequence[float]) -> tuple[str, RelativeBox]:

@@ -11,8 +11,9 @@ import fiftyone as fo
 from ..errors import ImageError, RunError
 from ..registry.run import Run
 from ..registry.samples import all_slices
-from ..review.families import NEW_LABEL, SINGLE_LABEL, Families, Family, list_families
+from ..review.families import Families, Family, list_families
 from ..segments.boxes import PixelBox, RelativeBox, from_relative
+from ..storage.families import NEW_LABEL, SINGLE_LABEL
 from ..utils.drawing import jpeg_url
 from ..utils.grey_scale import GreyScale
 from ..utils.images import read_header

@@ -76,7 +76,7 @@ def test_a_folder_becomes_a_table(line: Path, tmp_path: Path) -> None:
             assert int(row["area"]) == (result.mask > 0).sum() and int(row["regions"]) == len(result.regions)
             box = [int(row[name]) for name in ("x0", "y0", "x1", "y1") if row[name]]
             assert box == (list(result.regions[0].box) if result.regions else [])
-            assert row["reason"] == ""
+            assert row["family"] == row["reason"] == ""
 
 
 def test_a_threshold_and_the_standard_output(line: Path) -> None:

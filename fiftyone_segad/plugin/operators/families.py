@@ -9,9 +9,10 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...registry.keys import ANOMALOUS, NORMAL
-from ...review.families import NEW_LABEL, SINGLE_LABEL, Families, list_families
+from ...review.families import Families, list_families
 from ...review.family_edits import mark_family, merge_families, name_family, split_family
 from ...runs.families import find_families
+from ...storage.families import NEW_LABEL, SINGLE_LABEL
 from ...utils.text import pluralize
 from .. import execution, forms
 from .base import Line, LongOperator, Operator, long_config, short_config

@@ -13,8 +13,8 @@ from ...errors import SegadError
 from ...registry.keys import ANOMALOUS, NORMAL
 from ...registry.run import Run
 from ...registry.samples import all_slices
-from ...review.families import FIT, NEW_LABEL, SINGLE_LABEL, Families, Family, list_families
-from ...storage.families import FILE
+from ...review.families import FIT, Families, Family, list_families
+from ...storage.families import FILE, NEW_LABEL, SINGLE_LABEL
 from ...utils.text import pluralize
 from ...visualization.families import family_crops, family_facts, family_title, listed_families, shown_of
 from ..wording import in_app_words
