@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,14 +81,15 @@ class Decisions:
     Args:
         samples: the samples
         gt_field: field of ground truth as in ``read_truth``; None for none
-        run: a run whose predictions stand for what is not known otherwise, and whose marks are reviews; or None
+        runs: runs whose predictions stand for what is not known otherwise, and whose marks are reviews: none, one, or
+            those of the slices of a grouped dataset
         decision_field: field of reviews that say ``normal`` or ``anomalous``, or None: a text, or a Classification
 
     Raises:
         ValueError: if a field does not exist or is of another type
     """
 
-    def __init__(self, samples: Samples, gt_field: str | None, run: Run | None, decision_field: str | None) -> None:
+    def __init__(self, samples: Samples, gt_field: str | None, runs: Sequence[Run], decision_field: str | None) -> None:
         dataset = samples._root_dataset
         ids: list[str] = samples.values("id")
 
@@ -105,13 +107,20 @@ class Decisions:
         self.categorised = any(self._categories.values())
         self._gt_field = gt_field
         self._truths: dict[str, Truth] = {} if gt_field is None else read_truth(samples, gt_field)
-        self._mask_field = None if run is None else run.field("mask")
-        self._predictions = column(None if run is None else f"{run.field('pred')}.label")
-        self._scores = column(None if run is None else run.field("score"))
-        self._masks: dict[str, Truth] = {} if run is None else read_truth(samples, run.field("mask"))
+        self._predictions, self._scores = column(None), column(None)
+        self._mask_fields: dict[str, str] = {}
+        self._masks: dict[str, Truth] = {}
         self._marks: dict[str, list[Mark]] = {}
-        for mark in [] if run is None else list_marks(samples, run.key):
-            self._marks.setdefault(mark.sample_id, []).append(mark)
+        for run in runs:
+            scores, predictions = column(run.field("score")), column(f"{run.field('pred')}.label")
+            scored = [id for id in ids if len(runs) == 1 or scores[id] is not None]
+            self._scores |= {id: scores[id] for id in scored}
+            self._predictions |= {id: predictions[id] for id in scored}
+            masks = read_truth(samples, run.field("mask"))
+            self._masks |= {id: masks[id] for id in scored}
+            self._mask_fields |= dict.fromkeys(scored, run.field("mask"))
+            for mark in list_marks(samples, run.key):
+                self._marks.setdefault(mark.sample_id, []).append(mark)
 
     def decide(self, id: str) -> Decision | Undecided:
         """Decide on a sample; this reads its header and its masks."""
@@ -128,7 +137,7 @@ class Decisions:
                 )
             mask, mask_field = truth, self._gt_field
             if anomalous and truth is None:
-                mask, mask_field = self._predicted_mask(id, size), self._mask_field
+                mask, mask_field = self._predicted_mask(id, size), self._mask_fields.get(id)
         except ImageError as error:
             return Undecided(id, filepath, str(error))
         defect = self._defects[id]

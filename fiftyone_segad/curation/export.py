@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,23 +11,21 @@ from typing import Any
 import fiftyone as fo
 import fiftyone.core.utils as fou
 import fiftyone.types as fot
-import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 
-from ..data.mvtec import load_mvtec
-from ..data.truth import GT_FIELD, Truth, read_truth, segmentation_fields, truth_fields
+from ..data.truth import GT_FIELD, segmentation_fields, truth_fields
 from ..registry.keys import ANOMALOUS, list_runs
-from ..registry.run import load_record
+from ..registry.run import Run, load_record
 from ..registry.samples import check_collection
+from ..registry.views import read_views
 from ..review.marks import list_marks
 from ..review.triage import reference_ids
-from ..segments.boxes import relative_box
-from ..segments.regions import connected_regions
 from ..utils.files import read_json, replaced_folder, write_json
-from ..utils.images import read_header
 from ..utils.text import pluralize
+from .conversion import convert
 from .decisions import Decisions, Undecided
 from .folder_writer import AnomalibPlaces, Entry, MvtecPlaces, Places, write_folders
+from .part_splits import joint_splits, read_part_names
 from .registration import ShowProgress
 
 logger = logging.getLogger(__name__)
@@ -98,6 +94,7 @@ def export_curated(
     overwrite: bool = False,
     progress: ShowProgress = None,
     layout: str = MVTEC,
+    part_field: str | None = None,
     **kwargs: Any,
 ) -> CuratedExport:
     """Export images with what was decided on them, as an MVTec folder, for anomalib or in any format of FiftyOne.
@@ -108,7 +105,8 @@ def export_curated(
     anomalous. The folder holds ``train/good``, ``validation/good``, ``test/<defect>`` and
     ``ground_truth/<defect>/<name>_mask.png``, in one folder per category if the samples have a ``category``;
     ``load_mvtec`` loads it back with the same images, masks, splits and defect types.
-    Normal images stay in their split, anomalous ones go to ``test``, which is where MVTec has them. ``manifest.json``
+    Normal images stay in their split, anomalous ones go to ``test``, which is where MVTec has them. Pictures of one
+    part go together: to ``test`` if any of them does, else to ``validation`` if any of them does. ``manifest.json``
     says of each image what was decided, by what, from which field its mask is, and who marked what, when and why.
 
     The folder appears complete or not at all. The samples and their files are not changed.
@@ -116,7 +114,8 @@ def export_curated(
     Args:
         samples: the samples
         folder: the folder to make
-        key (None): a run whose marks are reviews, and whose predictions stand in where there is no ground truth
+        key (None): a run whose marks are reviews, and whose predictions stand in where there is no ground truth; or the
+            key of the runs of all slices
         gt_field (None): field of masks, be it ground truth or what came back from annotation: Segmentation,
             Detections, Detection, Polylines or Polyline. By default ``defect_mask`` if there is one
         decision_field (None): field of reviews, text or Classification: ``normal`` or ``anomalous``
@@ -131,6 +130,8 @@ def export_curated(
             the images that it compares with, else those to train on and validate on), ``normal_test``,
             ``abnormal/<defect>`` and ``masks/<defect>/<name>.png``, and ``abnormal_without_mask``, which it cannot
             take with the others. ``load_folder`` loads it back
+        part_field (None): field that tells parts. By default that by which parts of the run were decided, else the
+            groups of a grouped dataset, if it is one; without these each image is a part of its own
         kwargs: for ``dataset_type``: further arguments of FiftyOne's ``export``, e.g. ``label_field``
 
     Raises:
@@ -147,12 +148,24 @@ def export_curated(
         >>> segad.export_curated(dataset, "~/folder", key="segad", layout="anomalib", symlink=True)  # doctest: +SKIP
     """
     plan = ExportPlan.checked(
-        samples, folder, key, gt_field, decision_field, dataset_type, normals, symlink, overwrite, layout, kwargs
+        samples,
+        folder,
+        key,
+        gt_field,
+        decision_field,
+        dataset_type,
+        normals,
+        symlink,
+        overwrite,
+        layout,
+        part_field,
+        kwargs,
     )
     ids = plan.decisions.ids
     with replaced_folder(plan.target) as partial:
+        moved = joint_splits(plan.decisions, ids, plan.parts, plan.places)
         with fou.ProgressBar(total=len(ids), progress=progress, iters_str="images") as bar:
-            entries, undecided = write_folders(partial, plan.decisions, bar(ids), plan.places, plan.links)
+            entries, undecided = write_folders(partial, plan.decisions, bar(ids), plan.places, plan.links, moved)
         if plan.dataset_type is not None:
             entries = convert(partial, entries, plan)
         export = CuratedExport.of(plan.target, entries, undecided)
@@ -168,6 +181,7 @@ class ExportPlan:
         target: the folder to make or replace
         decisions: decides on the samples
         places: the layout of the folder
+        parts: the part that each sample shows, by id, as far as it is known
         key, gt_field, decision_field, dataset_type, symlink, layout: as in ``export_curated``
         options: arguments of FiftyOne's ``export`` for ``dataset_type``
     """
@@ -175,6 +189,7 @@ class ExportPlan:
     target: Path
     decisions: Decisions
     places: Places
+    parts: dict[str, str]
     key: str | None
     gt_field: str | None
     decision_field: str | None
@@ -196,6 +211,7 @@ class ExportPlan:
         symlink: bool,
         overwrite: bool,
         layout: str,
+        part_field: str | None,
         options: dict[str, Any],
     ) -> ExportPlan:
         """Check all that can be wrong before anything is written; the arguments are those of ``export_curated``.
@@ -215,15 +231,18 @@ class ExportPlan:
             raise ValueError(f"{sorted(options)} are arguments for a dataset_type; name one, or leave them out")
         if gt_field is None and GT_FIELD in truth_fields(dataset):
             gt_field = GT_FIELD
-        run = None if key is None else load_record(dataset, key)
+        runs = _load_runs(dataset, key)
         if key is None and (unused := [name for name in list_runs(dataset) if list_marks(samples, name)]):
             logger.warning("The marks of %s are not used; pass key='%s' to export by them", unused, unused[-1])
-        decisions = Decisions(samples, gt_field, run, decision_field)
+        decisions = Decisions(samples, gt_field, runs, decision_field)
         target = check_folder(folder, overwrite, _files(samples, gt_field))
         places: Places = MvtecPlaces(normals)
         if layout == ANOMALIB:
-            places = AnomalibPlaces(normals, set() if run is None else reference_ids(samples, run))
-        return cls(target, decisions, places, key, gt_field, decision_field, dataset_type, symlink, layout, options)
+            places = AnomalibPlaces(normals, set().union(*(reference_ids(samples, run) for run in runs)))
+        parts = read_part_names(samples, part_field, [run.key for run in runs])
+        return cls(
+            target, decisions, places, parts, key, gt_field, decision_field, dataset_type, symlink, layout, options
+        )
 
     @property
     def links(self) -> bool:
@@ -241,6 +260,14 @@ class ExportPlan:
             "images": entries,
             "skipped": skipped,
         }
+
+
+def _load_runs(dataset: fo.Dataset, key: str | None) -> list[Run]:
+    """Load the run of a key, or those of all slices that it stands for; none without a key."""
+    if key is None:
+        return []
+    views = read_views(dataset, key)
+    return [load_record(dataset, name) for name in ([key] if views is None else views.keys.values())]
 
 
 def check_folder(folder: str | Path, overwrite: bool, files: list[str] | None = None) -> Path:
@@ -276,73 +303,3 @@ def _files(samples: Samples, gt_field: str | None) -> list[str]:
     if gt_field in segmentation_fields(samples):
         paths += [path for path in samples.values(f"{gt_field}.mask_path") if path]
     return paths
-
-
-def convert(folder: Path, entries: list[Entry], plan: ExportPlan) -> list[Entry]:
-    """Turn an MVTec folder into one in the format of ``plan.dataset_type``; return the entries that fit it."""
-    mvtec = folder.with_name(f"{folder.name}-mvtec")
-    os.replace(folder, mvtec)
-    try:
-        dataset = load_mvtec(mvtec)
-        try:
-            _add_fields(dataset, mvtec, entries)
-            if not plan.decisions.categorised:
-                dataset.delete_sample_field("category")
-            media = "symlink" if plan.symlink else True
-            options = {"export_media": media, **_label_field(plan.dataset_type), **plan.options}
-            dataset.export(export_dir=str(folder), dataset_type=plan.dataset_type, progress=False, **options)
-        finally:
-            dataset.delete()
-        _copy_links_into(folder, mvtec)
-    finally:
-        shutil.rmtree(mvtec, ignore_errors=True)
-    return [{name: entry[name] for name in entry if name not in ("file", "mask")} for entry in entries]
-
-
-def _add_fields(dataset: fo.Dataset, folder: Path, entries: list[Entry]) -> None:
-    """Give the dataset of an MVTec folder regions, the samples' tags, and the original images as its media."""
-    ids = dict(zip(dataset.values("filepath"), dataset.values("id"), strict=True))
-    truths = read_truth(dataset, GT_FIELD)
-    regions, originals, tags = {}, {}, {}
-    for entry in entries:
-        path = str(folder / entry["file"])
-        id = ids[path]
-        originals[id] = os.path.realpath(path)
-        tags[id] = entry["tags"]
-        regions[id] = _regions(truths[id], path, entry["label"])
-    dataset.set_values("defect_regions", regions, key_field="id")
-    dataset.set_values("tags", tags, key_field="id")
-    dataset.set_values("filepath", originals, key_field="id")
-
-
-def _copy_links_into(folder: Path, temporary: Path) -> None:
-    """Replace links into a folder that will be gone by copies of the files: those of masks."""
-    for link in [path for path in folder.rglob("*") if path.is_symlink()]:
-        file = link.resolve()
-        if temporary in file.parents:
-            link.unlink()
-            shutil.copyfile(file, link)
-
-
-def _label_field(dataset_type: type[fot.Dataset] | None) -> dict[str, str]:
-    """Return the argument that names the usual labels of a format, if it takes labels of one kind."""
-    fields = {
-        fot.ImageSegmentationDataset: GT_FIELD,
-        fot.ImageDetectionDataset: "defect_regions",
-        fot.ImageClassificationDataset: "defect",
-    }
-    names = [name for kind, name in fields.items() if dataset_type is not None and issubclass(dataset_type, kind)]
-    return {"label_field": names[0]} if names else {}
-
-
-def _regions(truth: Truth, path: str, label: str) -> fo.Detections:
-    """Cut a mask into its regions, each with its instance mask."""
-    size = read_header(path).size
-    mask = truth.read(size)
-    regions = [] if mask is None else connected_regions(mask.astype(np.uint8), mask.astype(np.float32))
-    return fo.Detections(
-        detections=[
-            fo.Detection(label=label, bounding_box=list(relative_box(region.box, size)), mask=region.mask)
-            for region in regions
-        ]
-    )

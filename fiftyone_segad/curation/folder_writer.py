@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -111,7 +111,7 @@ class AnomalibPlaces:
 
 
 def write_folders(
-    folder: Path, decisions: Decisions, ids: Iterable[str], places: Places, symlink: bool
+    folder: Path, decisions: Decisions, ids: Iterable[str], places: Places, symlink: bool, moved: Mapping[str, str]
 ) -> tuple[list[Entry], list[Undecided]]:
     """Write the images and masks of samples.
 
@@ -121,6 +121,7 @@ def write_folders(
         ids: the samples' ids
         places: the layout
         symlink: whether to link to the images instead of copying them
+        moved: splits, by id, of images that go where others of their part go
 
     Returns:
         what was written, one entry per image, and the samples that were not
@@ -129,7 +130,7 @@ def write_folders(
         ValueError: if none of the samples can be written
         OSError: if writing fails
     """
-    writer = _FolderWriter(folder, decisions.categorised, places, symlink)
+    writer = _FolderWriter(folder, decisions.categorised, places, symlink, moved)
     entries, undecided = [], []
     for id in ids:
         decision = decisions.decide(id)
@@ -152,13 +153,17 @@ class _FolderWriter:
         categorised: whether it has one folder per category
         places: the layout
         symlink: whether to link to the images instead of copying them
+        moved: splits, by id, of images that go where others of their part go
     """
 
-    def __init__(self, folder: Path, categorised: bool, places: Places, symlink: bool) -> None:
+    def __init__(
+        self, folder: Path, categorised: bool, places: Places, symlink: bool, moved: Mapping[str, str]
+    ) -> None:
         self._folder = folder
         self._categorised = categorised
         self._places = places
         self._symlink = symlink
+        self._moved = moved
         # Each label has a folder of its own, also where two differ in characters that a name cannot have
         self._categories = _FolderNames(list(places.reserved))
         self._defects = _FolderNames([GOOD, GROUND_TRUTH])
@@ -171,7 +176,7 @@ class _FolderWriter:
             OSError: if that fails
         """
         source = Path(decision.filepath)
-        split = self._places.split(decision)
+        split = self._moved.get(decision.id) or self._places.split(decision)
         defect = self._defects.of(decision.defect) if decision.anomalous else GOOD
         category = Path(self._categories.of(decision.category or _NO_CATEGORY) if self._categorised else ".")
         folder = category / self._places.image_folder(decision, split, defect)
