@@ -101,6 +101,15 @@ def list_views(dataset: Samples) -> list[str]:
     return _keys_with(dataset, "views")
 
 
+def stands_for_slices(dataset: fo.Dataset, key: str) -> str:
+    """Say of a key that stands for runs of slices which keys these have."""
+    keys = sorted(dict(dataset.get_run_info(key).config.views["keys"]).values())
+    return (
+        f"'{key}' stands for the runs of all slices of dataset '{dataset.name}'; name one of them: {keys}, or call "
+        "decide_parts() and evaluate_parts(), which take them together"
+    )
+
+
 def owners_of(dataset: fo.Dataset, key: str) -> list[str]:
     """Return the keys that stand for runs of slices, a run among them."""
     keys_of = {name: dataset.get_run_info(name).config.views["keys"] for name in list_views(dataset)}

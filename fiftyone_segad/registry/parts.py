@@ -65,6 +65,8 @@ class PartsRecord:
         share: share of normal parts that may be flagged
         reference: name of the dataset whose samples tell the parts of normal images
         normals: number of normal parts, of which not all need have all views
+        decided: number of parts that were decided
+        flagged: number of those that are anomalous
         warnings: what the user should know
     """
 
@@ -74,6 +76,8 @@ class PartsRecord:
     share: float
     reference: str
     normals: int
+    decided: int = 0
+    flagged: int = 0
     warnings: list[str] = field(default_factory=list)
 
 

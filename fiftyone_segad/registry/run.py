@@ -27,7 +27,7 @@ from ..utils.values import all_finite, make_dataclass
 from .clearing import delete_contours, delete_fields, delete_plot, swap_fields
 from .evaluations import stale_evaluations
 from .folders import MASKS_NAME, check_links, delete_unused
-from .keys import KEY, PLUGIN, field_name, list_runs, list_views, saved_values, skipped_tag_of
+from .keys import KEY, PLUGIN, field_name, list_runs, list_views, saved_values, skipped_tag_of, stands_for_slices
 from .locks import run_lock
 from .new_folders import must_stay, note_of
 from .retry import retry_on_reconnect
@@ -203,11 +203,7 @@ def load_record(dataset: Samples, key: str) -> Run:
     runs = list_runs(root)
     if key not in runs:
         if key in list_views(root):
-            slices = sorted(dict(root.get_run_info(key).config.views["keys"]).values())
-            raise ValueError(
-                f"'{key}' stands for the runs of all slices of dataset '{root.name}'; name one of them: {slices}, "
-                "or call decide_parts() and evaluate_parts(), which take them together"
-            )
+            raise ValueError(stands_for_slices(root, key))
         names = [name for name in runs if saved_values(root, name).get("key") == key]
         if names:
             raise ValueError(f"Run '{key}' was renamed: {_renamed(names[0], key)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import fiftyone as fo
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ..data.truth import GT_FIELD, read_truth, truth_fields
 from ..errors import SegadError
-from ..registry.keys import list_runs
+from ..registry.keys import list_runs, part_field
+from ..registry.parts import decisions_of_run
 from ..registry.run import Run
 from ..registry.samples import all_slices
 from ..segments.boxes import RelativeBox, Size
@@ -42,6 +43,7 @@ class Alarm:
         score: its peak
         image_score: score of its image, which the threshold and scores of normal images compare with
         family: name of the regions that look like it, if they were grouped
+        part: p-value and name of the part that its image shows, if something was decided on it
     """
 
     id: str
@@ -51,6 +53,7 @@ class Alarm:
     score: float
     image_score: float
     family: str | None = None
+    part: tuple[float, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ class Shapes:
 
 
 def read_alarms(samples: Samples, run: Run) -> list[Alarm]:
-    """Read the predicted regions of a run, highest score first."""
+    """Read the predicted regions of a run, highest score first; where parts were decided, the most unusual part "
+    "first."""
     field = f"{run.field('regions')}.detections"
     view = all_slices(samples).exists(field)
     paths = [
@@ -99,7 +103,20 @@ def read_alarms(samples: Samples, run: Run) -> list[Alarm]:
                     family if family != SINGLE_LABEL else None,
                 )
             )
-    return sorted(alarms, key=lambda alarm: (-alarm.score, alarm.id))
+    return _by_part(samples, run, sorted(alarms, key=lambda alarm: (-alarm.score, alarm.id)))
+
+
+def _by_part(samples: Samples, run: Run, alarms: list[Alarm]) -> list[Alarm]:
+    """Put the alarms of a part next to each other, the most unusual part first, where something was decided on "
+    "parts."""
+    record = decisions_of_run(samples, run.key)
+    if record is None:
+        return alarms
+    path = part_field(record.key)
+    columns = all_slices(samples).exists(path).values(["id", f"{path}.part", f"{path}.p_value"])
+    parts = {id: (p_value, part) for id, part, p_value in zip(*columns, strict=True)}
+    found = [replace(alarm, part=parts.get(alarm.sample_id)) for alarm in alarms]
+    return sorted(found, key=lambda alarm: (alarm.part is None, alarm.part or (0.0, "")))
 
 
 def marks_of(samples: Samples, key: str, alarms: Sequence[Alarm]) -> dict[str, Mark]:

@@ -137,7 +137,9 @@ def _decide_parts(
         without = pluralize(len(scored) - len(with_part), "scored picture has", "scored pictures have")
         warnings.append(f"{without} no '{record.by}' and belong to no part")
     parts, notes = _decide(record, with_part, normals)
-    decisions = PartDecisions(replace(record, warnings=warnings + notes), _with_zones(dataset, runs, parts))
+    flagged = sum(part.anomalous for part in parts)
+    record = replace(record, decided=len(parts), flagged=flagged, warnings=warnings + notes)
+    decisions = PartDecisions(record, _with_zones(dataset, runs, parts))
     write_parts(dataset, decisions)
     logger.info("%s", decisions)
     return decisions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import fiftyone as fo
 import pytest
 
 import fiftyone_segad as segad
+from fiftyone_segad.plugin.panels import queue_data
+from panel_page import Page
 from plugin_calls import REFUSED, form, plugin_module, run
 from seen_parts import BAD, GOOD, flat_parts, grouped_parts
 
@@ -77,3 +80,31 @@ def test_the_grid_shows_the_flagged_parts(grouped: fo.Dataset) -> None:
     decisions = segad.decide_parts(grouped, "segad", share=0.06)
     view = plugin_module("registry.parts").flagged_parts(grouped, "segad")
     assert view.media_type == "group" and view.values("group.id") == [part.part for part in decisions.flagged]
+
+
+def test_the_panel_counts_parts_and_sets_the_grid_to_them(flat: fo.Dataset) -> None:
+    page = Page(flat)
+    assert "parts" not in page.drawn["counts"]["type"]["properties"]
+    decisions = segad.decide_parts(flat, "segad", views="camera", share=0.06)
+    page.send("poll")
+    assert page.button("counts", "parts") == f"{BAD} of {GOOD + BAD} parts flagged"
+    page.send("show_flagged_parts")
+    stages = next(params["view"] for name, params in page.requests if name == "set_view")
+    shown = fo.DatasetView._build(flat, stages).values("id")
+    assert shown == [id for part in decisions.flagged for id in part.sample_ids]
+
+
+def test_the_queue_has_alarms_of_a_part_next_to_each_other(flat: fo.Dataset) -> None:
+    segad.set_threshold(flat, "segad", 0.0)  # so that every picture raises an alarm
+    run_of_key = segad.load_run(flat, "segad")
+    before = queue_data.queue(flat, run_of_key, None)
+    decisions = segad.decide_parts(flat, "segad", views="camera", share=0.06)
+    after = queue_data.queue(flat, run_of_key, None)
+    assert {alarm["id"] for alarm in after["alarms"]} == {alarm["id"] for alarm in before["alarms"]}
+    parts = {id: part.part for part in decisions.parts for id in part.sample_ids}
+    order = list(dict.fromkeys(parts[alarm["sample"]] for alarm in after["alarms"]))
+    p_values = {part.part: part.p_value for part in decisions.parts}
+    changes = sum(parts[a["sample"]] != parts[b["sample"]] for a, b in pairwise(after["alarms"]))
+    assert changes == len(order) - 1 and [p_values[part] for part in order] == sorted(p_values[part] for part in order)
+    assert after["alarms"][0]["rarity"].endswith("its part has p = 0.0476 by all of its pictures")
+    assert "part has p" not in before["alarms"][0]["rarity"] and after["stamp"] != before["stamp"]

@@ -9,6 +9,7 @@ import fiftyone.operators as foo
 
 from ...errors import SegadError
 from ...registry.keys import contours_field, field_name, list_runs
+from ...registry.parts import flagged_parts
 from ...registry.samples import all_slices
 from ...review.choices import Choices
 from ...review.marks import mark_anomalous
@@ -151,6 +152,12 @@ class TriageActions:
             ids = dict(zip(*all_slices(ctx.dataset).values(["filepath", "id"]), strict=True))
             same = [ids[path] for group in view.run.groups for path in group if path in ids]
             _show_view(ctx, all_slices(ctx.dataset).select(same, ordered=True))
+
+    def show_flagged_parts(self, ctx: foo.ExecutionContext) -> None:
+        """Set the grid to the parts that are anomalous, with all of their pictures, the lowest p-value first."""
+        view = run_view_of(ctx)
+        if view is not None and view.parts is not None:
+            _show_view(ctx, flagged_parts(ctx.dataset, view.parts.key))
 
     def show_segments(self, ctx: foo.ExecutionContext) -> None:
         """Set the grid to the patches of the segments that were clicked or encircled in the plot."""

@@ -205,7 +205,7 @@ def _fingerprint(ctx: foo.ExecutionContext, view: RunView | None) -> str:
     else:
         run = view.run
         parts += [view.runs, run.folder, run.thresholds, view.threshold, view.tab, view.notes]
-        parts += [view.sample_id, view.lines, view.choice, families.state_of(view)]
+        parts += [view.sample_id, view.lines, view.choice, view.parts, families.state_of(view)]
         parts += [list_evaluations(ctx.dataset), has_plot(ctx.dataset, run.key), len(view.table)]
     return repr(parts)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...engine.calibration import normal_scores
 from ...registry.keys import list_runs
+from ...registry.parts import decisions_of_run
 from ...registry.run import Run
 from ...review.alarms import Alarm, disputed_samples, marks_of, read_alarms, read_shapes
 from ...review.learnt import MARKS, unlearnt_marks
@@ -98,7 +99,9 @@ def state(
         alarms: its alarms, if they have been read
         seen: the version that the browser has; nothing else is read and sent while it is the present one
     """
-    stamp = f"{run.folder} {run.masks} {run.thresholds}"
+    stamp = " ".join(
+        map(str, filter(None, [run.folder, run.masks, run.thresholds, decisions_of_run(dataset, run.key)]))
+    )
     marks = "".join(mark.id for mark in read_marks(dataset, run.key, None))
     version = hashlib.sha256(f"{stamp} {marks}".encode()).hexdigest()
     if seen == version:
@@ -206,8 +209,13 @@ def _alarm(alarm: Alarm, compared: NormalScores, known: bool) -> dict[str, Any]:
         "score": alarm.score,
         "imageScore": alarm.image_score,
         "family": alarm.family,
-        "rarity": rarity_text(alarm.image_score, compared, known),
+        "rarity": "; ".join(filter(None, [rarity_text(alarm.image_score, compared, known), _part_text(alarm)])),
     }
+
+
+def _part_text(alarm: Alarm) -> str:
+    """Say how unusual the part of an alarm is by all of its pictures; empty if nothing was decided on parts."""
+    return "" if alarm.part is None else f"its part has p = {alarm.part[0]:.3g} by all of its pictures"
 
 
 def _telling(dataset: fo.Dataset, run: Run, alarms: Sequence[Alarm], decided: Container[str]) -> Any:

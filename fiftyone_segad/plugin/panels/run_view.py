@@ -15,6 +15,7 @@ from ...engine.dirty_bank import DIRTY_BANK
 from ...errors import SegadError
 from ...registry.evaluations import stale_evaluations
 from ...registry.keys import ANOMALOUS, contours_field, list_evaluations, list_runs, review_field
+from ...registry.parts import PartsRecord, decisions_of_run
 from ...registry.run import Run, load_record
 from ...registry.samples import all_slices
 from ...review.families import new_kinds
@@ -66,6 +67,7 @@ class RunView:
         notes: what should be known of it: that its folder is gone, evaluations are stale, there is drift, or normal
             images seem to be defective
         dirty: whether the last of these is said
+        parts: what decisions on its parts rest on; None if there are none
     """
 
     run: Run
@@ -79,6 +81,7 @@ class RunView:
     choice: str | None
     notes: list[str]
     dirty: bool
+    parts: PartsRecord | None = None
 
     @property
     def span(self) -> tuple[float, float]:
@@ -156,6 +159,7 @@ def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
             *dirty,
         ],
         dirty=bool(dirty),
+        parts=decisions_of_run(ctx.dataset, run.key),
     )
 
 

@@ -90,6 +90,9 @@ def add_counts(panel: types.Object, view: RunView, actions: TriageActions) -> No
         counts += [(name, pluralize(getattr(outcomes, name.lower()), *words)) for name, words in _OUTCOMES.items()]
     for name, label in counts:
         add_button(row, name, label, active=name == view.choice, on_click=actions.show, params={"choice": name})
+    if view.parts is not None:
+        label = f"{view.parts.flagged:,} of {pluralize(view.parts.decided, 'part')} flagged"
+        add_button(row, "parts", label, on_click=actions.show_flagged_parts)
     if not view.table.labelled:
         return
     rates = [("precision", outcomes.precision), ("recall", outcomes.recall), ("false-alarm rate", outcomes.fpr)]
