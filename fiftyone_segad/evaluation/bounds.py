@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 VIEW = "view"
 """Stands for the views of a grouped dataset, its slices."""
 
+ZONE = "zone"
+"""Tells the zones apart that decided."""
+
 _ALL = "all defects"
 
 
@@ -52,6 +55,8 @@ def _values(results: AnomalyResults, by: str) -> dict[str, str]:
         raise ValueError(f"by={by!r} needs samples, which these results do not have; evaluate them again")
     dataset = results.samples._root_dataset
     path = f"{dataset.group_field}.name" if by == VIEW and dataset.group_field else by
+    if by == ZONE and dataset.get_field(ZONE) is None:
+        path = f"{results.key}_pred.zone"
     if dataset.get_field(path) is None:
         raise ValueError(
             f"by={by!r} is no field of dataset '{dataset.name}'; name one whose values are to be told apart"

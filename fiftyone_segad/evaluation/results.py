@@ -180,7 +180,7 @@ class AnomalyResults:
 
         Args:
             by (None): a field of the samples, such as one of products or lines, whose values are told apart instead
-                of kinds of defects; ``"view"`` for the views of a grouped dataset
+                of kinds of defects; ``"view"`` for the views of a grouped dataset, ``"zone"`` for the zone that decided
             confidence (0.95): chance with which a bound holds
 
         Returns:

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 _BOX = ("x0", "y0", "x1", "y1")
 
 IMAGE_COLUMNS = (
-    *("path", "view", "split", "tags", "part", "score", "p_value", "decision", "area", "regions"),
+    *("path", "view", "split", "tags", "part", "score", "p_value", "decision", "zone", "area", "regions"),
     *(*_BOX, "family", "marks", "reason"),
 )
 
-REGION_COLUMNS = ("path", "view", "part", "region", "score", "area", *_BOX, "family")
+_MILLIMETRES = ("area_mm2", "length_mm", "width_mm")
+
+REGION_COLUMNS = ("path", "view", "part", "region", "zone", "score", "area", *_MILLIMETRES, *_BOX, "family")
 
 PART_COLUMNS = ("part_decision", "part_p_value", "decides")
 """Columns of images where something was decided on parts; the last one says whether it was this image that decided."""
@@ -154,6 +156,7 @@ class _Table:
             "score": sample[self.run.field("score")],
             "p_value": None if prediction is None else prediction["p_value"],
             "decision": None if prediction is None else prediction.label,
+            "zone": _attribute(prediction, "zone"),
             "area": sum(row["area"] for row in regions),
             "regions": len(regions),
             **{name: highest.get(name) for name in (*_BOX, "family")},
@@ -169,7 +172,7 @@ class _Table:
                 "score": region["anomaly_score"],
                 "area": region["area"],
                 **dict(zip(_BOX, _pixels(region), strict=True)),
-                "family": region["family"] if region.has_field("family") else None,
+                **{name: _attribute(region, name) for name in ("zone", *_MILLIMETRES, "family")},
             }
             for number, region in enumerate(detections.detections if detections else (), 1)
         ]
@@ -177,6 +180,10 @@ class _Table:
 
 def _read(sample: fo.Sample, name: str, fields: Sequence[str]) -> Any:
     return sample[name] if name in fields else None
+
+
+def _attribute(label: fo.Label | None, name: str) -> Any:
+    return label[name] if label is not None and label.has_field(name) else None
 
 
 def _pixels(region: fo.Detection) -> tuple[int, int, int, int]:

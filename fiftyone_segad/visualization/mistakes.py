@@ -80,7 +80,7 @@ def draw_mistakes(results: AnomalyResults, ids: Sequence[str]) -> list[Mistake]:
     mistakes = []
     for id in ids:
         name = short_name(paths[id]) if id in paths else id
-        mistake = Mistake(id, name, _facts(results, id, normals))
+        mistake = Mistake(id, name, _facts(results, id, normals, records.get(id)))
         if id in paths:
             _draw(mistake, paths[id], truths.get(id), records.get(id), results.run)
         else:
@@ -104,12 +104,14 @@ def root_dataset(results: AnomalyResults) -> Any:
     return samples if samples is None or isinstance(samples, fo.Dataset) else samples._root_dataset
 
 
-def _facts(results: AnomalyResults, id: str, normals: NormalScores) -> str:
+def _facts(results: AnomalyResults, id: str, normals: NormalScores, record: ImageScores | None) -> str:
     image = results.images[id]
     facts = [" / ".join(part for part in image.group if part)] if image.defective else []
     facts += [f"score {image.score:.4g}", f"threshold {results.threshold:.4g}"]
     if len(normals):
         facts.append(f"p-value {normals.p_values([image.score])[0]:.3g}")
+    if record is not None and record.zones is not None and record.zones.decisive:
+        facts.append(f"zone {record.zones.decisive}")
     return " · ".join(facts)
 
 

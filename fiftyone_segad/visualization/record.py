@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,8 @@ def bound_rows(results: AnomalyResults, by: str | None) -> Rows:
     named = [] if by is None else [by]
     if dataset is not None and dataset.group_field and by != "view":
         named.append("view")
+    if dataset is not None and dataset.get_field(f"{results.key}_pred.zone") is not None and by != "zone":
+        named.append("zone")
     rows = [(row["group"], row) for row in results.bounds()]
     rows += [(f"{field}: {row['group'] or 'none'}", row) for field in named for row in results.bounds(field)]
     return [
@@ -88,6 +91,10 @@ def _settings(run: Run | None) -> Rows:
         "image threshold": run.thresholds.image,
         "pixel threshold": run.thresholds.pixel,
         "good images that are expected to be flagged": str(run.false_alarm_share or "") or None,
+        "side of a pixel in mm": run.pixel_size,
+        "smallest regions in pixels": run.thresholds.min_area or None,
+        "zones": asdict(run.zones) if run.zones is not None else None,
+        **{f"zone '{zone.name}'": str(zone).partition(": ")[2] for zone in run.zone_summaries},
     }
     return [
         (name, value if isinstance(value, str) else json.dumps(value))
