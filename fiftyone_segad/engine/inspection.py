@@ -43,7 +43,7 @@ class Inspection:
     normals: NormalScores
     name_families: Callable[[ImageScores, list[Region]], list[str]] | None = None
 
-    @property
+    @cached_property
     def score(self) -> float:
         """The image's anomaly score, higher is more anomalous."""
         return decided_score(self.record, self.thresholds)

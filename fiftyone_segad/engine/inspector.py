@@ -7,7 +7,8 @@ import io
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,10 +19,10 @@ from numpy.typing import NDArray
 from ..embedders.base import Embedder, Patches
 from ..embedders.factory import get_embedder
 from ..errors import BankError, ImageError
-from ..scoring.conformal import FalseAlarmShare
+from ..scoring.conformal import FalseAlarmShare, NormalScores
 from ..scoring.levels import LevelScorer
 from ..scoring.neighbors import NeighborIndex, one_thread
-from ..scoring.thresholds import Thresholds, choose_thresholds, parse_threshold
+from ..scoring.thresholds import ThresholdRule, Thresholds, choose_thresholds, parse_threshold
 from ..segments.boxes import Proposer, parse_spec
 from ..segments.regions import Region
 from ..storage.bank_file import BankFile
@@ -37,6 +38,7 @@ from .inspection import Inspection
 from .job import CUSTOM_SEGMENTS, Embedded, JobImage, Reader, Skipped
 from .passes import ScoreTask
 from .reference import bank_score
+from .shared_zones import SharedZones
 from .siblings import part_numbers
 
 _Source: TypeAlias = str | Path | io.BytesIO | NDArray[np.integer]
@@ -150,6 +152,8 @@ class Inspector:
         self._names = {image.sha256: image.name for image in header.images if image.sha256}  # the last of copies
         self._sizes = {image.size for image in header.images}
         self._by_name = {record.id: record for record in bank.calibration}
+        self._calibration = bank.calibration  # in the zones
+        self._zones: SharedZones | None = None
         scale = settings.get("grey_scale")
         self._scale = FULL_RANGE if scale is None else GreyScale(*scale)
         self._levels = LevelScorer(embedder.levels if segments is None else CUSTOM_SEGMENTS, bank.fitted)
@@ -169,7 +173,7 @@ class Inspector:
             ImageError: if it cannot be read or scored; the message says why
             ValueError: if an array is of another shape or type
         """
-        thresholds = self.thresholds  # once: another thread may change them meanwhile
+        thresholds, normals, zones = self.thresholds, self.normals, self._zones  # another thread may change them
         source = io.BytesIO(image) if isinstance(image, bytes) else image
         bank_name = None if isinstance(source, np.ndarray) else self._find_in_bank(source)
         patches: list[Patches] | None = None
@@ -179,13 +183,14 @@ class Inspector:
             raise ImageError(f"'{bank_name}' is the only image of the bank and cannot be compared with itself")
         else:
             record, patches = self._score(source, bank_name)
+        record = record if zones is None else zones(record)
         if self.bank.families is None:
-            return Inspection(record, thresholds, self.normals)
+            return Inspection(record, thresholds, normals)
 
         def name_families(record: ImageScores, regions: list[Region]) -> list[str]:
             return self._name_families(record, regions, patches or self._embed(source, bank_name).patches)
 
-        return Inspection(record, thresholds, self.normals, name_families)
+        return Inspection(record, thresholds, normals, name_families)
 
     @property
     def false_alarm_share(self) -> FalseAlarmShare | None:
@@ -204,17 +209,56 @@ class Inspector:
         Raises:
             ValueError: if it is neither
         """
+        rule = self._checked_rule(threshold)
+        self.thresholds = self._choose_thresholds(rule, self.normals, self._calibration)
+        return self.thresholds
+
+    def set_zones(
+        self, labels: NDArray[np.integer] | NDArray[np.bool_] | None, names: Sequence[str] = ()
+    ) -> Thresholds:
+        """Choose anew which parts of images are inspected, the same of each, for those that are scored from now on.
+
+        What is ignored counts in no score, mask or region. Several zones are brought to one scale by the normal images,
+        and the threshold follows from these by the rule that it was chosen by, as in a run with such zones.
+
+        Args:
+            labels: array ``[height, width]``, in proportion to the images: 0 where nothing counts, and 1, 2, ... in the
+                zones, or a mask that is True where images are inspected; None to inspect all
+            names (()): names of zones 1, 2, ...; a single one needs none
+
+        Returns:
+            the thresholds
+
+        Raises:
+            ValueError: if labels or names do not fit, nothing is left to inspect, or the threshold's rule needs scored
+                images
+        """
+        rule = self._checked_rule(self.thresholds.rule)
+        calibration, zones = self.bank.calibration, None
+        if labels is not None:
+            zones = SharedZones(labels, names, calibration)
+            calibration = [zones(record) for record in calibration]
+        normals = group_scores(calibration, self.bank.header.groups)
+        thresholds = self._choose_thresholds(rule, normals, calibration)
+        self._calibration, self._zones, self.normals, self.thresholds = calibration, zones, normals, thresholds
+        return thresholds
+
+    def _checked_rule(self, threshold: str | float) -> ThresholdRule:
         rule = parse_threshold(threshold)
         if rule.kind not in ("fpr", "value"):
             raise ValueError(
                 f"threshold={threshold!r} needs scored images, of which a bank has none; use 'fpr:0.01' or a number, "
                 "or save the bank of a run that has this threshold"
             )
-        pixels = map_pixels(self.bank.calibration)
-        self.thresholds, warnings = choose_thresholds(rule, np.zeros(0), self.normals, pixels)
+        return rule
+
+    def _choose_thresholds(
+        self, rule: ThresholdRule, normals: NormalScores, calibration: Sequence[ImageScores]
+    ) -> Thresholds:
+        thresholds, warnings = choose_thresholds(rule, np.zeros(0), normals, map_pixels(calibration))
         for warning in warnings:
             logger.warning(warning)
-        return self.thresholds
+        return replace(thresholds, min_area=self.thresholds.min_area)
 
     def close(self) -> None:
         """Release the embedder; the inspector may not be called afterwards."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -60,9 +60,23 @@ def adjust_record(record: ImageScores, zones: StoredZones, folder: Path) -> Imag
     else:
         size = record.segments.size
         zone_map, raw = ZoneMap(np.ones(size[::-1], np.uint8), (WHOLE,)), {WHOLE: record.image_score}
-    scores = {name: zones.scales.get(name, ZoneScale())(score) for name, score in raw.items()}
+    return adjust_scores(record, zone_map, raw, zones.scales)
+
+
+def adjust_scores(
+    record: ImageScores, zone_map: ZoneMap, raw: Mapping[str, float], scales: Mapping[str, ZoneScale]
+) -> ImageScores:
+    """Bring the scores of an image to the scale that all zones have in common.
+
+    Args:
+        record: the image as it was scored
+        zone_map: its zones
+        raw: its score in each zone that it has, as ``zone_scores`` gives them
+        scales: scale of each zone
+    """
+    scores = {name: scales.get(name, ZoneScale())(score) for name, score in raw.items()}
     of_segments = zone_map.of_segments(record.segments)  # [n]
-    adjusted = RecordZones(zone_map, zones.scales, scores, record.scores, of_segments)
+    adjusted = RecordZones(zone_map, scales, scores, record.scores, of_segments)
     return replace(
         record,
         scores=adjusted.scale(record.scores, of_segments),

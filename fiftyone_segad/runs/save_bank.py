@@ -49,7 +49,8 @@ def save_bank(samples: Samples, key: str, path: str | Path, overwrite: bool = Fa
     if run.zones is not None:
         raise ValueError(
             f"Run '{key}' has zones, which a bank file cannot hold: images would be scored as a whole. Score new "
-            "images with score_new() here, carry the run with export_run(), or save the bank of a run without zones"
+            "images with score_new() here, carry the run with export_run(), or save the bank of a run without "
+            "zones and give the inspector of load_bank() its zones"
         )
     file = Path(path).expanduser().absolute()
     if file.is_dir():
