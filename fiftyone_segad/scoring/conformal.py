@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special  # scipy.stats takes longer to import than all of the package
 
 _ROUNDING = 1e-9
 """Keeps a share of ``k / (n + 1)`` from being rounded down to that of ``k - 1``."""
@@ -119,6 +118,8 @@ class NormalScores:
             >>> round(share.share, 3), round(share.low, 3), round(share.high, 3)
             (0.05, 0.017, 0.1)
         """
+        from scipy import special  # here, so that the package imports in no time
+
         if len(self) == 0:
             raise ValueError("A share of false alarms needs scores of normal images")
         above, parts = float(self.count_above([threshold])[0]), self.parts

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 
 MOST_FAMILIES = 15
 """Families at most: more are no help to the person who decides on each."""
@@ -87,6 +85,9 @@ def group_regions(vectors: NDArray[np.float32], most: int = MOST_FAMILIES) -> ND
         >>> group_regions(np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)).tolist()
         [0, 0, 0, 1, 1, 1, -1]
     """
+    from scipy.cluster.hierarchy import fcluster, linkage  # here, so that the package imports in no time
+    from scipy.spatial.distance import squareform
+
     if len(vectors) > MOST_GROUPED:
         families = np.full(len(vectors), SINGLE)
         families[:MOST_GROUPED] = group_regions(vectors[:MOST_GROUPED], most)
@@ -115,6 +116,9 @@ def split_regions(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
         >>> split_regions(np.array([[1, 0], [0.8, 0.6], [0, 1], [1, 0]], np.float32)).tolist()
         [False, False, True, False]
     """
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
     if len(vectors) < 2:
         return np.zeros(len(vectors), bool)
     branches = fcluster(linkage(squareform(_distances(vectors), checks=False), "average"), 2, "maxclust")

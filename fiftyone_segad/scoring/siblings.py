@@ -12,8 +12,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from ..utils.arrays import spread_indices
 from .neighbors import NeighborIndex
@@ -82,6 +80,9 @@ def sibling_groups(votes: Iterable[tuple[int, NDArray[np.float64]]], images: int
         >>> sibling_groups(votes, images=4)
         [[0, 2]]
     """
+    from scipy.sparse import coo_array  # here, so that the package imports in no time
+    from scipy.sparse.csgraph import connected_components
+
     pairs = [(image, other) for image, shares in votes for other in np.flatnonzero(shares >= SIBLING_VOTES)]
     first, second = np.array(pairs, int).reshape(-1, 2).T
     graph = coo_array((np.ones(len(pairs)), (first, second)), (images, images))

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
-from scipy.special import expit
 
 from ..segments.boxes import Segments
 from ..segments.maps import onto_finest
@@ -205,6 +204,8 @@ def _minimise(
     rows: NDArray[np.float64], signs: NDArray[np.float64], shares: NDArray[np.float64], w: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Find the coefficients ``[d + 1]``, bias last, of the least loss of rows ``[n, d]``, signs and shares ``[n]``."""
+    from scipy.special import expit  # here, so that the package imports in no time
+
     design = np.hstack([rows, np.ones((len(rows), 1))])  # [n, d + 1]
     single = design.astype(np.float32)  # for the curvature, which need not be exact
     ridge = np.append(np.full(rows.shape[1], _RIDGE), 0.0)
