@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..scoring.thresholds import Thresholds
 from ..segments.boxes import Segments
 from ..segments.maps import anomaly_map, anomaly_mask, segments_mask
 from ..segments.regions import Region, connected_regions
-from ..segments.zones import IGNORED, ZoneMap
+from ..segments.zones import IGNORED, ZoneMap, ZoneScale
 from ..storage.records import ImageScores
 from ..utils.timing import StageTimer
 
@@ -68,6 +69,24 @@ def zone_scores(record: ImageScores, zones: ZoneMap, has_outliers: bool) -> dict
             score = float(anomaly[zones.at(record.segments.size) == number].max())
         scores[name] = score
     return scores
+
+
+Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Turns the scores ``[n]`` of the segments of an image into others."""
+
+
+def score_with(record: ImageScores, change: Change) -> float:
+    """Score an image as its run would if the scores of its segments were others.
+
+    Args:
+        record: the image
+        change: what is done to them, before zones
+    """
+    if record.zones is None:
+        return image_scores(record.id, (record.segments, change(record.scores)), StageTimer()).image_score
+    zones = record.zones
+    scores = zone_scores(replace(record, scores=change(zones.raw), zones=None), zones.zones, has_outliers=False)
+    return max(zones.scales.get(name, ZoneScale())(score) for name, score in scores.items())
 
 
 def _top_mean(segments: Segments, scores: NDArray[np.float32]) -> float | None:

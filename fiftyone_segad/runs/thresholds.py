@@ -26,6 +26,7 @@ from ..storage.records import ImageScores
 from ..storage.store import RunStore
 from ..utils.threads import prefetch_map
 from .families import assign_families
+from .inspection import MinArea, parse_min_area
 from .lifecycle import new_masks_name, scored_ids
 
 
@@ -36,6 +37,7 @@ def set_threshold(
     threshold: str | float,
     gt_field: str = GT_FIELD,
     progress: bool | Callable[[Any], None] | None = None,
+    min_area: MinArea = None,
 ) -> Run:
     """Change the thresholds of a run, and rewrite its predictions, masks, segments and regions.
 
@@ -46,6 +48,7 @@ def set_threshold(
             it has seen it), or a number
         gt_field ("defect_mask"): ground truth for ``"f1"``
         progress (None): whether to show a progress bar, or a function that gets it
+        min_area (None): as in ``compute_segment_anomalies``, 0 for any size; by default the run's
 
     Returns:
         the changed run
@@ -61,7 +64,10 @@ def set_threshold(
     run = load_run(samples, key)
     dataset = samples._root_dataset
     ids = scored_ids(dataset, run)
-    calibration = calibrate_run(dataset, run.store, run.method, rule, ids, gt_field, run.thresholds.min_area)
+    areas = run.thresholds.min_area
+    if min_area is not None:
+        areas = parse_min_area(min_area, {zone.name for zone in run.zone_summaries}, run.pixel_size)
+    calibration = calibrate_run(dataset, run.store, run.method, rule, ids, gt_field, areas)
     stale = calibration_warnings(dataset, run, ids)
     warnings = [text for text in run.warnings if text not in (*stale, *calibration.warnings)] + calibration.warnings
     changed = replace(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..data.truth import GT_FIELD, read_truth, truth_fields
 from ..engine.passes import upright_rows
-from ..engine.prediction import image_scores
+from ..engine.prediction import score_with
 from ..engine.siblings import part_numbers
 from ..errors import SegadError
 from ..registry.keys import ANOMALOUS
@@ -33,7 +33,6 @@ from ..storage.records import ImageScores
 from ..utils.arrays import spread_indices
 from ..utils.copies import find_copies
 from ..utils.images import read_image
-from ..utils.timing import StageTimer
 from .explain import Neighbour, pixel_box
 
 _MOST_SEGMENTS = 400
@@ -258,8 +257,7 @@ def _raised_score(
     for (_, distances), place, more in zip(higher, places, raised, strict=True):
         distances[place] = more
     # Scores are linear in the distances
-    scores = record.scores + scorer.fuse(higher)[1] - scorer.fuse(flat)[1]
-    return image_scores(record.id, (record.segments, scores), StageTimer()).image_score
+    return score_with(record, lambda scores: scores + scorer.fuse(higher)[1] - scorer.fuse(flat)[1])
 
 
 def _defect_segments(record: ImageScores, boxes: list[RelativeBox]) -> NDArray[np.int64]:

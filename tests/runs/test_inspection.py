@@ -80,6 +80,10 @@ def test_small_regions_do_not_count(dataset_of: MakeDataset, tmp_path: Path) -> 
         assert bool(sample[f"{zone}_regions"].detections) == (label == "anomalous")
     segad.set_threshold(dataset, "left", "fpr:0.3")
     assert dataset.last().left_pred.label == "normal"
+    segad.set_threshold(dataset, "left", "fpr:0.3", min_area={"left": area - 1})
+    assert dataset.last().left_pred.label == "anomalous"
+    with pytest.raises(ValueError, match="min_area names the zone 'top'"):
+        segad.set_threshold(dataset, "left", "fpr:0.3", min_area={"top": 3})
 
 
 def test_millimetres(dataset_of: MakeDataset, tmp_path: Path) -> None:
