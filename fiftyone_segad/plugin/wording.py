@@ -34,7 +34,7 @@ _FIELDS = {
 
 _PHRASES = [
     (r"or compute with clean=True", r"or tick 'Some normal images may be defective' when you compute"),
-    (r"pass overwrite=True to replace (it|an export)", r"tick the box to replace \1"),
+    (r"pass overwrite=True to replace (it|them|an export)", r"tick the box to replace \1"),
     (r"(run|compute it) again with overwrite=True", r"\1 again and replace it"),
     (r"pass reference=\.\.\., e\.g\. dataset.*'train'\)", r"choose what is normal"),
     (r"pass one slice of it, e\.g\. dataset\.select_group_slices\('\.\.\.'\)", r"choose one of its slices"),

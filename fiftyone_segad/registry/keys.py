@@ -105,8 +105,8 @@ def stands_for_slices(dataset: fo.Dataset, key: str) -> str:
     """Say of a key that stands for runs of slices which keys these have."""
     keys = sorted(dict(dataset.get_run_info(key).config.views["keys"]).values())
     return (
-        f"'{key}' stands for the runs of all slices of dataset '{dataset.name}'; name one of them: {keys}, or call "
-        "decide_parts() and evaluate_parts(), which take them together"
+        f"'{key}' stands for the runs of all slices of dataset '{dataset.name}': name one of them, {keys}; "
+        "decide_parts() takes them together"
     )
 
 
