@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _FORMATS = {"hour": "%Y-%m-%d %H:00", "day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 
+EVERY = tuple(_FORMATS)
+"""Lengths of the periods of a field of times."""
+
 _MOST_PERIODS = 366
 
 _TEXTS = {

@@ -8,6 +8,7 @@ import fiftyone as fo
 import fiftyone.operators as foo
 
 from ...errors import SegadError
+from ...evaluation.drift_over_time import DriftOverTime
 from ...registry.keys import contours_field, field_name, list_runs
 from ...registry.parts import flagged_parts
 from ...registry.samples import all_slices
@@ -17,7 +18,7 @@ from ...review.triage import regions_field
 from .. import execution
 from ..current_run import names_other_run, set_current_run, shown_fields, with_heatmaps, with_lines
 from ..wording import in_app_words
-from . import crops, families, page_state
+from . import crops, families, page_state, periods
 from .run_view import RunView, remember_choice, run_view_of, sample_of, slider_name
 
 URI = "@segad/anomaly/"
@@ -58,7 +59,7 @@ class TriageActions:
             _set_view(ctx, all_slices(ctx.dataset).exists(score).sort_by(score, reverse=True))
 
     def choose_tab(self, ctx: foo.ExecutionContext) -> None:
-        """Show scores, curves or segments: the App has set the state."""
+        """Show another tab: the App has set the state."""
 
     def move_threshold(self, ctx: foo.ExecutionContext) -> None:
         """Count at another threshold, and write nothing: the App has set the state."""
@@ -137,6 +138,17 @@ class TriageActions:
         view, label = run_view_of(ctx), ctx.params.get("family")
         if view is not None and isinstance(label, str):
             _show_view(ctx, families.show_family(ctx, view.run, label))
+
+    def choose_periods(self, ctx: foo.ExecutionContext) -> None:
+        """Follow the run by another field or in other periods: the App has set the state."""
+
+    def show_period(self, ctx: foo.ExecutionContext) -> None:
+        """Set the grid to the images of the day, shift or batch that was clicked."""
+        view = run_view_of(ctx)
+        over_time = None if view is None else periods.periods_of(ctx.dataset, view)
+        samples = periods.view_at(over_time, ctx.params.get("x")) if isinstance(over_time, DriftOverTime) else None
+        if samples is not None:
+            _show_view(ctx, samples)
 
     def show_groups(self, ctx: foo.ExecutionContext) -> None:
         """Set the grid to one group of images per kind of defect, highest first."""

@@ -8,12 +8,13 @@ from typing import Any
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
+from ...evaluation.drift_over_time import DriftOverTime
 from ...registry.keys import list_evaluations, list_runs
 from ...visualization.segment_plot import has_plot
 from .. import execution
 from ..current_run import panel_store
 from ..execution import PANEL
-from . import charts, families, head, page_state, sections, why
+from . import charts, families, head, page_state, periods, sections, why
 from .actions import TriageActions
 from .run_view import (
     FIRST_TAB,
@@ -30,15 +31,18 @@ from .run_view import (
 _MOST_FAILURES = 4
 """Events in a row that may fail before the panel says so."""
 
+_REMEMBERED = ("tab", "by", "every")
+"""What the page is opened with again, beside the slider's value; all of it is the App's own."""
+
 logger = logging.getLogger(__name__)
 
 
 class AnomalyTriage(foo.Panel):
     """Histogram, threshold, counts and views of a run, and why a sample is anomalous.
 
-    State: ``tab`` and the slider's value are the App's own, which each event therefore brings up to date; ``run`` is
-    the current run, and ``shown`` the one that was drawn last; ``why`` explains a sample; ``active`` is what runs;
-    ``drawn`` is what was drawn last; ``failures`` counts the events in a row that failed.
+    State: ``tab``, ``by``, ``every`` and the slider's value are the App's own, which each event therefore brings up to
+    date; ``run`` is the current run, and ``shown`` the one that was drawn last; ``why`` explains a sample; ``active``
+    is what runs; ``drawn`` is what was drawn last; ``failures`` counts the events in a row that failed.
     """
 
     @property
@@ -75,7 +79,7 @@ class AnomalyTriage(foo.Panel):
         now and then arrive after that of a later event, and show again what was shown before it.
         """
         state = ctx.panel.state
-        page_state.arrived(state, ["tab", *(name for name in ctx.panel_state if name.startswith("slider_"))])
+        page_state.arrived(state, [*_REMEMBERED, *(name for name in ctx.panel_state if name.startswith("slider_"))])
         actions = TriageActions(self.uri)
         getattr(actions if hasattr(actions, method) else self, method)(ctx)
         page_state.renew(state, ctx.panel_state)
@@ -171,6 +175,9 @@ def _add_run(panel: types.Object, ctx: foo.ExecutionContext, view: RunView, acti
     points, overlap = charts.points_of(ctx.dataset, view), charts.overlap_of(ctx.dataset, view)
     for name, values in charts.data(view, points, overlap).items():
         ctx.panel.set_data(name, values)
+    over_time = periods.periods_of(ctx.dataset, view)
+    if isinstance(over_time, DriftOverTime):
+        ctx.panel.set_data("periods", periods.data(over_time))
     head.add_run(panel, view, actions)
     why.add(panel, view, ctx.panel.state.why, actions)
     head.add_tabs(panel, actions)
@@ -178,11 +185,14 @@ def _add_run(panel: types.Object, ctx: foo.ExecutionContext, view: RunView, acti
         charts.add_scores(panel, view, actions)
     elif view.tab == "curves":
         charts.add_curves(panel, view, overlap, actions)
+    elif view.tab == "time":
+        periods.add(panel, ctx.dataset, view, over_time, actions.choose_periods, actions.show_period)
     elif view.tab == "families":
         ctx.panel.data.set(families.add(panel, ctx, view, actions.show_family))
     else:
         charts.add_segments(panel, points, actions)
-    charts.add_legend(panel, view, actions)
+    if view.tab != "time":
+        charts.add_legend(panel, view, actions)
     sections.add_counts(panel, view, actions)
     sections.add_apply(panel, view, actions)
     sections.add_advice(panel, view, actions)
@@ -190,7 +200,7 @@ def _add_run(panel: types.Object, ctx: foo.ExecutionContext, view: RunView, acti
     sections.add_review(panel, view)
     sections.add_defects(panel, view, actions)
     sections.add_runs(panel, view, actions)
-    names = ("tab", slider_name(view.run))
+    names = (*_REMEMBERED, slider_name(view.run))
     panel_store(ctx.dataset).set(PANEL, {name: ctx.panel.state.get(name) for name in names})
 
 
@@ -204,7 +214,7 @@ def _fingerprint(ctx: foo.ExecutionContext, view: RunView | None) -> str:
         parts.append(ctx.panel.state.run and str(load_shown_run(ctx)))
     else:
         run = view.run
-        parts += [view.runs, run.folder, run.thresholds, view.threshold, view.tab, view.notes]
+        parts += [view.runs, run.folder, run.thresholds, view.threshold, view.tab, view.by, view.every, view.notes]
         parts += [view.sample_id, view.lines, view.choice, view.parts, families.state_of(view)]
         parts += [list_evaluations(ctx.dataset), has_plot(ctx.dataset, run.key), len(view.table)]
     return repr(parts)

@@ -19,9 +19,6 @@ from .run_view import RunView, slider_name
 
 Handler = Callable[[foo.ExecutionContext], None]
 
-_PLOT_CONFIG = {"displayModeBar": False, "scrollZoom": False}
-"""Without it, who scrolls the panel would zoom the plots under the mouse."""
-
 _PLOT_HEIGHT = "260px"
 
 _BELOW_HISTOGRAM = {"slider": {"sx": {"ml": "29px", "width": "calc(100% - 23px)"}}}
@@ -133,7 +130,7 @@ def add_segments(panel: types.Object, points: Points | None, actions: TriageActi
     panel.plot(
         "plot",
         layout=figures.segments_layout(),
-        config=_PLOT_CONFIG,
+        config=figures.PLOT_CONFIG,
         on_click=actions.show_segments,
         on_selected=actions.show_segments,
         height="360px",
@@ -147,4 +144,4 @@ def _add_plot(
     on_click: Handler | None = None,
     height: str = _PLOT_HEIGHT,
 ) -> None:
-    panel.plot(name, layout=layout, config=_PLOT_CONFIG, on_click=on_click, height=height)
+    panel.plot(name, layout=layout, config=figures.PLOT_CONFIG, on_click=on_click, height=height)

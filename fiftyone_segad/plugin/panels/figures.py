@@ -18,6 +18,9 @@ from ...visualization.segment_plot import Points
 from ...visualization.text import format_metric
 from ...visualization.traces import Trace
 
+PLOT_CONFIG = {"displayModeBar": False, "scrollZoom": False}
+"""Without it, who scrolls the panel would zoom the plots under the mouse."""
+
 _LONGEST_NAME = 24
 
 _POINT, _LARGE_POINT = 6, 12

@@ -13,6 +13,7 @@ import fiftyone.operators as foo
 
 from ...engine.dirty_bank import DIRTY_BANK
 from ...errors import SegadError
+from ...evaluation.drift_over_time import EVERY
 from ...registry.evaluations import stale_evaluations
 from ...registry.keys import ANOMALOUS, contours_field, list_evaluations, list_runs, review_field
 from ...registry.parts import PartsRecord, decisions_of_run
@@ -28,7 +29,7 @@ from ..current_run import current_run
 from ..wording import in_app_words
 from . import page_state
 
-TABS = {"scores": "Scores", "curves": "Curves", "segments": "Segments", "families": "Families"}
+TABS = {"scores": "Scores", "curves": "Curves", "segments": "Segments", "families": "Families", "time": "Over time"}
 FIRST_TAB = next(iter(TABS))
 
 _STEPS = 400
@@ -59,7 +60,9 @@ class RunView:
         runs: keys of all runs
         table: its scores
         threshold: the one that is looked at; the run's own until the slider is moved
-        tab: scores, curves or segments
+        tab: scores, curves, segments, families or time
+        by: the field that tells the periods of the tab ``time``
+        every: length of these periods, where the field is one of times
         sample_id: the sample that is open or selected; None if there is none
         sample_marked: whether a person has marked it as anomalous
         lines: whether the grid shows the lines of the run's maps
@@ -75,6 +78,8 @@ class RunView:
     table: ScoreTable
     threshold: float
     tab: str
+    by: str
+    every: str
     sample_id: str | None
     sample_marked: bool
     lines: bool
@@ -146,6 +151,8 @@ def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
         table=score_table(ctx.dataset, run),
         threshold=threshold,
         tab=state.tab if state.tab in TABS else FIRST_TAB,
+        by=state.by if ctx.dataset.get_field(str(state.by)) is not None else "created_at",
+        every=state.every if state.every in EVERY else "day",
         sample_id=sample_id,
         sample_marked=sample_id is not None and _is_marked(ctx.dataset, run.key, sample_id),
         lines=contours_field(run.key) in ctx.active_fields,
