@@ -276,3 +276,13 @@ def dataset_with_run(
     dataset = dataset_of(pictures, defect=defects)
     segad.compute_segment_anomalies(dataset, reference=dataset.limit(4), threshold="quantile:0.8")
     return dataset
+
+
+@pytest.fixture
+def dataset_with_kinds(dataset_of: Callable[..., Any], tmp_path: Path, colour_embedder: type[ColourEmbedder]) -> Any:
+    """Return pictures with two kinds of defects, and a run that has found them."""
+    from kinds_of_defects import compute, make_kinds
+
+    made = make_kinds(dataset_of, tmp_path)
+    compute(made)
+    return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import fiftyone as fo
@@ -11,20 +11,14 @@ import pytest
 
 import fiftyone_segad as segad
 from banks import make_bank, rewrite, rewrite_header
-from conftest import use_colour_embedder
 from fiftyone_segad.storage.bank_file import BankFile
 from fiftyone_segad.storage.families import SavedFamilies
-from kinds_of_defects import BLUE, EACH, GOOD, GREEN, RED, compute, kinds_by_family, make_kinds, save_picture
+from kinds_of_defects import BLUE, EACH, GOOD, GREEN, RED, kinds_by_family, save_picture
 
 
 @pytest.fixture
-def dataset(
-    dataset_of: Callable[..., fo.Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[fo.Dataset]:
-    use_colour_embedder(monkeypatch)
-    made = make_kinds(dataset_of, tmp_path)
-    compute(made)
-    yield made
+def dataset(dataset_with_kinds: fo.Dataset) -> fo.Dataset:
+    return dataset_with_kinds
 
 
 @pytest.fixture

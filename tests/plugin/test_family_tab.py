@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fiftyone as fo
 import pytest
 
 import fiftyone_segad as segad
-from conftest import use_colour_embedder
-from kinds_of_defects import EACH, GREEN, add_picture, compute, make_kinds
+from kinds_of_defects import EACH, GREEN, add_picture
 from panel_page import Page
 from plugin_calls import REFUSED, form, run
 
 
 @pytest.fixture
-def dataset(
-    dataset_of: Callable[..., fo.Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[fo.Dataset]:
-    use_colour_embedder(monkeypatch)
-    made = make_kinds(dataset_of, tmp_path)
-    compute(made)
-    yield made
+def dataset(dataset_with_kinds: fo.Dataset) -> fo.Dataset:
+    return dataset_with_kinds
 
 
 @pytest.fixture

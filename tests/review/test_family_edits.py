@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import fiftyone as fo
 import pytest
 
 import fiftyone_segad as segad
-from conftest import use_colour_embedder
-from kinds_of_defects import EACH, compute, kinds_by_family, make_kinds
+from kinds_of_defects import EACH, kinds_by_family
 
 
 @pytest.fixture
-def dataset(
-    dataset_of: Callable[..., fo.Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[fo.Dataset]:
-    use_colour_embedder(monkeypatch)
-    made = make_kinds(dataset_of, tmp_path)
-    compute(made)
-    segad.find_families(made, "segad")
-    yield made
+def dataset(dataset_with_kinds: fo.Dataset) -> fo.Dataset:
+    segad.find_families(dataset_with_kinds, "segad")
+    return dataset_with_kinds
 
 
 def label_of(dataset: fo.Dataset, kind: str) -> str:

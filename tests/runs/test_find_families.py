@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,14 @@ import numpy as np
 import pytest
 
 import fiftyone_segad as segad
-from conftest import ColourEmbedder, use_colour_embedder
+from conftest import ColourEmbedder
 from fiftyone_segad.storage.families import read_families, save_families
-from kinds_of_defects import BLUE, EACH, GREEN, RED, add_picture, compute, kinds_by_family, make_kinds
+from kinds_of_defects import BLUE, EACH, GREEN, RED, add_picture, compute, kinds_by_family
 
 
 @pytest.fixture
-def dataset(
-    dataset_of: Callable[..., fo.Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[fo.Dataset]:
-    use_colour_embedder(monkeypatch)
-    made = make_kinds(dataset_of, tmp_path)
-    compute(made)
-    yield made
+def dataset(dataset_with_kinds: fo.Dataset) -> fo.Dataset:
+    return dataset_with_kinds
 
 
 def attributes(dataset: fo.Dataset, name: str = "family") -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fiftyone as fo
@@ -10,21 +9,16 @@ import numpy as np
 import pytest
 
 import fiftyone_segad as segad
-from conftest import use_colour_embedder
 from fiftyone_segad.visualization.families import CROPS, family_cards
-from kinds_of_defects import EACH, compute, make_kinds
+from kinds_of_defects import EACH
 
 
 @pytest.fixture
-def dataset(
-    dataset_of: Callable[..., fo.Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[fo.Dataset]:
-    use_colour_embedder(monkeypatch)
-    made = make_kinds(dataset_of, tmp_path)
-    compute(made)
+def dataset(dataset_with_kinds: fo.Dataset) -> fo.Dataset:
+    made = dataset_with_kinds
     masks = [fo.Segmentation(mask=np.full((96, 96), kind != "good", np.uint8)) for kind in made.values("kind")]
     made.set_values("defect_mask", masks)
-    yield made
+    return made
 
 
 def test_a_report_has_a_section_for_each_family(dataset: fo.Dataset, tmp_path: Path) -> None:
