@@ -64,7 +64,7 @@ class PartsRecord:
         views: field that tells views of a flat dataset
         share: share of normal parts that may be flagged
         reference: name of the dataset whose samples tell the parts of normal images
-        normals: number of normal parts, of which not all need have all views
+        normals: number of normal parts, in the view of which most are known
         decided: number of parts that were decided
         flagged: number of those that are anomalous
         warnings: what the user should know

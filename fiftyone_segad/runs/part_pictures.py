@@ -106,6 +106,9 @@ def normal_pictures(
 ) -> tuple[list[Picture], list[str]]:
     """Return the normal images of a run that have a score, and what a user should know of them.
 
+    Those that are not in the dataset, as of a bank file, count as parts of one picture, or as the groups that the run
+    knows.
+
     Args:
         run: the run
         view: as for ``scored_pictures``
@@ -119,18 +122,26 @@ def normal_pictures(
     by_path: dict[str, tuple[str | None, str]] = {}
     for path, part, own_view in zip(samples.values("filepath"), parts, views, strict=True):
         by_path[path] = by_path[os.path.realpath(path)] = part, own_view
-    pictures, without = [], 0
-    for path, score in zip(paths, scores.scores.tolist(), strict=True):
+    has_view = view is not None or (fields.views is None and told_by.group_field is None)
+    pictures, alone, left_out = [], 0, 0
+    for path, score, number in zip(paths, scores.scores.tolist(), scores.groups.tolist(), strict=True):
         part, own_view = by_path.get(path, (None, NO_VIEW))
-        without += part is None
-        if part is not None:
+        if path not in by_path and has_view:
+            part, alone = f"{run.key}: normal part {number}", alone + 1
+        if part is None:
+            left_out += 1
+        else:
             pictures.append(Picture(path, part, own_view if view is None else view, score))
     notes = []
-    if without:
+    if alone:
         notes.append(
-            f"{pluralize(without, 'normal image', 'normal images')} of run '{run.key}' "
-            f"{'has' if without == 1 else 'have'} no part in dataset '{told_by.name}' and count for none; name "
-            "the samples that tell it by reference=..."
+            f"{pluralize(alone, 'normal image')} of run '{run.key}' cannot be found in dataset '{told_by.name}': each "
+            "counts as a part that is seen once, unless the run has found others of it. Name the samples that tell "
+            "their parts by reference=..."
+        )
+    if left_out:
+        notes.append(
+            f"{pluralize(left_out, 'normal image')} of run '{run.key}' without a known part or view count for nothing"
         )
     return pictures, notes + _siblings_in_bank(run, paths, scores, by_path)
 

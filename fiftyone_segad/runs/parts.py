@@ -128,11 +128,11 @@ def _decide_parts(
         normals, warnings = normals + pictures, warnings + notes
     if not normals:
         raise ValueError(
-            f"decide_parts() needs normal images whose parts are known, and has none of '{key}': no image of the "
-            f"reference is in dataset '{record.reference}' with a part; pass reference=..., or compute the run "
-            "with a reference"
+            f"No normal image of '{key}' has a known part and view in dataset '{record.reference}'; name the "
+            "samples that tell them by reference=..."
         )
-    record = replace(record, normals=len({picture.part for picture in normals}))
+    parts_of = {picture.view: {other.part for other in normals if other.view == picture.view} for picture in normals}
+    record = replace(record, normals=max(map(len, parts_of.values())))
     if len(with_part) < len(scored):
         without = pluralize(len(scored) - len(with_part), "scored picture has", "scored pictures have")
         warnings.append(f"{without} no '{record.by}' and belong to no part")

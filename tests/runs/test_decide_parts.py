@@ -147,3 +147,22 @@ def test_a_deleted_run_leaves_no_trace(parts: fo.Dataset) -> None:
     parts.delete_sample_field("segad_part")
     compute(parts)
     assert snapshot(parts)["schema"] == with_run["schema"]
+
+
+def test_normal_images_of_a_bank_file_count_as_the_parts_that_it_knows(parts: fo.Dataset, tmp_path: Path) -> None:
+    compute(parts)
+    bank = segad.save_bank(parts, "segad", tmp_path / "bank.safetensors")
+    line = parts.match_tags("test").clone()
+    try:
+        segad.score_new(line, "line", bank=bank)
+        decisions = segad.decide_parts(line, "line", by="part_id", share=0.06)
+        assert decisions.record.normals == NORMALS
+        assert {part.part for part in decisions.flagged} == {f"part {FIRST_BAD}", f"part {FIRST_BAD + 1}"}
+        assert decisions.flagged[0].p_value == pytest.approx(1 / (NORMALS + 1))
+        assert any("cannot be found in dataset" in warning for warning in decisions.warnings)
+        with pytest.raises(ValueError, match="No normal image of 'line' has a known part and view"):
+            segad.decide_parts(line, "line", by="part_id", views="camera")
+        told = segad.decide_parts(line, "line", by="part_id", reference=parts)
+        assert any("cannot be found in dataset" in warning for warning in told.warnings)  # a bank has names, no paths
+    finally:
+        line.delete()

@@ -43,7 +43,7 @@ class DecideParts(LongOperator):
     def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
         if forms.choose_run(ctx, inputs, with_views=True) is None:
             return
-        fields = _name_fields(ctx.dataset)
+        fields = name_fields(ctx.dataset)
         if ctx.dataset.group_field is None and not fields:
             forms.stop(inputs, "no_parts", "Nothing tells parts: the dataset is not grouped and has no field of names")
             return
@@ -87,7 +87,7 @@ def _result(decisions: PartDecisions) -> dict[str, Any]:
     }
 
 
-def _name_fields(dataset: fo.Dataset) -> list[str]:
+def name_fields(dataset: fo.Dataset) -> list[str]:
     """Return the fields whose values can be names, but those that every dataset has or this package wrote."""
     written = written_fields(dataset)
     return [

@@ -11,12 +11,13 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ...curation.export import ANOMALIB, MVTEC, NORMAL_SPLITS, check_folder, export_curated
-from ...registry.keys import list_runs
+from ...registry.keys import list_runs, list_views
 from ...registry.samples import all_slices
 from ...review.marks import list_marks
 from .. import execution, forms, paths
 from ..target import target_samples
 from .base import NOTES, Line, LongOperator, long_config, notes
+from .decide_parts import name_fields
 
 FORMATS = {
     "MVTec": "MVTec folder: train/good, test/<defect>, ground_truth/<defect>",
@@ -74,7 +75,7 @@ class ExportCurated(LongOperator):
         name = forms.one_of(params, "format", FORMATS, "MVTec")
         overwrite = bool(params.get("overwrite", False))
         options: dict[str, Any] = {
-            **{name: _field(params, name) for name in ("key", "gt_field", "decision_field")},
+            **{name: _field(params, name) for name in ("key", "gt_field", "decision_field", "part_field")},
             "dataset_type": None if name in _LAYOUTS else getattr(fo.types, name),
             "layout": _LAYOUTS.get(name, MVTEC),
             "normals": forms.text(params, "normal_split", "train") or "train",
@@ -124,7 +125,12 @@ def _add_decisions(dataset: fo.Dataset, inputs: types.Object) -> None:
     runs = list_runs(dataset)
     reviewed = [key for key in runs if list_marks(dataset, key)]
     about = "Its marks are reviews; its predictions stand in where there is neither review nor ground truth"
-    forms.choose(inputs, "key", [_NONE, *runs], "Run", about, reviewed[-1] if reviewed else _NONE)
+    forms.choose(inputs, "key", [_NONE, *runs, *list_views(dataset)], "Run", about, reviewed[-1] if reviewed else _NONE)
+    names = [name for name in name_fields(dataset) if name != "split"]
+    about_parts = (
+        "Field that is the same for pictures of one part, which go to one split; groups are parts by themselves"
+    )
+    forms.choose(inputs, "part_field", [_NONE, *names], "Part", about_parts, _NONE)
     about = "Field that says 'normal' or 'anomalous'; it comes before marks, ground truth and predictions"
     forms.choose(inputs, "decision_field", [_NONE, *_review_fields(dataset)], "Reviews", about, _NONE)
 
