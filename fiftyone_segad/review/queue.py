@@ -73,7 +73,7 @@ def first_open(order: Sequence[int], decided: NDArray[np.bool_], most: int, extr
     Examples:
         >>> nothing = np.zeros(4, bool)
         >>> first_open([3, 0, 1, 2], np.array([False, True, False, False]), 2, nothing)
-        [1, 2, 3]
+        [0, 1, 3]
     """
     first = decided | extra
     first[[index for index in order if not decided[index]][:most]] = True
