@@ -179,3 +179,21 @@ def test_a_run_over_several_slices_is_decided_by_groups_as_well(grouped: fo.Data
     )
     decisions = segad.decide_parts(grouped, "pooled", share=0.06)
     assert {part.view for part in decisions.flagged} == {"left", "right"}
+
+
+def test_a_part_that_a_camera_has_missed_is_judged_by_the_others(grouped: fo.Dataset) -> None:
+    bad_on_the_left = grouped.match_tags("test").skip(GOOD).first()
+    right = grouped.select_group_slices("right").match({"group._id": bad_on_the_left.group._id})
+    grouped.delete_samples(right.values("id"))
+    compute(grouped)
+    decisions = segad.decide_parts(grouped, "segad", share=0.06)
+    decision = decisions[bad_on_the_left.group.id]
+    assert (decision.anomalous, decision.view, decision.pictures, decision.method) == (True, "left", 1, "conformal")
+    assert any("1 part lacks a view that others have" in warning for warning in decisions.warnings)
+
+
+def test_a_method_without_normal_images_scores_slices_and_decides_no_parts(grouped: fo.Dataset) -> None:
+    views = compute(grouped, method="unlabeled", reference=None)
+    assert views.scored == 2 * (GOOD + BAD) and views.normals == 0
+    with pytest.raises(ValueError, match="Run 'segad_left' knows no scores of normal images"):
+        segad.decide_parts(grouped, "segad")
