@@ -33,7 +33,8 @@ _REST = ""
 
 _KINDS = (fo.Detections, fo.Detection, fo.Polylines, fo.Polyline, fo.Segmentation)
 
-_ALLOWED = "'ignore', 'inspect', or 'inspect: NAME' for one of several zones"
+_ALLOWED = "'ignore', 'inspect', or 'inspect: NAME' for one of several zones, its name without '.' and '$'"
+"""Labels of zones, as errors name them; the database has its own use for the two signs."""
 
 
 class Drawing(Protocol):
@@ -134,7 +135,7 @@ def parse_zone(label: Any, sample: str) -> str | None:
     keyword, name = keyword.strip().casefold(), name.strip()
     if keyword == "ignore" and not colon:
         return None
-    if keyword == "inspect" and (name or not colon):
+    if keyword == "inspect" and (name or not colon) and not set(name) & {".", "$"}:
         return name or UNNAMED
     raise ValueError(f"A zone of {sample} has the label {label!r}; labels of zones are {_ALLOWED}")
 

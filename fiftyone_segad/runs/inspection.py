@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
@@ -108,19 +109,19 @@ class PresentDrawings:
 
 
 def present_zones(dataset: fo.Dataset, run: Run, source: ZoneField) -> PresentDrawings:
-    """Read the zones of a run anew.
+    """Read the zones of a run anew; a run that has them keeps them where the dataset has no such field.
 
     Raises:
         ValueError: if the field or sample is gone, or what is drawn is wrong
     """
-    samples = all_slices(dataset)
+    samples, earlier = all_slices(dataset), read_zones(Path(run.folder)) or StoredZones()
+    if source == run.zones and not dataset.has_sample_field(source.field):
+        return PresentDrawings(ZoneDrawings(source.field, {}), set(), earlier, RunStore(run.folder))
     drawings = read_drawings(samples, source.field, source.zones_from)
     ids, paths = samples.values(["id", "filepath"])
     scored = run.store.scores.ids()
     check_drawings(drawings, {id: path for id, path in zip(ids, paths, strict=True) if id in scored})
-    return PresentDrawings(
-        drawings, {*ids, *paths}, read_zones(run.store.folder) or StoredZones(), RunStore(run.folder)
-    )
+    return PresentDrawings(drawings, {*ids, *paths}, earlier, RunStore(run.folder))
 
 
 def zones_of_new(samples: Samples, run: Run) -> ZoneDrawings | None:

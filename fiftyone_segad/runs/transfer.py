@@ -157,6 +157,8 @@ def _import(
             compared = calibration_of(run, set()).compared
             _copy_store(carried, store, ids, archive.normals, match_paths(archive.normals, files))
             run = replace(run, folder=str(store.folder), scored=len(ids), owns_color_scheme=owns_color_scheme(dataset))
+            if run.zones is not None and run.zones.zones_from in ids:
+                run = replace(run, zones=replace(run.zones, zones_from=ids[run.zones.zones_from]))
             obsolete = current_folders(dataset, key)
             with fou.ProgressBar(total=len(ids), progress=progress, iters_str="images") as bar:
                 write_fields(dataset, run, run.store.scores, compared, advance=bar.update, obsolete=obsolete)

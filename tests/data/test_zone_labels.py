@@ -93,7 +93,7 @@ def test_fields_that_can_hold_zones(dataset_of: MakeDataset, tmp_path: Path) -> 
     assert zone_fields(dataset) == ["zones"]
 
 
-@pytest.mark.parametrize("label", ["inspect:", "ignore: rim", "rim", "", None])
+@pytest.mark.parametrize("label", ["inspect:", "inspect: v1.0", "ignore: rim", "rim", "", None])
 def test_labels_of_no_zone(label: str | None) -> None:
     with pytest.raises(ValueError, match="labels of zones are 'ignore', 'inspect', or 'inspect: NAME'"):
         parse_zone(label, "sample 1")

@@ -181,6 +181,10 @@ def test_export_and_import(dataset_of: MakeDataset, tmp_path: Path) -> None:
     segad.import_run(there, archive)
     assert fields(there, "segad") == fields(dataset, "segad")
     assert there.last().segad_pred.zone == "left"
+    segad.mark_normal(there.skip(NORMALS + 1), "segad")
+    run = segad.rescore(there, "segad").run
+    assert [zone.name for zone in run.zone_summaries] == ["left", "right"], "they stay though they are not drawn here"
+    assert run.zones is not None and run.zones.zones_from == there.first().id
 
 
 def test_zones_of_a_sample_stand_before_shared_ones(dataset_of: MakeDataset, tmp_path: Path) -> None:
