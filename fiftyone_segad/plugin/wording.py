@@ -40,7 +40,10 @@ _PHRASES = [
     (r"pass reference=\.\.\., e\.g\. dataset.*'train'\)", r"choose what is normal"),
     (r"pass one slice of it, e\.g\. dataset\.select_group_slices\('\.\.\.'\)", r"choose one of its slices"),
     (r"name (it|them): dataset\.mask_targets.*dataset\.save\(\)", r"name \1 in the mask targets of the dataset"),
-    (r", or save the bank of a run without zones and give the inspector.*", ", or save the bank of a run without zones"),
+    (
+        r", or save the bank of a run without zones and give the inspector.*",
+        ", or save the bank of a run without zones",
+    ),
     (r"pass a dataset of the frames, e\.g\. view\.clone\(\)", r"use a dataset of the frames"),
     (r"pass it as segments=\.\.\.", r"use the run from Python"),
     (r"; pass embedder='[^']*' if you trust it", r"; score from Python if you trust it"),
