@@ -58,7 +58,7 @@ def excused(dataset: fo.Dataset, key: str, sample_id: str) -> tuple[dict[str, An
     pictures: dict[str, str] = {}
     for i, excuse in enumerate(miss.excuses):
         near = excuse.neighbour
-        places = [("its defect", filepath, excuse.box), (f"distance {near.distance:.2f}", near.filepath, near.box)]
+        places = [("its defect", filepath, excuse.box), (f"distance {near.distance:.3g}", near.filepath, near.box)]
         crops = _pictures(places, scale)
         shown = [{"label": label, "filepath": path} for label, path, _ in crops]
         suspect = near.filepath if excuse.suspicious and not excuse.is_mark else None
@@ -74,7 +74,7 @@ def _crops(filepath: str, segment: ExplainedSegment, scale: GreyScale) -> list[t
     if segment.marked:
         label = f"marked {segment.kind}" if segment.kind else "marked"
         places.append((label, segment.marked.filepath, segment.marked.box))
-    places += [(f"distance {near.distance:.2f}", near.filepath, near.box) for near in segment.neighbours]
+    places += [(f"distance {near.distance:.3g}", near.filepath, near.box) for near in segment.neighbours]
     return _pictures(places, scale)
 
 
