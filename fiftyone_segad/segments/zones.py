@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -83,7 +82,7 @@ class ZoneMap:
     Examples:
         >>> zones = ZoneMap(np.array([[0, 0, 1, 2]], np.uint8), ("rim", "face"))
         >>> zones.present, zones.at((2, 1)).tolist()
-        (['rim', 'face'], [[0, 1]])
+        (['rim', 'face'], [[0, 2]])
     """
 
     labels: NDArray[np.uint8]
@@ -99,8 +98,10 @@ class ZoneMap:
         """Return the labels ``[height, width]`` at another size ``(width, height)``, each from the nearest pixel."""
         if self.labels.shape == size[::-1]:
             return self.labels
-        resized = cv2.resize(self.labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
-        return np.asarray(resized, np.uint8)
+        rows, columns = (  # of the pixels in which the centres of the new ones lie
+            (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size[::-1], self.labels.shape, strict=True)
+        )
+        return self.labels[np.ix_(rows, columns)]
 
     def hatch(self) -> NDArray[np.uint8]:
         """Draw stripes on what is ignored, and the borders of zones: a uint8 array ``[height, width]``, 0 elsewhere.

@@ -108,7 +108,7 @@ def test_wrong_collections(dataset: fo.Dataset, tmp_path: Path) -> None:
     group = fo.Group()
     grouped.add_sample(fo.Sample(filepath=str(tmp_path / "a.png"), group=group.element("left")))
     with pytest.raises(ValueError, match="grouped; pass one slice"):
-        segad.compute_segment_anomalies(grouped, method="within_image")
+        segad.score_new(grouped, "segad")
     for extra in (video, grouped):
         extra.delete()
 
