@@ -88,6 +88,7 @@ def open_form(page: Any, label: str) -> None:
 
 def execute(page: Any, done: str) -> None:
     """Execute the form that is open, and wait for the text that says that it is done."""
+    wait_until_idle(page)  # the App may still ask what is in the form, and then takes no click
     page.get_by_role("button", name="Execute").first.click()
     page.get_by_text(done).first.wait_for(timeout=5 * MINUTE)
 

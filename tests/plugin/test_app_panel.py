@@ -18,7 +18,7 @@ import pytest
 from fiftyone import ViewField as F
 
 import fiftyone_segad as segad
-from app_page import MINUTE, app_page, close, needs_chromium, open_dataset, select_first, wait_until_idle
+from app_page import MINUTE, app_page, close, execute, needs_chromium, open_dataset, select_first, wait_until_idle
 from conftest import ROOT
 from fiftyone_segad.plugin import execution
 from fiftyone_segad.review.score_table import ScoreTable
@@ -60,8 +60,7 @@ def triage(page: Any, dataset: fo.Dataset) -> ScoreTable:
     page.get_by_role("button", name="Compute anomalies").click()
     page.get_by_text("images will be scored").wait_for()
     picture(page, "1-compute")
-    page.get_by_role("button", name="Execute").first.click()
-    page.get_by_text("Images scored").first.wait_for(timeout=5 * MINUTE)
+    execute(page, "Images scored")
     close(page)
     page.get_by_text("images by").wait_for()  # the panel has stayed open, and shows the run
     wait_until_idle(page)
@@ -228,15 +227,13 @@ def test_the_review_is_one_click_away(page: Any, dataset: fo.Dataset, triage: Sc
     wait_until_idle(page)  # the panel is drawn anew once the modal has closed
     page.get_by_role("button", name="Normal", exact=True).click()
     page.get_by_text("1 selected sample: ").wait_for()
-    page.get_by_role("button", name="Execute").first.click()
-    page.get_by_text("Marks of the run").wait_for()
+    execute(page, "Marks of the run")
     close(page)
     dataset.reload()
     (mark,) = segad.list_marks(dataset, "segad")
     assert (mark.sample_id, mark.kind) == (dataset.sort_by("segad_score", reverse=True).first().id, "sample")
     page.get_by_role("button", name="Undo", exact=True).click()
-    page.get_by_role("button", name="Execute").first.click()
-    page.get_by_text("Actions taken back").wait_for()
+    execute(page, "Actions taken back")
     close(page)
     dataset.reload()
     assert segad.list_marks(dataset, "segad") == []
