@@ -8,6 +8,8 @@ import fiftyone as fo
 import numpy as np
 from PIL import Image
 
+import fiftyone_segad as segad
+
 CAMERAS = ("left", "right")
 
 NORMALS, GOOD, BAD = 20, 3, 2
@@ -53,6 +55,15 @@ def flat_parts(folder: Path) -> fo.Dataset:
         sample["part_id"], sample["camera"] = f"part {number}", camera
         samples.append(sample)
     dataset.add_samples(samples)
+    return dataset
+
+
+def scored_flat_parts(folder: Path) -> fo.Dataset:
+    """Make the same dataset with a run, of which nothing is decided on parts yet."""
+    dataset = flat_parts(folder)
+    segad.compute_segment_anomalies(
+        dataset.match_tags("test"), reference=dataset.match_tags("good"), segments="tiles:0.4:0.2", groups="part_id"
+    )
     return dataset
 
 

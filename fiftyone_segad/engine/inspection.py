@@ -46,7 +46,7 @@ class Inspection:
     @cached_property
     def score(self) -> float:
         """The image's anomaly score, higher is more anomalous."""
-        return decided_score(self.record, self.thresholds)
+        return decided_score(self.record, self.thresholds, lambda: self.regions)
 
     @property
     def anomalous(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -109,6 +109,14 @@ def predicted_mask(record: ImageScores, anomaly: NDArray[np.floating], threshold
         a uint8 array ``[height, width]``, 255 on defects and 0 elsewhere. With a pixel threshold it has defects if and
         only if the image is flagged (``decided_score``)
     """
+    mask = _mask_above(record, anomaly, thresholds)
+    if thresholds.min_area:
+        _counting_regions(record, mask, anomaly, thresholds)
+    return mask
+
+
+def _mask_above(record: ImageScores, anomaly: NDArray[np.floating], thresholds: Thresholds) -> NDArray[np.uint8]:
+    """Predict the mask of an image, regions that are too small to count included."""
     if thresholds.pixel is None:
         mask = segments_mask(record.segments, record.outliers)
     elif record.image_score <= thresholds.image:
@@ -120,9 +128,6 @@ def predicted_mask(record: ImageScores, anomaly: NDArray[np.floating], threshold
         mask = anomaly_mask(inspected, thresholds.pixel, peak, cut=True)
     if record.zones is not None:
         mask[record.zones.labels(anomaly) == IGNORED] = 0
-    for region in _regions(record, mask, anomaly) if thresholds.min_area else ():
-        if region.area < thresholds.min_area_in(region.zone):
-            mask[region.slices][region.mask] = 0
     return mask
 
 
@@ -131,12 +136,25 @@ def predict_regions(record: ImageScores, thresholds: Thresholds) -> tuple[NDArra
     if thresholds.pixel is not None and record.image_score <= thresholds.image:
         return None, []  # an image that is not flagged has no regions: no need to draw its map
     anomaly = record.map()
-    mask = predicted_mask(record, anomaly, thresholds)
-    regions = _regions(record, mask, anomaly)
+    mask = _mask_above(record, anomaly, thresholds)
+    regions = _counting_regions(record, mask, anomaly, thresholds)
     return (mask if regions else None), regions
 
 
-def _regions(record: ImageScores, mask: NDArray[np.uint8], anomaly: NDArray[np.float32]) -> list[Region]:
+def _counting_regions(
+    record: ImageScores, mask: NDArray[np.uint8], anomaly: NDArray[np.floating], thresholds: Thresholds
+) -> list[Region]:
+    """Find the regions of a mask, and take those out of it that are too small to count."""
+    regions: list[Region] = []
+    small: list[Region] = []
+    for region in _regions(record, mask, anomaly):
+        (small if region.area < thresholds.min_area_in(region.zone) else regions).append(region)
+    for region in small:
+        mask[region.slices][region.mask] = 0
+    return regions
+
+
+def _regions(record: ImageScores, mask: NDArray[np.uint8], anomaly: NDArray[np.floating]) -> list[Region]:
     """Find the regions of a mask with the zones in which their peaks lie."""
     regions = connected_regions(mask, anomaly)
     if record.zones is None:
@@ -145,9 +163,18 @@ def _regions(record: ImageScores, mask: NDArray[np.uint8], anomaly: NDArray[np.f
     return [replace(region, zone=names[labels[region.peak(anomaly)] - 1]) for region in regions]
 
 
-def decided_score(record: ImageScores, thresholds: Thresholds) -> float:
-    """Return the score by which an image is decided: the threshold if all that is above it is too small to count."""
+def decided_score(
+    record: ImageScores, thresholds: Thresholds, find_regions: Callable[[], Sequence[Region]] | None = None
+) -> float:
+    """Return the score by which an image is decided: the threshold if all that is above it is too small to count.
+
+    Args:
+        record: the scores of its segments
+        thresholds: the thresholds
+        find_regions: gives the image's regions, where these are found anyway; called only if they decide
+    """
     score = record.image_score
     if not thresholds.min_area or score <= thresholds.image:
         return score
-    return score if predict_regions(record, thresholds)[1] else thresholds.image
+    regions = predict_regions(record, thresholds)[1] if find_regions is None else find_regions()
+    return score if regions else thresholds.image

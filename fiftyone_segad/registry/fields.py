@@ -183,7 +183,7 @@ class _Writer:
     def labels(self, record: ImageScores) -> dict[str, Any]:
         """Make the labels of an image, by name of the field."""
         mask, regions = predict_regions(record, self.run.thresholds)
-        score = decided_score(record, self.run.thresholds)
+        score = decided_score(record, self.run.thresholds, lambda: regions)
         make: dict[str, Callable[[], Any]] = {
             "score": lambda: score,
             "pred": lambda: self._prediction(record, score),

@@ -20,7 +20,7 @@ from ..registry.folders import MASKS_NAME, current_folders, in_use, runs_folder
 from ..registry.run import Run
 from ..scoring.thresholds import ThresholdRule
 from ..storage.store import RunStore, explain_write_errors
-from ..storage.zones import ZoneField, read_zones
+from ..storage.zones import ZoneField, read_zones, remove_zones
 from ..utils.files import link_or_copy
 from .inspection import PresentDrawings
 from .lifecycle import new_masks_name
@@ -55,7 +55,7 @@ def rezone(
     try:
         with explain_write_errors(store.folder):
             shutil.copytree(run.folder, store.folder, ignore=_pictures, copy_function=link_or_copy)
-            (store.folder / "zones.json").unlink(missing_ok=True)  # a link to the file of the run that goes
+            remove_zones(store.folder)  # a link to the file of the run that goes
             set_zones(store, drawings, run.method)
         if read_zones(store.folder) == read_zones(Path(run.folder)) and run.zones == source:
             store.delete()

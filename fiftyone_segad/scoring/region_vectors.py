@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,11 @@ class NormalSegments:
 
     rows: NDArray[np.float32]
     images: NDArray[np.object_]
+
+    @cached_property
+    def centre(self) -> NDArray[np.float32]:
+        """The usual features ``[d]``."""
+        return _mean(self.rows)
 
 
 def weigh_segments(
@@ -122,8 +128,7 @@ def describe_regions(regions: Sequence[RegionSegments], normals: Sequence[Normal
     """
     looks, differences = [], []
     for level in range(len(regions[0].rows)):
-        usual = [normals[level].rows] if normals else [region.rows[level] for region in regions]
-        centre = np.concatenate(usual).mean(axis=0)  # [d]
+        centre = normals[level].centre if normals else _mean(np.concatenate([r.rows[level] for r in regions]))  # [d]
         means = [region.weights[level] @ region.rows[level] - centre for region in regions]
         looks.append(_unit(np.array(means)))  # [n, d]
         if normals:
@@ -168,6 +173,12 @@ def _nearest_normals(
                 _, numbers = faiss.knn(np.ascontiguousarray(region.rows[level]), np.ascontiguousarray(others), 1)
                 nearest[i] = others[numbers[:, 0]]
     return nearest
+
+
+def _mean(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean of rows ``[n, d]``."""
+    mean: NDArray[np.float32] = rows.mean(axis=0)
+    return mean
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fiftyone_segad as segad
-from seen_parts import BAD, CAMERAS, GOOD, NORMALS, flat_parts, grouped_parts
+from seen_parts import BAD, CAMERAS, GOOD, NORMALS, grouped_parts, scored_flat_parts
 
 pytestmark = pytest.mark.usefixtures("colour_embedder")
 
@@ -18,10 +18,7 @@ pytestmark = pytest.mark.usefixtures("colour_embedder")
 @pytest.fixture
 def flat(tmp_path: Path) -> Iterator[fo.Dataset]:
     """A run of which nothing is decided on parts yet, on a dataset that is not grouped."""
-    dataset = flat_parts(tmp_path)
-    segad.compute_segment_anomalies(
-        dataset.match_tags("test"), reference=dataset.match_tags("good"), segments="tiles:0.4:0.2", groups="part_id"
-    )
+    dataset = scored_flat_parts(tmp_path)
     yield dataset
     dataset.delete()
 

@@ -14,7 +14,7 @@ import fiftyone_segad as segad
 from fiftyone_segad.plugin.panels import queue_data
 from panel_page import Page
 from plugin_calls import REFUSED, form, plugin_module, run
-from seen_parts import BAD, GOOD, flat_parts, grouped_parts
+from seen_parts import BAD, GOOD, grouped_parts, scored_flat_parts
 
 SETTINGS: dict[str, Any] = {"normals": "tag", "normals_value": "good", "segments": "tiles:0.4:0.2"}
 
@@ -27,10 +27,7 @@ def plugin_embedder(colour_embedder: Any, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.fixture
 def flat(tmp_path: Path) -> Iterator[fo.Dataset]:
-    dataset = flat_parts(tmp_path)
-    segad.compute_segment_anomalies(
-        dataset.match_tags("test"), reference=dataset.match_tags("good"), segments="tiles:0.4:0.2", groups="part_id"
-    )
+    dataset = scored_flat_parts(tmp_path)
     yield dataset
     dataset.delete()
 
