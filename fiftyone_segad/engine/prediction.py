@@ -145,9 +145,12 @@ def _counting_regions(
     record: ImageScores, mask: NDArray[np.uint8], anomaly: NDArray[np.floating], thresholds: Thresholds
 ) -> list[Region]:
     """Find the regions of a mask, and take those out of it that are too small to count."""
+    found = _regions(record, mask, anomaly)
+    if not thresholds.min_area:
+        return found
     regions: list[Region] = []
     small: list[Region] = []
-    for region in _regions(record, mask, anomaly):
+    for region in found:
         (small if region.area < thresholds.min_area_in(region.zone) else regions).append(region)
     for region in small:
         mask[region.slices][region.mask] = 0
