@@ -17,8 +17,9 @@ URI = f"{PLUGIN}/anomaly_triage"
 class Page:
     """A page of the App as far as the panel knows of it: its state, what it was sent, and what it shows."""
 
-    def __init__(self, dataset: fo.Dataset) -> None:
+    def __init__(self, dataset: fo.Dataset, slice: str | None = None) -> None:
         self.dataset = dataset
+        self.slice = slice
         self.state: dict[str, Any] = {}
         self.data: dict[str, Any] = {}
         self.drawn: dict[str, Any] = {}
@@ -34,6 +35,7 @@ class Page:
             "active_fields": params.pop("active_fields", []),
             "current_sample": params.pop("current_sample", None),
             "spaces": params.pop("spaces", None),
+            "group_slice": self.slice,
             # As it would come from the browser
             "params": {
                 "__method__": method,
@@ -56,6 +58,8 @@ class Page:
                 self.data.update(params["data"])
             elif name == "show_panel_output":
                 self.drawn = params["output"]["type"]["properties"]
+            elif name == "set_group_slice":
+                self.slice = params["slice"]
         self.requests = answer
 
     def send(self, method: str, **params: Any) -> None:

@@ -1,4 +1,7 @@
-"""The run that the panel, the grid, its overlays and the forms are on: one per dataset, for all pages."""
+"""The run that the panel, the grid, its overlays and the forms are on: one per dataset, for all pages.
+
+Runs of slices are one there: each page is on that of the slice that its grid shows.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import fiftyone as fo
+import fiftyone.core.media as fom
 import fiftyone.operators as foo
 from bson import ObjectId
 
 from ..registry import sidebar
-from ..registry.keys import ALL_FIELD_NAMES, contours_field, field_name, list_runs
+from ..registry.keys import ALL_FIELD_NAMES, contours_field, field_name, list_runs, runs_of_slices
 
 STORE = "fiftyone_segad_panel"
 """What the pages of a dataset have in common; it goes with the dataset."""
@@ -27,6 +31,32 @@ def current_run(dataset: fo.Dataset) -> str | None:
         return None
     chosen: dict[str, str] = panel_store(dataset).get(_KEY) or {}
     return chosen["run"] if chosen.get("newest") == runs[-1] and chosen["run"] in runs else runs[-1]
+
+
+def current_run_of(ctx: foo.ExecutionContext, before: str | None = None) -> str | None:
+    """Return the key of the current run; of runs of slices, that of the slice that the grid shows.
+
+    Args:
+        ctx: the context
+        before: the run that the page was on, which stays where the grid shows no slice but a choice of images
+    """
+    key = current_run(ctx.dataset)
+    runs = {} if key is None else runs_of_slices(ctx.dataset, key)
+    if ctx.view.media_type == fom.GROUP:
+        return runs.get(ctx.group_slice or ctx.view.group_slice, key)
+    return before if before in runs.values() else key
+
+
+def slice_of(dataset: fo.Dataset, key: str) -> str | None:
+    """Return the slice of which a run is; None if it is of none."""
+    return next((name for name, run in runs_of_slices(dataset, key).items() if run == key), None)
+
+
+def show_slice(ctx: foo.ExecutionContext, key: str) -> None:
+    """Have a grid of groups show the slice of which a run is, if it is of one."""
+    name = slice_of(ctx.dataset, key)
+    if name is not None:
+        ctx.ops.set_group_slice(name)
 
 
 def set_current_run(dataset: fo.Dataset, key: str) -> None:

@@ -17,7 +17,7 @@ from ..registry.keys import list_runs, list_views, written_fields
 from ..registry.run import Run, load_run
 from ..segments.boxes import DEFAULT_GRID
 from ..utils.text import pluralize
-from .current_run import current_run
+from .current_run import current_run_of
 from .target import target_samples
 from .wording import in_app_words
 
@@ -211,7 +211,7 @@ def choose_run(
     if not runs:
         stop(inputs, "no_runs", "There are no runs yet", "Run 'Compute segment anomalies' first")
         return None
-    usual = (views[-1] if views else current_run(ctx.dataset)) if default else None
+    usual = (views[-1] if views else current_run_of(ctx)) if default else None
     choose(inputs, "key", runs, "Run", "Key of the run", usual)
     key = ctx.params.get("key") or usual
     return key if key in runs else None
@@ -241,7 +241,7 @@ def run_key(ctx: foo.ExecutionContext) -> str:
     Raises:
         ValueError: if there is no run at all
     """
-    key = text(ctx.params, "key") or current_run(ctx.dataset)
+    key = text(ctx.params, "key") or current_run_of(ctx)
     if key is None:
         raise ValueError(f"Dataset '{ctx.dataset.name}' has no runs; compute segment anomalies first")
     return key

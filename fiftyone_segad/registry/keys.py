@@ -103,7 +103,7 @@ def list_views(dataset: Samples) -> list[str]:
 
 def stands_for_slices(dataset: fo.Dataset, key: str) -> str:
     """Say of a key that stands for runs of slices which keys these have."""
-    keys = sorted(dict(dataset.get_run_info(key).config.views["keys"]).values())
+    keys = sorted(_keys_of_slices(dataset, key).values())
     return (
         f"'{key}' stands for the runs of all slices of dataset '{dataset.name}': name one of them, {keys}; "
         "decide_parts() takes them together"
@@ -112,8 +112,19 @@ def stands_for_slices(dataset: fo.Dataset, key: str) -> str:
 
 def owners_of(dataset: fo.Dataset, key: str) -> list[str]:
     """Return the keys that stand for runs of slices, a run among them."""
-    keys_of = {name: dataset.get_run_info(name).config.views["keys"] for name in list_views(dataset)}
-    return [name for name, keys in keys_of.items() if key in dict(keys).values()]
+    return [name for name in list_views(dataset) if key in _keys_of_slices(dataset, name).values()]
+
+
+def runs_of_slices(dataset: fo.Dataset, key: str) -> dict[str, str]:
+    """Return the keys of the runs that were made together with a run, by their slices; none if it is of no slice."""
+    owner = next(iter(reversed(owners_of(dataset, key))), None)
+    keys = {} if owner is None else _keys_of_slices(dataset, owner)
+    runs = list_runs(dataset) if keys else []
+    return {name: run for name, run in keys.items() if run in runs}
+
+
+def _keys_of_slices(dataset: fo.Dataset, key: str) -> dict[str, str]:
+    return dict(dataset.get_run_info(key).config.views["keys"])
 
 
 def list_evaluations(dataset: Samples) -> list[str]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import fiftyone as fo
 
-from .keys import ALL_FIELD_NAMES, ZONES, contours_field, field_name, list_runs, review_field
+from .keys import ALL_FIELD_NAMES, ZONES, contours_field, field_name, list_runs, review_field, runs_of_slices
 
 _OF_APP = ("tags", "metadata", "labels", "frame labels", "primitives", "other")
 """Groups that the App makes of all fields."""
@@ -85,12 +85,14 @@ def shown_fields(dataset: fo.Dataset, key: str, method: str, active: Sequence[st
     """Return the fields that are shown of a run: score, prediction, and what shows where.
 
     That is the map, or the segments where the method itself says which of them are odd (``within_image``), and what is
-    ignored. Fields that are ``active`` now and belong to no run stay.
+    ignored. Fields that are ``active`` now and belong to no run stay. A run of a slice is shown with those of the other
+    slices: no image has the fields of two of them.
     """
     of_runs = {path for run in list_runs(dataset) for path in _names(run)}
     names = ["score", "pred", "segments" if method == "within_image" else "map"]
     names += [ZONES] if dataset.has_sample_field(field_name(key, ZONES)) else []
-    return [path for path in active if path not in of_runs] + [field_name(key, name) for name in names]
+    keys = runs_of_slices(dataset, key).values() or [key]
+    return [path for path in active if path not in of_runs] + [field_name(run, name) for run in keys for name in names]
 
 
 def _expand(dataset: fo.Dataset, key: str) -> None:

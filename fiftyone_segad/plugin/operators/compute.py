@@ -96,9 +96,8 @@ class ComputeSegmentAnomalies(LongOperator):
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
             if wants_each_slice(ctx):
-                keys = load_views(dataset, request.key).runs.values()
-                fields = [path for run in keys for path in (run.field("score"), run.field("pred"), run.field("map"))]
-                yield from execution.show_fields(ctx, dataset, ctx.view, fields)
+                run = next(iter(load_views(dataset, request.key).runs.values()))  # shown with those of other slices
+                yield from execution.show_fields(ctx, dataset, ctx.view, shown_fields(dataset, run.key))
                 return
             run = load_run(dataset, request.key)
             view = samples.exists(run.field("score")).sort_by(run.field("score"), reverse=True)

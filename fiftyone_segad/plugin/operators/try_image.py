@@ -20,7 +20,7 @@ from ...review.queue import rarity_text
 from ...segments.boxes import DEFAULT_GRID
 from ...utils.uploads import MAX_UPLOAD_BYTES, decode_upload
 from .. import forms
-from ..current_run import current_run
+from ..current_run import current_run_of
 from ..trial import (
     DATASET,
     NEAREST,
@@ -179,7 +179,7 @@ def _compared(ctx: foo.ExecutionContext, runs: list[str]) -> str:
 
 
 def _usual(ctx: foo.ExecutionContext, runs: list[str]) -> str:
-    key = current_run(ctx.dataset)
+    key = current_run_of(ctx)
     return key if key in runs else runs[-1]
 
 

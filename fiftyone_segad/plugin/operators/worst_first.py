@@ -11,7 +11,7 @@ from ...registry.keys import list_runs
 from ...registry.run import load_record
 from ...review.choices import Choices
 from .. import execution, forms
-from ..current_run import shown_fields
+from ..current_run import set_current_run, shown_fields
 from ..execution import PANEL
 from ..panels.run_view import remember_choice
 from .base import Line, Operator, short_config
@@ -39,6 +39,7 @@ class WorstFirst(Operator):
         ids = view.values("id")
         if not execution.in_app(ctx):
             return {"key": run.key, "shown": len(ids), "ids": ids}
+        set_current_run(ctx.dataset, run.key)  # the grid shows no slice any more that would tell it
         remember_choice(view, "highest", run.thresholds.image)
         ctx.ops.clear_sidebar_filters()
         ctx.ops.set_view(view)

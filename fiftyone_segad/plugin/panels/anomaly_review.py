@@ -18,7 +18,7 @@ from ...review.decide import Decision, decide
 from ...runs.rescore import ReviewReport, rescore
 from ...utils.text import name_some, pluralize
 from .. import execution
-from ..current_run import current_run, panel_store, set_current_run
+from ..current_run import current_run_of, panel_store, set_current_run
 from ..wording import in_app_words
 from . import queue_data
 from .run_view import sample_of
@@ -82,7 +82,8 @@ class AnomalyReview(foo.Panel):
         key = ctx.params.get("run")
         if key in list_runs(ctx.dataset):
             set_current_run(ctx.dataset, key)
-        key = current_run(ctx.dataset)
+        else:
+            key = current_run_of(ctx)
         if key is None:
             return {"error": "No run yet: compute one in the panel 'Anomaly triage'"}
         run = load_record(ctx.dataset, key)
@@ -138,7 +139,7 @@ def _run(ctx: foo.ExecutionContext) -> Run:
     key, dataset = ctx.params.get("run"), ctx.params.get("dataset")
     if dataset is not None and dataset != ctx.dataset.name:  # a decision must not get lost among other samples
         raise ValueError(f"The page shows another dataset now, not '{dataset}'")
-    return load_record(ctx.dataset, key if isinstance(key, str) else current_run(ctx.dataset) or "")
+    return load_record(ctx.dataset, key if isinstance(key, str) else current_run_of(ctx) or "")
 
 
 def _decision(entry: dict[str, Any]) -> Decision:

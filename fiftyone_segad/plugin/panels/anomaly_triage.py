@@ -12,7 +12,7 @@ from ...evaluation.drift_over_time import DriftOverTime
 from ...registry.keys import list_evaluations, list_runs
 from ...visualization.segment_plot import has_plot
 from .. import execution
-from ..current_run import panel_store
+from ..current_run import current_run, current_run_of, panel_store, set_current_run
 from ..execution import PANEL
 from . import charts, families, head, page_state, periods, sections, why
 from .actions import TriageActions
@@ -98,6 +98,7 @@ class AnomalyTriage(foo.Panel):
                 page_state.change(state, name, value)
         if state.tab not in TABS:
             page_state.change(state, "tab", FIRST_TAB)
+        self.on_change_group_slice(ctx)
         self._explain_open_sample(ctx)
 
     def on_change_dataset(self, ctx: foo.ExecutionContext) -> None:
@@ -108,6 +109,12 @@ class AnomalyTriage(foo.Panel):
 
     def on_change_view(self, ctx: foo.ExecutionContext) -> None:
         """Highlight the choice that the grid now shows, if it is one, and show new runs and thresholds."""
+
+    def on_change_group_slice(self, ctx: foo.ExecutionContext) -> None:
+        """Show the run of the slice that the grid now shows."""
+        key = None if ctx.dataset is None else current_run_of(ctx)
+        if key is not None and key != current_run(ctx.dataset):
+            set_current_run(ctx.dataset, key)
 
     def on_change_selected(self, ctx: foo.ExecutionContext) -> None:
         """Mark what is selected in the plots, and drop the explanation of another sample."""

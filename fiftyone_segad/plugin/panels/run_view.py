@@ -25,7 +25,7 @@ from ...review.mark_field import read_marks
 from ...review.score_table import ScoreTable
 from ...review.triage import read_score_table
 from ...utils.text import pluralize
-from ..current_run import current_run
+from ..current_run import current_run_of
 from ..wording import in_app_words
 from . import page_state
 
@@ -127,11 +127,11 @@ def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
     if ctx.dataset is None:
         return None
     state = ctx.panel.state
-    runs, key = list_runs(ctx.dataset), current_run(ctx.dataset)
+    runs, key = list_runs(ctx.dataset), current_run_of(ctx, state.run)
     if key is not None and state.run != key:
         if state.run in runs and state.shown not in (None, state.run):
             key = state.run  # a person has chosen it on this page, and the event that says so is on its way
-        else:  # another page, or an operator, has chosen one
+        else:  # another page, or an operator, has chosen one, or the grid shows another slice
             state.run = key
             state.why = None
     if state.shown != key:
