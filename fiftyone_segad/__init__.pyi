@@ -61,8 +61,9 @@ from .runs.compute import compute_segment_anomalies as compute_segment_anomalies
 from .runs.families import find_families as find_families
 from .runs.parts import decide_parts as decide_parts
 from .runs.predictions import import_predictions as import_predictions
-from .runs.rescore import ReviewReport as ReviewReport
 from .runs.rescore import rescore as rescore
+from .runs.review_report import ReviewReport as ReviewReport
+from .runs.review_report import ViewReports as ViewReports
 from .runs.save_bank import save_bank as save_bank
 from .runs.score_new import score_new as score_new
 from .runs.thresholds import set_threshold as set_threshold

@@ -200,18 +200,22 @@ def speed_of(ctx: foo.ExecutionContext, method: str = "reference", run: Run | No
 
 
 def choose_run(
-    ctx: foo.ExecutionContext, inputs: types.Object, default: bool = True, with_views: bool = False
+    ctx: foo.ExecutionContext,
+    inputs: types.Object,
+    default: bool = True,
+    with_views: bool = False,
+    views_first: bool = True,
 ) -> str | None:
     """Add a list of the dataset's runs; returns the chosen one, or None after saying that there are none.
 
-    ``with_views`` adds the keys that stand for the runs of all slices, and offers the newest of these first.
+    ``with_views`` adds the keys that stand for the runs of all slices; ``views_first`` offers the newest of them first.
     """
     views = list_views(ctx.dataset) if with_views else []
     runs = [*list_runs(ctx.dataset), *views]
     if not runs:
         stop(inputs, "no_runs", "There are no runs yet", "Run 'Compute segment anomalies' first")
         return None
-    usual = (views[-1] if views else current_run_of(ctx)) if default else None
+    usual = (views[-1] if views and views_first else current_run_of(ctx)) if default else None
     choose(inputs, "key", runs, "Run", "Key of the run", usual)
     key = ctx.params.get("key") or usual
     return key if key in runs else None

@@ -106,7 +106,7 @@ def stands_for_slices(dataset: fo.Dataset, key: str) -> str:
     keys = sorted(_keys_of_slices(dataset, key).values())
     return (
         f"'{key}' stands for the runs of all slices of dataset '{dataset.name}': name one of them, {keys}; "
-        "decide_parts() takes them together"
+        "set_threshold(), rescore(), score_new() and decide_parts() take them together"
     )
 
 

@@ -68,6 +68,7 @@ class PartsRecord:
         decided: number of parts that were decided
         flagged: number of those that are anomalous
         warnings: what the user should know
+        follows_threshold: whether the share is that of the run's threshold, and changes with it
     """
 
     key: str
@@ -79,6 +80,7 @@ class PartsRecord:
     decided: int = 0
     flagged: int = 0
     warnings: list[str] = field(default_factory=list)
+    follows_threshold: bool = False
 
 
 @dataclass(frozen=True)

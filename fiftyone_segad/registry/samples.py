@@ -8,6 +8,7 @@ import fiftyone as fo
 import fiftyone.core.media as fom
 import fiftyone.core.patches as fop
 import fiftyone.core.video as fov
+from fiftyone import ViewField as F
 from fiftyone.core.collections import SampleCollection as Samples
 from fiftyone.core.odm.database import get_db_conn
 
@@ -37,6 +38,14 @@ def all_slices(samples: Any) -> Any:
     if samples.media_type != fom.GROUP or samples._root_dataset.media_type != fom.GROUP:
         return samples
     return samples.select_group_slices(media_type=fom.IMAGE)
+
+
+def slice_of(samples: Samples, name: str) -> Samples:
+    """Return the samples of one slice: of groups, or of a flat view of samples of any slices."""
+    root = samples._root_dataset
+    if samples.media_type == fom.GROUP:
+        return samples.select_group_slices(name) if name in samples.group_slices else samples.limit(0)
+    return samples.match(F(f"{root.group_field}.name") == name)
 
 
 def check_collection(samples: Any, name: str, is_written: bool = True) -> fo.Dataset:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import fiftyone as fo
 from fiftyone.core.collections import SampleCollection as Samples
@@ -40,9 +40,15 @@ class ViewsRecord:
     notes: list[str] = field(default_factory=list)
 
 
+_OF_A_RUN = {*Run.__dataclass_fields__, *(name for name in vars(Run) if not name.startswith("_"))}
+"""What a run has, and only the run of one slice."""
+
+
 @dataclass(frozen=True)
-class ViewRuns:
-    """The runs of the slices of a grouped dataset.
+class ViewRuns(Mapping[str, Run]):
+    """The runs of the slices of a grouped dataset, a mapping from the name of a slice to its ``Run``.
+
+    What only a run has, such as a threshold, is asked of that of a slice; an ``AttributeError`` says how.
 
     Attributes:
         key: the key that stands for them
@@ -51,8 +57,10 @@ class ViewRuns:
 
     Examples:
         >>> views = segad.compute_segment_anomalies(grouped, key="segad", reference=normals)  # doctest: +SKIP
-        >>> {name: run.thresholds.image for name, run in views.runs.items()}  # doctest: +SKIP
+        >>> {name: run.thresholds.image for name, run in views.items()}  # doctest: +SKIP
         {'left': 1.31, 'right': 1.74}
+        >>> views["left"].scored, views.scored  # doctest: +SKIP
+        (40, 80)
     """
 
     key: str
@@ -78,6 +86,31 @@ class ViewRuns:
     def warnings(self) -> list[str]:
         """What the user should know of each slice."""
         return self.notes + [f"{name}: {warning}" for name, run in self.runs.items() for warning in run.warnings]
+
+    def __getitem__(self, name: str) -> Run:
+        """Return the run of a slice.
+
+        Raises:
+            KeyError: if it has none
+        """
+        if name not in self.runs:
+            raise KeyError(f"'{self.key}' has no run of slice {name!r}; its slices are {list(self.runs)}")
+        return self.runs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.runs)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in _OF_A_RUN:
+            first = next(iter(self.runs), "...")
+            raise AttributeError(
+                f"'{self.key}' stands for the runs of the slices {list(self.runs)}, each with '{name}' of its own: use "
+                f"views[{first!r}].{name}, or {{slice: run.{name} for slice, run in views.items()}}"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def save_table(self, path: str | Path, regions: str | Path | None = None, samples: Samples | None = None) -> Path:
         """Save a table with a row per image of each slice, as ``Run.save_table`` does.

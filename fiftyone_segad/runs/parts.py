@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +31,9 @@ _ROUNDING = 1e-9
 """Keeps a p-value of ``k / (n + 1)`` from being above the same share."""
 
 _MOST_NAMES = 5
+
+_WAITING: ContextVar[str | None] = ContextVar("_WAITING", default=None)
+"""Key of the runs of slices that one call changes one after the other."""
 
 
 @holds_run_lock
@@ -56,8 +61,8 @@ def decide_parts(
             groups of a grouped dataset, else the field that the run was told as ``groups=``
         views (None): field that tells views, such as ``"camera"``, on a dataset that is not grouped. Without it the
             pictures of a part are alike, and compared with parts of as many pictures
-        share (None): share of new good parts that may be flagged, in (0, 1); by default that of the run's threshold,
-            else 0.05
+        share (None): share of new good parts that may be flagged, in (0, 1); by default that of the threshold of the
+            run, or of all slices, which it follows, else 0.05
         reference (None): the samples that tell parts and views of the run's normal images, if these are of another
             dataset
 
@@ -72,7 +77,8 @@ def decide_parts(
         Parts of 'segad': 1 of 20 anomalous; a share of 0.05 of new good parts would be (from 60 normal parts)
           0412: p = 0.0164, view 'left'
     """
-    return _decide_parts(root_dataset(samples, "samples"), key, by, views, share, reference)
+    dataset = root_dataset(samples, "samples")
+    return _decide_parts(dataset, key, by, views, _checked_share(share), share is None, reference)
 
 
 def decide_again(dataset: fo.Dataset, key: str) -> None:
@@ -84,7 +90,7 @@ def decide_again(dataset: fo.Dataset, key: str) -> None:
         _follow(dataset, key)
     for owner in owners_of(dataset, key):
         views = read_views(dataset, owner)
-        if views is None or views.pending or read_parts_record(dataset, owner) is None:
+        if owner == _WAITING.get() or views is None or views.pending or read_parts_record(dataset, owner) is None:
             continue
         try:
             with run_lock(dataset, owner):
@@ -93,28 +99,48 @@ def decide_again(dataset: fo.Dataset, key: str) -> None:
             logger.warning("The parts of '%s' are as they were before; call decide_parts(): %s", owner, error)
 
 
+@contextmanager
+def decisions_wait(key: str) -> Iterator[None]:
+    """Let the decisions on the parts of all slices wait while the run of one after the other changes.
+
+    The caller holds the lock of the key that stands for them, and decides again in the end.
+    """
+    token = _WAITING.set(key)
+    try:
+        yield
+    finally:
+        _WAITING.reset(token)
+
+
 def _follow(dataset: fo.Dataset, key: str) -> None:
     record = read_parts_record(dataset, key)
     assert record is not None
     reference = fo.load_dataset(record.reference) if fo.dataset_exists(record.reference) else None
     try:
-        _decide_parts(dataset, key, record.by, record.views, record.share, reference)
+        _decide_parts(dataset, key, record.by, record.views, record.share, record.follows_threshold, reference)
     except ValueError as error:  # the run is no less right, but these are decisions on scores that are gone
         delete_parts(dataset, key)
         logger.warning("What was decided on the parts of '%s' is removed: %s", key, error)
 
 
 def _decide_parts(
-    dataset: fo.Dataset, key: str, by: str | None, views: str | None, share: float | None, reference: Samples | None
+    dataset: fo.Dataset,
+    key: str,
+    by: str | None,
+    views: str | None,
+    share: float,
+    follows_threshold: bool,
+    reference: Samples | None,
 ) -> PartDecisions:
     runs = _load_runs(dataset, key)
     record = PartsRecord(
         key,
         by if by is not None or dataset.group_field is not None else _field_of_groups(dataset, runs),
         views,
-        _checked_share(share, next(iter(runs.values()))),
+        _share_of_threshold(runs, share) if follows_threshold else share,
         (_reference_of(dataset, key) if reference is None else root_dataset(reference, "reference")).name,
         normals=0,
+        follows_threshold=follows_threshold,
     )
     fields = PartFields(record.by, views)
     scored = [picture for view, run in runs.items() for picture in scored_pictures(dataset, run, view or None, fields)]
@@ -175,10 +201,16 @@ def _reference_of(dataset: fo.Dataset, key: str) -> fo.Dataset:
     return fo.load_dataset(name) if name is not None and fo.dataset_exists(name) else dataset
 
 
-def _checked_share(share: float | None, run: Run) -> float:
+def _share_of_threshold(runs: Mapping[str, Run], otherwise: float) -> float:
+    """Return the share of the threshold that all slices have in common, if that is stated."""
+    rules = {parse_threshold(run.thresholds.rule) for run in runs.values()}
+    common = rules.pop()
+    return common.value if not rules and common.kind == "fpr" else otherwise
+
+
+def _checked_share(share: float | None) -> float:
     if share is None:
-        rule = parse_threshold(run.thresholds.rule)
-        return rule.value if rule.kind == "fpr" else DEFAULT_FPR
+        return DEFAULT_FPR
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
         raise ValueError(f"share={share!r} must be a number in (0, 1), e.g. 0.05")
     return float(share)

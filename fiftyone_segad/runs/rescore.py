@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import fiftyone as fo
@@ -22,6 +22,7 @@ from ..registry.fields import flagged
 from ..registry.keys import ANOMALOUS
 from ..registry.run import Run, load_run
 from ..registry.samples import all_slices
+from ..registry.views import ViewRuns
 from ..review.learnt import MARKS, LearntMarks, learnt_marks
 from ..review.lost_defects import LostDefect, MatchedRegions, found_regions, lost_regions
 from ..review.triage import read_score_table
@@ -32,73 +33,36 @@ from ..storage.bank_file import BANK_SETTING
 from ..storage.bank_images import bank_copies, bank_images, save_bank_images
 from ..storage.zones import ZoneField
 from ..utils.copies import find_copies
-from ..utils.text import pluralize
 from ..utils.threads import usable_cores
+from .each_slice import SliceCalls, check_each, works_on_each_slice
 from .families import assign_families
 from .features import load_embedder, named_segments
 from .inspection import PresentDrawings, present_zones
 from .lifecycle import commit, find_or_create_store, log_stages, progress_bar, scored_ids
 from .parts import decide_again
 from .request import image_states, job_images
+from .review_report import ReviewReport, ViewReports
 from .rezone import rezone
 from .thresholds import calibrate_run
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ReviewReport:
-    """The changes that a review made.
+def _plan_slices(views: ViewRuns, call: dict[str, Any]) -> SliceCalls:
+    """Check that the run of each slice can be scored again."""
+    dataset = call["samples"]._root_dataset
 
-    Attributes:
-        run: the run as it is now
-        marked: number of marks that are in the bank now
-        cleared: ids of the samples that were flagged before and are not any more
-        raised: ids of those that are flagged only now
-        lost: defects that the tool was taught to miss, as far as the truth is known: regions of the ground truth that
-            predicted ones matched and none matches any more, also in images that stay flagged, and the other defective
-            images among ``cleared``; in the order of the images' scores, highest first
-        found: defects that it was taught to find: the same the other way round, with those among ``raised``
-    """
+    def check(run: Run) -> None:
+        source = _checked_zone_field(run, call["zones"], call["zones_from"])
+        _present_rule(dataset, run, scored_ids(dataset, run))
+        if source is not None:
+            present_zones(dataset, run, source)
 
-    run: Run
-    marked: int
-    cleared: list[str]
-    raised: list[str]
-    lost: list[LostDefect]
-    found: list[LostDefect]
-
-    def __str__(self) -> str:
-        lines = [
-            f"Run '{self.run.key}' knows {pluralize(self.marked, 'mark')}; alarms gone: {len(self.cleared)}, "
-            f"new: {len(self.raised)}"
-        ]
-        if self.found:
-            defects = pluralize(len(self.found), "defect that was missed is", "defects that were missed are")
-            lines.append(f"{defects} found now, in {_names(self.found_ids)}")
-        if self.lost:
-            defects = pluralize(len(self.lost), "defect that was found is", "defects that were found are")
-            lines.append(
-                f"Warning: {defects} lost, in {_names(self.lost_ids)}. Look at them, and take marks back with unmark() "
-                "or undo_review()"
-            )
-        return "\n".join(lines)
-
-    @property
-    def lost_ids(self) -> list[str]:
-        """Ids of the samples with lost defects, highest score first."""
-        return list(dict.fromkeys(defect.sample_id for defect in self.lost))
-
-    @property
-    def found_ids(self) -> list[str]:
-        """Ids of the samples with defects that are found only now, highest score first."""
-        return list(dict.fromkeys(defect.sample_id for defect in self.found))
+    check_each(views.runs, check)
+    return dict.fromkeys(views.runs, call)
 
 
-def _names(ids: list[str]) -> str:
-    return ", ".join(ids[:5]) + (" ..." if len(ids) > 5 else "")
-
-
+@works_on_each_slice(_plan_slices, ViewReports)
 @holds_run_lock
 def rescore(
     samples: Samples,
@@ -125,14 +89,15 @@ def rescore(
 
     Args:
         samples: the dataset, or a view of it; the whole run changes
-        key ("segad"): the run's key
+        key ("segad"): the run's key, or that of the runs of all slices of a grouped dataset
         segments (None): the function of the run's segments, if they came from a function
         progress (None): whether to show a progress bar, or a function that gets it
         zones (None): a field of zones, by default the run's, see ``compute_segment_anomalies``
         zones_from (None): id of the sample whose zones are those of all images of its size, by default the run's
 
     Returns:
-        what has changed, the defects of the ground truth in ``defect_mask`` that are lost among it
+        what has changed, the defects of the ground truth in ``defect_mask`` that are lost among it: a ``ReviewReport``,
+        or for the key of all slices ``ViewReports`` with that of each
 
     Raises:
         ValueError: if there is no such run, its zones are wrong, or it has none and compares with no normal images, or
@@ -148,11 +113,8 @@ def rescore(
     """
     dataset: fo.Dataset = samples._root_dataset
     run = load_run(dataset, key)
-    source = _zone_field(run, zones, zones_from)
-    cannot_learn = _cannot_learn(run)
-    if cannot_learn and source is None:
-        raise ValueError(cannot_learn)
-    marks = LearntMarks([], [], run.settings.get(MARKS)) if cannot_learn else learnt_marks(dataset, key)
+    source = _checked_zone_field(run, zones, zones_from)
+    marks = LearntMarks([], [], run.settings.get(MARKS)) if _cannot_learn(run) else learnt_marks(dataset, key)
     flagged_before = set(flagged(dataset, run).values("id"))
     mark_count = sum(len(boxes) for _, boxes in (*marks.normal, *marks.defects))
     knows_marks = marks.digest == run.settings.get(MARKS)
@@ -184,6 +146,18 @@ def _cannot_learn(run: Run) -> str:
     if BANK_SETTING in run.settings:
         return f"Run '{run.key}' was made with a bank file; rescore the run that the file was saved from"
     return ""
+
+
+def _checked_zone_field(run: Run, zones: str | None, zones_from: str | None) -> ZoneField | None:
+    """Return where the zones are drawn that a run shall have.
+
+    Raises:
+        ValueError: if there can be none, or the run has none and cannot learn either
+    """
+    source, cannot_learn = _zone_field(run, zones, zones_from), _cannot_learn(run)
+    if cannot_learn and source is None:
+        raise ValueError(cannot_learn)
+    return source
 
 
 def _zone_field(run: Run, zones: str | None, zones_from: str | None) -> ZoneField | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
+import fiftyone.core.media as fom
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..embedders.base import Embedder
@@ -20,8 +21,9 @@ from ..registry.colours import owns_color_scheme
 from ..registry.exclusive import holds_run_lock
 from ..registry.keys import check_key, list_runs
 from ..registry.run import Run, load_run
-from ..registry.samples import all_slices, check_collection, check_numbers
+from ..registry.samples import all_slices, check_collection, check_numbers, slice_of
 from ..registry.separation import separate_run
+from ..registry.views import ViewRuns
 from ..scoring.conformal import NormalScores
 from ..segments.boxes import Proposer
 from ..storage.bank_file import BANK_SETTING, BankFile
@@ -30,6 +32,7 @@ from ..storage.store import RunStore
 from ..utils.copies import find_copies
 from ..utils.threads import usable_cores
 from ..utils.timing import StageTimer
+from .each_slice import SliceCalls, works_on_each_slice
 from .families import assign_families
 from .features import load_embedder, named_segments
 from .inspection import zones_of_new
@@ -40,6 +43,34 @@ from .request import copies_warnings, image_states, job_images
 logger = logging.getLogger(__name__)
 
 
+def _plan_slices(views: ViewRuns, call: dict[str, Any]) -> SliceCalls:
+    """Give each slice its own images.
+
+    Raises:
+        ValueError: if there are none, or a bank is given, which is of one slice
+    """
+    samples = call["samples"]
+    if call["bank"] is not None:
+        raise ValueError(
+            f"key='{views.key}' stands for the runs of the slices {list(views.runs)}, and a bank is of one slice: "
+            "leave bank=... out, or use another key=... and the samples of one slice"
+        )
+    if samples.media_type != fom.GROUP:
+        check_collection(samples, "samples")
+    slices = {name: slice_of(samples, name) for name in views.runs}
+    calls = {name: {**call, "samples": of_slice} for name, of_slice in slices.items() if len(of_slice)}
+    if not calls:
+        raise ValueError(f"samples has no images of the slices {list(views.runs)}, which '{views.key}' stands for")
+    return calls
+
+
+def _with_notes(views: ViewRuns, results: Mapping[str, Run]) -> ViewRuns:
+    idle = [name for name in views.runs if name not in results]
+    notes = [f"Slice '{name}' has no samples here and was left out" for name in idle]
+    return replace(views, notes=[*views.notes, *notes])
+
+
+@works_on_each_slice(_plan_slices, _with_notes)
 @holds_run_lock
 def score_new(
     samples: Samples,
@@ -61,7 +92,8 @@ def score_new(
 
     Args:
         samples: any collection of the run's dataset; what has a score already is passed over
-        key ("segad"): the run's key
+        key ("segad"): the run's key, or that of the runs of all slices of a grouped dataset: each is scored against
+            its own
         bank (None): a file of ``save_bank``, from this or another machine. Then ``key`` names a run that is made
             with it, on any dataset; or one that was, to score further images
         segments (None): the function of the run's segments, if they came from a function; a run only keeps its name
@@ -74,7 +106,8 @@ def score_new(
         progress (None): whether to show a progress bar, or a function that gets it
 
     Returns:
-        the run, its ``scored`` and ``skipped`` brought up to date
+        the ``Run``, its ``scored`` and ``skipped`` brought up to date; for the key of all slices ``ViewRuns`` with that
+        of each
 
     Raises:
         ValueError: if a parameter is wrong, or there is no such run, before any work

@@ -12,15 +12,15 @@ from typing import Any, ParamSpec
 
 import fiftyone as fo
 import fiftyone.core.media as fom
-from fiftyone import ViewField as F
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..registry.keys import check_key, check_name, list_runs
 from ..registry.locks import run_lock
 from ..registry.removal import delete_run
 from ..registry.run import Run
-from ..registry.samples import root_dataset
+from ..registry.samples import root_dataset, slice_of
 from ..registry.views import ViewRuns, ViewsRecord, load_views, read_views, save_views, view_keys
+from .each_slice import ProgressOfSlices
 from .parts import decide_again
 
 logger = logging.getLogger(__name__)
@@ -83,8 +83,10 @@ def _score(dataset: fo.Dataset, key: str, call: Mapping[str, Any], compute: Call
         _check_keys(dataset, record, before, call["overwrite"])
     save_views(dataset, record)
     todo = record.pending
+    progress = ProgressOfSlices(todo)
     for name in todo:
         options = {"samples": slices[name], "reference": references[name], "key": keys[name]}
+        options["progress"] = progress.of(name, call["progress"])
         try:
             compute({**call, **options, "overwrite": keys[name] in list_runs(dataset)})
         except BaseException:
@@ -133,10 +135,7 @@ def _reference_of(reference: Any, name: str) -> Samples | None:
             "samples is grouped, and reference is not: each slice is compared with normal images of its own, which the "
             "slices of a grouped dataset tell; pass one slice as samples, or a grouped reference"
         )
-    if reference.media_type == fom.GROUP:
-        of_slice = reference.select_group_slices(name) if name in reference.group_slices else []
-    else:  # slices of it
-        of_slice = reference.match(F(f"{root.group_field}.name") == name)
+    of_slice = slice_of(reference, name)
     if len(of_slice) == 0:
         raise ValueError(
             f"reference has no normal images of slice '{name}', with which it could be compared; add some, or "

@@ -105,3 +105,43 @@ def test_the_queue_has_alarms_of_a_part_next_to_each_other(flat: fo.Dataset) -> 
     assert changes == len(order) - 1 and [p_values[part] for part in order] == sorted(p_values[part] for part in order)
     assert after["alarms"][0]["rarity"].endswith("its part has p = 0.0476 by all of its pictures")
     assert "part has p" not in before["alarms"][0]["rarity"] and after["stamp"] != before["stamp"]
+
+
+def test_forms_take_the_key_of_all_slices(grouped: fo.Dataset) -> None:
+    run("compute_segment_anomalies", grouped, key="segad", each_slice=True, **SETTINGS)
+    segad.decide_parts(grouped, "segad")
+    fields = form("set_threshold", grouped, key="segad", threshold="fpr:0.2")
+    labels = [fields[name]["view"]["label"] for name in ("preview", "preview1")]
+    assert [label.partition(":")[0] for label in labels] == ["left", "right"]
+    assert form("set_threshold", grouped)["key"]["default"] == "segad_right"
+    assert form("set_threshold", grouped, key="segad", threshold="1.5")["threshold"]["invalid"]
+    result = run("set_threshold", grouped, key="segad", threshold="fpr:0.2")
+    thresholds = {name: segad.load_run(grouped, f"segad_{name}").thresholds for name in ("left", "right")}
+    assert result["threshold"] == {name: value.image for name, value in thresholds.items()}
+    assert {value.rule for value in thresholds.values()} == {"fpr:0.2"}
+    assert (result["scored"], segad.list_parts(grouped, "segad").share) == (2 * grouped.count("group"), 0.2)
+    with pytest.raises(ValueError, match="scales of their own"):
+        run("set_threshold", grouped, key="segad", threshold=1.5)
+
+
+def test_marks_of_all_slices_are_learnt_from_the_form(grouped: fo.Dataset) -> None:
+    run("compute_segment_anomalies", grouped, key="segad", each_slice=True, **SETTINGS)
+    for key in ("segad_left", "segad_right"):
+        of_slice = grouped.select_group_slices(key.removeprefix("segad_")).match_tags("test")
+        segad.mark_normal(of_slice.sort_by(f"{key}_score", reverse=True).limit(1), key)
+    assert "2 marks" in form("rescore", grouped, key="segad")["marks"]["view"]["label"]
+    result = run("rescore", grouped, key="segad")
+    assert (result["marked"], result["cleared"], len(result["ids"])) == (2, 2, 2)
+
+
+def test_later_images_of_all_slices_are_scored_from_the_form(grouped: fo.Dataset) -> None:
+    segad.compute_segment_anomalies(
+        grouped.match_tags("test").limit(1), reference=grouped.match_tags("good"), segments="tiles:0.4:0.2"
+    )
+    images = 2 * grouped.count("group")
+    assert f"{images - 2} of {images}" in form("score_new", grouped, key="segad")["count"]["view"]["label"]
+    assert run("score_new", grouped, key="segad_left")["new"] == images / 2 - 1
+    result = run("score_new", grouped, key="segad")
+    assert result["new"] == images / 2 - 1 and set(result["threshold"]) == {"left", "right"}
+    assert grouped.select_group_slices("right").exists("segad_right_score").count() == images / 2
+    assert run("score_new", grouped, key="segad")["new"] == 0

@@ -130,7 +130,7 @@ def test_a_refused_call_leaves_nothing(grouped: fo.Dataset) -> None:
     flat.delete()
     compute(grouped)
     with pytest.raises(ValueError, match="'segad' stands for the runs of all slices"):
-        segad.set_threshold(grouped, "segad", 1.0)
+        segad.load_run(grouped, "segad")
     with pytest.raises(ValueError, match="stands for the runs of slices"):
         left = grouped.select_group_slices("left")
         segad.compute_segment_anomalies(left, "segad", reference=left.match_tags("good"))

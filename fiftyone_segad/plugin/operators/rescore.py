@@ -19,7 +19,7 @@ from ...runs.rescore import rescore
 from ...scoring import IMPORTED
 from ...utils.text import pluralize
 from .. import execution, forms, zones
-from ..current_run import shown_fields
+from ..slices import load_chosen_runs, runs_of, shown_of_runs
 from .base import NOTES, Line, LongOperator, long_config, notes
 
 _LISTED = 10
@@ -47,9 +47,10 @@ class Rescore(LongOperator):
     )
 
     def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
-        run = forms.load_chosen_run(ctx, inputs)
-        if run is None:
+        runs = load_chosen_runs(ctx, inputs)
+        if runs is None:
             return
+        run = next(iter(runs.values()))  # those of slices are by the same method, with zones of the same field
         if run.method != IMPORTED:
             zones.add_zones(ctx, inputs, run.zones)
         if run.method != "reference":
@@ -57,10 +58,11 @@ class Rescore(LongOperator):
                 reason = f"A run by '{run.method}' has no bank that could learn; use one by 'reference'"
                 forms.stop(inputs, "method", reason)
             return
-        counts = [len(list_marks(ctx.dataset, run.key, label)) for label in (NORMAL, ANOMALOUS)]
+        keys = [run.key for run in runs.values()]
+        counts = [sum(len(list_marks(ctx.dataset, key, label)) for key in keys) for label in (NORMAL, ANOMALOUS)]
         label = f"{pluralize(counts[0], 'mark says', 'marks say')} 'normal' and {counts[1]} 'anomalous'"
         label += "; the run will know these, and no others"
-        extent = f"{pluralize(run.scored, 'image')} will be scored again"
+        extent = f"{pluralize(sum(run.scored for run in runs.values()), 'image')} will be scored again"
         inputs.view("marks", types.Notice(label=f"{label}. {extent}"))
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
@@ -80,12 +82,12 @@ class Rescore(LongOperator):
                 "found": len(report.found),
                 "found_files": _files(dataset, report.found),
                 "ids": list(dict.fromkeys([*report.lost_ids, *report.found_ids, *report.cleared, *report.raised])),
-                "messages": notes([*report.run.warnings, *stale_evaluations(dataset, report.run)]),
+                "messages": notes(_warnings(dataset, key)),
             }
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
             changed = all_slices(dataset).select(result["ids"], ordered=True) if result["ids"] else ctx.view
-            fields = shown_fields(dataset, key, ctx.active_fields)
+            fields = shown_of_runs(dataset, runs_of(dataset, key), ctx.active_fields)
             yield from execution.show_fields(ctx, dataset, changed, fields)
 
         return self.run(ctx, f"rescoring of {key}", work, show, key)
@@ -93,6 +95,15 @@ class Rescore(LongOperator):
     def next_step(self, result: dict[str, Any]) -> str:
         first = "images with lost defects first, " if result.get("lost") else ""
         return f"Run '{result.get('key')}' is rescored. The grid shows {first}the images whose alarms are gone or new"
+
+
+def _warnings(dataset: fo.Dataset, key: str) -> list[str]:
+    """Return the warnings of a run, or of those of all slices, and which of their evaluations are stale."""
+    warnings = []
+    for name, run in runs_of(dataset, key).items():
+        texts = [*run.warnings, *stale_evaluations(dataset, run)]
+        warnings += [f"{name}: {text}" if name else text for text in texts]
+    return warnings
 
 
 def _files(dataset: fo.Dataset, defects: list[LostDefect]) -> str:

@@ -17,13 +17,13 @@ from ...errors import RunError
 from ...registry.evaluations import stale_evaluations
 from ...registry.fields import flagged
 from ...registry.keys import field_name
-from ...registry.run import Run, load_run
+from ...registry.run import Run
 from ...registry.samples import all_slices
 from ...runs.thresholds import set_threshold
-from ...scoring.thresholds import choose_thresholds, parse_threshold, rule_in_words
+from ...scoring.thresholds import DEFAULT_FPR, choose_thresholds, parse_threshold, rule_in_words
 from ...utils.text import pluralize
 from .. import execution, forms
-from ..current_run import shown_fields
+from ..slices import by_slice, load_chosen_runs, runs_of, shown_of_runs, thresholds_of
 from .base import NOTES, Line, LongOperator, long_config, notes
 
 _HELP = (
@@ -56,14 +56,14 @@ class SetThreshold(LongOperator):
 
     def images(self, ctx: foo.ExecutionContext) -> int:
         try:
-            return load_run(ctx.dataset, forms.run_key(ctx)).scored
+            return sum(run.scored for run in runs_of(ctx.dataset, forms.run_key(ctx)).values())
         except (RunError, ValueError):
             return 0
 
     def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
-        run = forms.load_chosen_run(ctx, inputs)
-        if run is not None:
-            _add_rule(ctx, inputs, run)
+        runs = load_chosen_runs(ctx, inputs)
+        if runs is not None:
+            _add_rule(ctx, inputs, runs)
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:
         rule = _rule(ctx.params)
@@ -71,24 +71,26 @@ class SetThreshold(LongOperator):
             raise ValueError("threshold is missing: give a rule such as 'fpr:0.05', or a number")
         gt_field = forms.text(ctx.params, "gt_field", GT_FIELD) or GT_FIELD
         dataset, view, key = ctx.dataset, ctx.view, forms.run_key(ctx)
-        _check_reach(_scores(dataset, key), rule)
+        for run in runs_of(dataset, key).values():
+            _check_reach(_scores(dataset, run.key), rule)
 
         def work(progress: execution.Progress) -> dict[str, Any]:
-            before = len(flagged(dataset, load_run(dataset, key)))
-            run = set_threshold(dataset, key, rule, gt_field, progress)
+            before = sum(len(flagged(dataset, run)) for run in runs_of(dataset, key).values())
+            set_threshold(dataset, key, rule, gt_field, progress)
+            runs = runs_of(dataset, key)
             return {
                 "key": key,
-                "threshold": run.thresholds.image,
-                "above": f"{run.thresholds.image:.3g}",
-                "rule": run.thresholds.rule,
-                "scored": run.scored,
+                "threshold": thresholds_of(runs),
+                "above": by_slice(runs, lambda run: f"{run.thresholds.image:.3g}"),
+                "rule": next(iter(runs.values())).thresholds.rule,
+                "scored": sum(run.scored for run in runs.values()),
                 "flagged_before": before,
-                "flagged": len(flagged(dataset, run)),
-                "messages": notes(stale_evaluations(dataset, run)),
+                "flagged": sum(len(flagged(dataset, run)) for run in runs.values()),
+                "messages": notes([text for run in runs.values() for text in stale_evaluations(dataset, run)]),
             }
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
-            fields = shown_fields(dataset, key, ctx.active_fields)
+            fields = shown_of_runs(dataset, runs_of(dataset, key), ctx.active_fields)
             yield from execution.show_fields(ctx, dataset, view, fields)
 
         return self.run(ctx, f"threshold of {key}", work, show, key)
@@ -99,28 +101,34 @@ class SetThreshold(LongOperator):
         return f"The threshold of run '{name}' is now {words or 'the number given'}. Next: look at what is flagged"
 
 
-def _add_rule(ctx: foo.ExecutionContext, inputs: types.Object, run: Run) -> None:
-    usual = run.thresholds.rule
+def _add_rule(ctx: foo.ExecutionContext, inputs: types.Object, runs: dict[str, Run]) -> None:
+    usual = next(iter(runs.values())).thresholds.rule
+    if len(runs) > 1 and parse_threshold(usual).kind == "value":
+        usual = f"fpr:{DEFAULT_FPR}"
     prop = inputs.str("threshold", default=usual, required=True, label="Threshold", description=_HELP)
-    notes: list[str] = []
+    previews: list[tuple[str, list[str]]] = []
     try:
         rule = _rule({"threshold": usual, **ctx.params})
         if rule is None:
             return
         if rule == "f1":
             forms.choose_truth(ctx, inputs)
-            label = "How many images would be flagged is known when it has run"
+            previews = [("How many images would be flagged is known when it has run", [])]
+        elif len(runs) > 1 and parse_threshold(rule).kind == "value":
+            forms.refuse(prop, "Slices have scales of their own: give a rule, or choose the run of one slice")
+            return
         else:
-            label, notes = _preview(ctx.dataset, run, rule)
+            previews = [_preview(ctx.dataset, run, rule, name) for name, run in runs.items()]
     except ValueError as error:
         forms.refuse(prop, str(error))
         return
-    inputs.view("preview", types.Notice(label=label))
-    for number, note in enumerate(notes):
+    for number, (label, _) in enumerate(previews):
+        inputs.view(f"preview{number or ''}", types.Notice(label=label))
+    for number, note in enumerate(note for _, warnings in previews for note in warnings):
         inputs.view(f"note{number}", types.Warning(label=note))
 
 
-def _preview(dataset: fo.Dataset, run: Run, rule: str | float) -> tuple[str, list[str]]:
+def _preview(dataset: fo.Dataset, run: Run, rule: str | float, slice: str) -> tuple[str, list[str]]:
     """Return what a rule would flag, and what should be known of it, from scores that are there."""
     scores = _scores(dataset, run.key)
     _check_reach(scores, rule)
@@ -131,7 +139,8 @@ def _preview(dataset: fo.Dataset, run: Run, rule: str | float) -> tuple[str, lis
     label = f"{would:,} of {len(scores):,} images would be flagged, those above {thresholds.image:.3g} (now {now:,})"
     if len(normals):
         label += f"; {normals.false_alarm_share(thresholds.image)}"
-    return f"{label}. {pluralize(run.scored, 'image')} will be rewritten", notes
+    of_slice = f"{slice}: " if slice else ""
+    return f"{of_slice}{label}. {pluralize(run.scored, 'image')} will be rewritten", [of_slice + note for note in notes]
 
 
 def _scores(dataset: fo.Dataset, key: str) -> NDArray[np.float64]:

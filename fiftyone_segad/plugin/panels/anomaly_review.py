@@ -15,7 +15,8 @@ from ...registry.keys import list_runs
 from ...registry.run import Run, load_record
 from ...registry.samples import all_slices
 from ...review.decide import Decision, decide
-from ...runs.rescore import ReviewReport, rescore
+from ...runs.rescore import rescore
+from ...runs.review_report import ReviewReport, ViewReports
 from ...utils.text import name_some, pluralize
 from .. import execution
 from ..current_run import current_run_of, panel_store, set_current_run
@@ -167,7 +168,7 @@ def _learning(ctx: foo.ExecutionContext, run: Run) -> dict[str, Any]:
     }
 
 
-def _report_text(dataset: fo.Dataset, report: ReviewReport) -> str:
+def _report_text(dataset: fo.Dataset, report: ReviewReport | ViewReports) -> str:
     parts = [
         f"Learnt {pluralize(report.marked, 'mark')}",
         f"{pluralize(len(report.cleared), 'image')} no longer flagged",
