@@ -120,7 +120,7 @@ def test_forms_take_the_key_of_all_slices(grouped: fo.Dataset) -> None:
     assert result["threshold"] == {name: value.image for name, value in thresholds.items()}
     assert {value.rule for value in thresholds.values()} == {"fpr:0.2"}
     assert (result["scored"], segad.list_parts(grouped, "segad").share) == (2 * grouped.count("group"), 0.2)
-    with pytest.raises(ValueError, match="scales of their own"):
+    with pytest.raises(REFUSED, match="scales of their own"):
         run("set_threshold", grouped, key="segad", threshold=1.5)
 
 
