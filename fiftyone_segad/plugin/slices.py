@@ -39,10 +39,10 @@ def load_chosen_runs(ctx: foo.ExecutionContext, inputs: types.Object) -> dict[st
         return None
 
 
-def shown_of_runs(dataset: fo.Dataset, runs: dict[str, Run], active: Sequence[str]) -> list[str]:
-    """Return the fields that the grid shows once it is on some runs, as ``shown_fields`` does for one."""
-    shown = [path for run in runs.values() for path in shown_fields(dataset, run.key, active)]
-    return list(dict.fromkeys(shown))
+def shown_of_runs(dataset: fo.Dataset, key: str, active: Sequence[str]) -> list[str]:
+    """Return the fields that the grid shows once it is on a run, or on those of all slices."""
+    run = next(iter(runs_of(dataset, key).values()))  # that of a slice is shown with those of the others
+    return shown_fields(dataset, run.key, active)
 
 
 def by_slice(runs: dict[str, Run], value: Callable[[Run], str]) -> str:

@@ -40,7 +40,7 @@ def all_slices(samples: Any) -> Any:
     return samples.select_group_slices(media_type=fom.IMAGE)
 
 
-def slice_of(samples: Samples, name: str) -> Samples:
+def samples_of_slice(samples: Samples, name: str) -> Samples:
     """Return the samples of one slice: of groups, or of a flat view of samples of any slices."""
     root = samples._root_dataset
     if samples.media_type == fom.GROUP:

@@ -21,7 +21,7 @@ from ..registry.colours import owns_color_scheme
 from ..registry.exclusive import holds_run_lock
 from ..registry.keys import check_key, list_runs
 from ..registry.run import Run, load_run
-from ..registry.samples import all_slices, check_collection, check_numbers, slice_of
+from ..registry.samples import all_slices, check_collection, check_numbers, samples_of_slice
 from ..registry.separation import separate_run
 from ..registry.views import ViewRuns
 from ..scoring.conformal import NormalScores
@@ -57,7 +57,7 @@ def _plan_slices(views: ViewRuns, call: dict[str, Any]) -> SliceCalls:
         )
     if samples.media_type != fom.GROUP:
         check_collection(samples, "samples")
-    slices = {name: slice_of(samples, name) for name in views.runs}
+    slices = {name: samples_of_slice(samples, name) for name in views.runs}
     calls = {name: {**call, "samples": of_slice} for name, of_slice in slices.items() if len(of_slice)}
     if not calls:
         raise ValueError(f"samples has no images of the slices {list(views.runs)}, which '{views.key}' stands for")

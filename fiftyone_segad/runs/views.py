@@ -18,7 +18,7 @@ from ..registry.keys import check_key, check_name, list_runs
 from ..registry.locks import run_lock
 from ..registry.removal import delete_run
 from ..registry.run import Run
-from ..registry.samples import root_dataset, slice_of
+from ..registry.samples import root_dataset, samples_of_slice
 from ..registry.views import ViewRuns, ViewsRecord, load_views, read_views, save_views, view_keys
 from .each_slice import ProgressOfSlices
 from .parts import decide_again
@@ -135,7 +135,7 @@ def _reference_of(reference: Any, name: str) -> Samples | None:
             "samples is grouped, and reference is not: each slice is compared with normal images of its own, which the "
             "slices of a grouped dataset tell; pass one slice as samples, or a grouped reference"
         )
-    of_slice = slice_of(reference, name)
+    of_slice = samples_of_slice(reference, name)
     if len(of_slice) == 0:
         raise ValueError(
             f"reference has no normal images of slice '{name}', with which it could be compared; add some, or "

@@ -113,7 +113,7 @@ def test_forms_take_the_key_of_all_slices(grouped: fo.Dataset) -> None:
     fields = form("set_threshold", grouped, key="segad", threshold="fpr:0.2")
     labels = [fields[name]["view"]["label"] for name in ("preview", "preview1")]
     assert [label.partition(":")[0] for label in labels] == ["left", "right"]
-    assert form("set_threshold", grouped)["key"]["default"] == "segad_right"
+    assert form("set_threshold", grouped)["key"]["default"] == "segad_left"
     assert form("set_threshold", grouped, key="segad", threshold="1.5")["threshold"]["invalid"]
     result = run("set_threshold", grouped, key="segad", threshold="fpr:0.2")
     thresholds = {name: segad.load_run(grouped, f"segad_{name}").thresholds for name in ("left", "right")}

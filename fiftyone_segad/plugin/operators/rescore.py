@@ -87,7 +87,7 @@ class Rescore(LongOperator):
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
             changed = all_slices(dataset).select(result["ids"], ordered=True) if result["ids"] else ctx.view
-            fields = shown_of_runs(dataset, runs_of(dataset, key), ctx.active_fields)
+            fields = shown_of_runs(dataset, key, ctx.active_fields)
             yield from execution.show_fields(ctx, dataset, changed, fields)
 
         return self.run(ctx, f"rescoring of {key}", work, show, key)

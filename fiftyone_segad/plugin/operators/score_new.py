@@ -92,7 +92,7 @@ class ScoreNew(LongOperator):
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
             new = all_slices(dataset).select(result["ids"], ordered=True)
-            fields = shown_of_runs(dataset, runs_of(dataset, key), ctx.active_fields)
+            fields = shown_of_runs(dataset, key, ctx.active_fields)
             yield from execution.show_fields(ctx, dataset, new if result["ids"] else ctx.view, fields)
 
         return self.run(ctx, f"new images of {key}", work, show, key)

@@ -90,7 +90,7 @@ class SetThreshold(LongOperator):
             }
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
-            fields = shown_of_runs(dataset, runs_of(dataset, key), ctx.active_fields)
+            fields = shown_of_runs(dataset, key, ctx.active_fields)
             yield from execution.show_fields(ctx, dataset, view, fields)
 
         return self.run(ctx, f"threshold of {key}", work, show, key)
