@@ -33,6 +33,7 @@ from ..utils.values import make_dataclass
 from .families import assign_families
 from .lifecycle import new_masks_name
 from .matching import LocalFiles, match_paths, match_samples
+from .part_transfer import carried_parts, carried_slice, parse_parts, take_over_parts, take_over_slice
 from .score_new import calibration_of
 
 logger = logging.getLogger(__name__)
@@ -48,8 +49,10 @@ _NAMED = 5
 def export_run(samples: Samples, key: str, path: str | Path, overwrite: bool = False) -> Path:
     """Save a run with the files by which it goes on, for ``import_run`` on any machine and dataset.
 
-    It holds the scores of all segments, the features that the run compares with, thresholds and marks, but no images;
-    these are known by their checksums and paths. Evaluations are not in it.
+    It holds the scores of all segments, the features that the run compares with, thresholds, marks, and what was
+    decided on the run's parts, but no images; these are known by their checksums and paths. Evaluations are not in it.
+    Of a grouped dataset the run of each slice is exported by itself, without the decisions on parts, which rest on all
+    slices.
 
     Args:
         samples: the dataset, or a view of it; all of the run is exported
@@ -86,6 +89,8 @@ def export_run(samples: Samples, key: str, path: str | Path, overwrite: bool = F
         samples=[CarriedImage.of(id, file) for id, file in zip(*scored.values(["id", "filepath"]), strict=True)],
         normals=[CarriedImage.of(name, name) for name in names if name not in known],
         marks=[{**asdict(mark), "at": mark.at.isoformat()} for mark in read_marks(dataset, key, None)],
+        parts=carried_parts(dataset, key),
+        slice=carried_slice(dataset, key),
     )
     with store.explain_write_errors():
         write_archive(target, archive, store)
@@ -102,10 +107,11 @@ def import_run(
     """Take over a run that ``export_run`` has saved, with its fields for the images that are here.
 
     An image is known by the sample's id, else by its content, so that it may lie elsewhere. What is not in the dataset
-    is left out, with a warning that names it.
+    is left out, with a warning that names it. Runs of slices that are imported under the keys that they had are those
+    of all slices again, and a warning says by which call parts are decided.
 
     Args:
-        samples: the dataset, or a view of it, whose samples are looked through
+        samples: the dataset, or a view of it, whose samples are looked through; of a grouped dataset, one slice
         path: the folder or ZIP file
         key (None): key of the run here; by default the one that it had
         overwrite (False): whether a run of this key is replaced, e.g. one that came with an exported dataset but
@@ -143,7 +149,7 @@ def _import(
     paths = dict(zip(*samples.values(["id", "filepath"]), strict=True))
     files = LocalFiles(paths, [*archive.samples, *archive.normals])
     ids = match_samples(archive.samples, files)
-    marks = _marks_of(archive, ids)
+    marks, parts = _marks_of(archive, ids), parse_parts(archive.parts)
     left_out = [image.path for image in archive.samples if image.id not in ids]
     if not ids:
         raise ValueError(
@@ -169,9 +175,11 @@ def _import(
     write_marks(dataset, key, marks)
     dataset.reload()
     assign_families(dataset, run)
-    for warning in _warnings(left_out, len(archive.samples)):
+    notes = [*take_over_parts(dataset, key, parts, ids), *take_over_slice(dataset, key, archive.slice)]
+    for warning in [*_warnings(left_out, len(archive.samples)), *notes]:
         logger.warning(warning)
-    return load_run(dataset, key)
+    run = load_run(dataset, key)
+    return replace(run, warnings=[*run.warnings, *notes])
 
 
 def _run_of(archive: RunArchive, key: str, carried: RunStore, warnings: list[str]) -> Run:

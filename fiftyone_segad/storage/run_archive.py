@@ -59,6 +59,23 @@ class CarriedImage:
 
 
 @dataclass(frozen=True)
+class CarriedSlice:
+    """The slice of a grouped dataset that a run is of.
+
+    Attributes:
+        key: the key that stands for the runs of all slices
+        slice: name of the slice
+        slices: names of all slices
+        share: share of good parts that may be flagged in the decisions on parts; None if nothing was decided
+    """
+
+    key: str
+    slice: str
+    slices: list[str]
+    share: float | None
+
+
+@dataclass(frozen=True)
 class RunArchive:
     """All that is carried of a run beside the files of its store.
 
@@ -67,12 +84,16 @@ class RunArchive:
         samples: the images that it scored
         normals: the images that it compares with
         marks: what people said of its images
+        parts: what was decided on parts; None if nothing was
+        slice: the slice that the run is of; None if it is of none
     """
 
     run: dict[str, Any]
     samples: list[CarriedImage]
     normals: list[CarriedImage]
     marks: list[dict[str, Any]] = field(default_factory=list)
+    parts: dict[str, Any] | None = None
+    slice: CarriedSlice | None = None
 
 
 def write_archive(target: Path, archive: RunArchive, store: RunStore) -> None:
