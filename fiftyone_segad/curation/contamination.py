@@ -299,7 +299,7 @@ def _measure(images: list[JobImage], context: JobContext, examined: _Examined, s
 def _spec(images: list[JobImage], method: str, seed: int, scale: GreyScale) -> JobSpec:
     paths = dict.fromkeys(image.path for image in images) if method == "reference" else ()
     normals = [JobImage(path, path) for path in paths]
-    return JobSpec(images, normals, method, None, seed=seed, advise_rotations=False, scale=scale)
+    return JobSpec(images, normals, method, None, seed=seed, scale=scale)
 
 
 def _most_anomalous_segment(record: ImageScores, place: NDArray[np.float64], size: Size) -> fo.Detections:

@@ -61,13 +61,12 @@ class JobSpec:
         normals: the bank of ``reference``, and what thresholds are calibrated on. Their ids are their paths
         method: ``reference``, ``unlabeled`` or ``within_image``
         segments: specification or function of the segments, unless images bring boxes; None for the embedder's own
-        rotations: copies of each normal image in the bank, turned in equal steps (``reference``)
+        rotations: copies of each normal image in the bank, turned in equal steps; None finds how many (``reference``)
         bank_size: rows that the bank may have per level; None for 131,072 at the finest one (``reference``)
         marks: what people marked as normal, which is compared with as the bank is (``reference``)
         marked_defects: what they marked as anomalous; what looks like it scores higher (``reference``)
         seed: seed of all that is chosen at random
         feature_bytes: features of the scored images that are kept, for ``rescore``
-        advise_rotations: whether to try if rotations would help (``reference``)
         bank_names: names by which the bank knows files of other paths: links, copies, and what lies elsewhere now
         scale: grey values of more than 8 bits that are black and white in all images
         groups: what tells which normals show the same part: ``auto``, a field for their ``group``, or None
@@ -78,13 +77,12 @@ class JobSpec:
     normals: Sequence[JobImage]
     method: str
     segments: str | Proposer | None
-    rotations: int = 1
+    rotations: int | None = 1
     bank_size: int | None = None
     marks: Sequence[MarkedImage] = ()
     marked_defects: Sequence[MarkedImage] = ()
     seed: int = 0
     feature_bytes: int = FEATURE_BYTES
-    advise_rotations: bool = True
     bank_names: Mapping[str, str] = field(default_factory=dict)
     scale: GreyScale = FULL_RANGE
     groups: str | None = None

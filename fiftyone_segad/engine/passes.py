@@ -80,7 +80,7 @@ def embed_bank(
         complete: paths of those of which every row is kept; of the others a coreset is
         rotations: copies of each image, turned in equal steps
     """
-    job.stage("reading the images to compare with")
+    job.stage("reading the images to compare with" + (f", each at {rotations} angles" if rotations > 1 else ""))
     done = set(job.store.bank.paths())
     pending: list[ImageFeatures] = []
     task = _BankTask(job, levels, rotations, complete, len(images))
@@ -220,10 +220,11 @@ def score_images(
 
 def _images_with_room(job: Job, images: Sequence[JobImage], bytes_left: int) -> set[str]:
     """Return the ids of the images whose features are sent back: those of all others need not travel."""
-    with_rotations = next(
-        (sum(rows.nbytes for rows in image.features) for image in job.store.bank if image.complete), 0
-    )
-    count = max(bytes_left, 0) * job.spec.rotations // with_rotations if with_rotations else len(images)
+    complete = next((image for image in job.store.bank if image.complete), None)
+    count = len(images)
+    if complete is not None:
+        upright = (rows[: len(cut)] for rows, cut in zip(complete.features, complete.segments, strict=True))
+        count = max(bytes_left, 0) // sum(rows.nbytes for rows in upright)
     return {image.id for image in images[: count + 1]}
 
 

@@ -25,7 +25,6 @@ from .passes import (
     MarkedIndexes,
     ScoreLevels,
     calibration_images,
-    choose,
     embed_bank,
     fit_levels,
     flushing,
@@ -35,11 +34,9 @@ from .passes import (
     search_again,
 )
 from .prediction import image_scores
+from .rotations import find_rotations
 from .siblings import FEWEST_PARTS, find_groups, part_numbers
 from .teaching import learn_defects, normal_scores
-
-_TURNED = 8
-"""Images that are turned to see whether rotations would help."""
 
 
 def score_by_reference(job: Job) -> None:
@@ -48,7 +45,7 @@ def score_by_reference(job: Job) -> None:
     levels = fit_levels(job, spec.normals)
     levels.defects = None  # those of other marks may have come with the store
     calibrating = calibration_images(job, levels)
-    embed_bank(job, levels, spec.normals, {image.path for image in calibrating}, spec.rotations)
+    embed_bank(job, levels, spec.normals, {image.path for image in calibrating}, find_rotations(job, levels))
     paths = store.bank.paths()
     if not paths:
         reason = job.report.first_reason()
@@ -64,7 +61,6 @@ def score_by_reference(job: Job) -> None:
     score_levels, marked = against_bank(job, levels, indexes)
     if len(paths) > 1:
         _score_normals(job, levels, score_levels, marked)
-        _advise_rotations(job, levels, calibrating, score_levels)
     elif levels.has_common_scale:
         _scale_by_halves(job, levels)
     known, in_bank = store.scores.ids() | set(store.features.paths()), set(paths)
@@ -241,21 +237,3 @@ def _scale_by_halves(job: Job, levels: LevelScorer) -> None:
         scored.append((segments, distances))
     levels.fit_normalizers([scored])
     job.store.save_levels(levels.arrays())
-
-
-def _advise_rotations(job: Job, levels: LevelScorer, images: Sequence[JobImage], score_levels: ScoreLevels) -> None:
-    """Warn if turned normal images look normal, as they do where parts lie at any angle."""
-    if job.spec.rotations > 1 or job.spec.segments is not None or not job.spec.advise_rotations:
-        return
-    upright = [record.image_score for record in job.store.normals]
-    turned = []
-    sample = choose(images, _TURNED, job.spec.seed + 1)
-    for embedded in job.embed(sample, report_skipped=False, angle=90):
-        rows, segments = levels.transform(embedded.patches), [level.segments for level in embedded.patches]
-        _, scores = levels.score(score_levels(rows, segments, embedded.image.path), rows)
-        turned.append(float(scores.max()))
-    if turned and np.median(turned) <= np.quantile(upright, 0.75):
-        job.report.warnings.append(
-            "Normal images that were turned by 90 degrees look as normal as upright ones: if the parts lie at any "
-            "angle, rotations=8 may find more (each normal image is then embedded 8 times)"
-        )

@@ -82,7 +82,10 @@ def check_collection(samples: Any, name: str, is_written: bool = True) -> fo.Dat
 
 
 def check_numbers(
-    num_workers: int | None, bank_size: int | None = None, rotations: int = 1, batch_size: int | None = None
+    num_workers: int | None,
+    bank_size: int | None = None,
+    rotations: int | None = None,
+    batch_size: int | None = None,
 ) -> None:
     """Check numbers that several functions take.
 
@@ -103,7 +106,7 @@ def check_numbers(
     ):
         if value is not None:
             check_whole_number(name, value)
-    if rotations > MAX_ROTATIONS:
+    if (rotations or 1) > MAX_ROTATIONS:
         raise ValueError(f"rotations={rotations} is too many; 8 are enough for parts at any angle")
 
 

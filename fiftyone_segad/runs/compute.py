@@ -36,7 +36,7 @@ def compute_segment_anomalies(
     resume: bool = True,
     progress: bool | Callable[[Any], None] | None = None,
     defects: str = "any",
-    rotations: int = 1,
+    rotations: int | None = None,
     bank_size: int | None = None,
     embedder_kwargs: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -82,8 +82,10 @@ def compute_segment_anomalies(
         progress (None): whether to show a progress bar, or a function that gets it, as in FiftyOne
         defects ("any"): ``small`` looks at fine patches only (finer maps; misses defects of texture and large
             areas), ``large`` at coarse ones only (calmer maps; misses small defects)
-        rotations (1): copies of each normal image in the bank, turned in equal steps; 8 for parts that lie at any
-            angle. Each costs one more pass of the model over the normal images
+        rotations (None): copies of each normal image in the bank, turned in equal steps, for parts that lie at any
+            angle. Each costs one more pass of the model over the normal images. By default a few normal images tell
+            whether copies help, and then there are 400 of all together or a few more, at most 8 of each; only 1 with
+            ``segments``, fastdup or fewer than 4 normal images
         bank_size (None): features that the bank may hold at each scale; by default 131,072 at the finest one and as
             many more at the others as they have fewer per image, 256 MiB at most. More are reduced to a coreset. What
             is marked as normal may be as much again

@@ -89,7 +89,7 @@ class RunRequest:
         num_workers: int | None,
         overwrite: bool,
         defects: str,
-        rotations: int,
+        rotations: int | None,
         bank_size: int | None,
         embedder_kwargs: Mapping[str, Any] | None,
         seed: int,

@@ -238,7 +238,6 @@ def _spec(run: Run, images: list[JobImage], segments: str | Proposer | None, mar
         marks.normal,
         marks.defects,
         run.settings["seed"],
-        advise_rotations=False,
         bank_names=find_copies(paths, bank) | bank_copies(run.store, paths),
         scale=run.grey_scale,
         groups=run.settings.get("groups"),

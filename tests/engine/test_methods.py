@@ -223,15 +223,6 @@ def test_rotations_make_turned_parts_normal(make: Callable[..., Job], save: Call
         run_job(job)
     assert image_scores(turned)["image0"] < 0.5 * image_scores(upright)["image0"]
     assert image_scores(turned)["image1"] > image_scores(turned)["image0"]
-    assert not any("rotations" in warning for warning in upright.report.warnings), "stripes have a direction"
-
-
-def test_a_hint_where_parts_lie_at_any_angle(make: Callable[..., Job], save: Callable[..., list[JobImage]]) -> None:
-    random = np.random.default_rng(7)
-    noise = [random.integers(90, 160, (SIDE, SIDE, 3)).astype(np.uint8) for _ in range(10)]
-    job = make(save(noise[:1], "image"), save(noise[1:], "normal", ids=False))
-    run_job(job)
-    assert any("rotations=8 may find more" in warning for warning in job.report.warnings)
 
 
 def test_the_seed_decides_and_nothing_else(make: Callable[..., Job], save: Callable[..., list[JobImage]]) -> None:

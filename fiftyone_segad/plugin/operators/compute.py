@@ -122,7 +122,7 @@ class _Request:
     segments: str | None
     threshold: str | float | None
     defects: str
-    rotations: int
+    rotations: int | None
     clean: bool
     overwrite: bool
     executor: str
@@ -149,7 +149,7 @@ class _Request:
             segments=segments,
             threshold=forms.number_or_text(threshold) if isinstance(threshold, str) and threshold else threshold,
             defects=forms.text(params, "defects", "any") or "any",
-            rotations=forms.whole(params, "rotations", 1, low=1),
+            rotations=_rotations(params),
             clean=bool(params.get("clean", False)),
             overwrite=bool(params.get("overwrite", False)),
             executor=forms.text(params, "executor", "local") or "local",
@@ -159,13 +159,18 @@ class _Request:
         )
 
 
+def _rotations(params: dict[str, Any]) -> int | None:
+    return None if params.get("rotations") is None else forms.whole(params, "rotations", 1, low=1)
+
+
 def _add_normals(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
     normals.add_inputs(ctx, inputs)
     about = (
-        "8 for parts that lie at any angle: each normal image also counts turned by 45, 90, ... degrees. Reading the "
-        "normal images takes that many times as long"
+        "At how many angles each normal image counts, for parts that lie at any angle. Empty: found from the normal "
+        "images. Reading them takes that many times as long"
     )
-    forms.choose_number(ctx, inputs, "rotations", 1, "Rotations", about, max=_MOST_ROTATIONS)
+    rotations = inputs.int("rotations", min=1, max=_MOST_ROTATIONS, label="Rotations", description=about)
+    forms.invalid(rotations, lambda: _rotations(ctx.params))
     inputs.bool(
         "clean",
         default=False,

@@ -1,0 +1,88 @@
+"""Find at how many angles each normal image should be in the bank.
+
+Of parts that lie at any angle, few normal images hold none that lies like a given one. Turned copies of them do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..scoring.levels import FIT_IMAGES, LevelFeatures, LevelScorer
+from ..scoring.neighbors import NeighborIndex
+from .job import Job
+from .passes import choose
+
+_ENOUGH_COPIES = 400
+"""Copies of all normal images together above which more of them are not worth the time."""
+
+_MOST_ROTATIONS = 8
+
+_FEWEST_IMAGES = 4
+
+_QUARTERS = (90, 180, 270)
+"""Degrees by which images are turned to see whether copies help."""
+
+_HIGHEST_SHARE = 0.02
+"""Share of an image's segments whose distances count: those that a threshold would look at."""
+
+HELPFUL = 0.92
+"""Ratio of these distances with turned copies to those without, from which down copies help. Among four times as many
+rows some are a little nearer anyhow: ``benchmarks/rotations.py`` tells by how much."""
+
+
+def find_rotations(job: Job, levels: LevelScorer) -> int:
+    """Return at how many angles each normal image is to be in the bank: what was asked for, or what helps.
+
+    Some normal images are compared with others, and with these turned by quarters. If that brings them nearer, each is
+    taken at so many angles that all copies together are 400 or a few more, at most 8.
+
+    Args:
+        job: the job
+        levels: its levels, fitted
+    """
+    spec = job.spec
+    if spec.rotations is not None:
+        return spec.rotations
+    complete = next((image for image in job.store.bank if image.complete), None)
+    if complete is not None:  # it was found before the job was interrupted
+        return len(complete.features[0]) // len(complete.segments[0])
+    rotations = min(-(-_ENOUGH_COPIES // len(spec.normals)), _MOST_ROTATIONS)
+    is_network = spec.segments is None and all(level.components is not None for level in levels.levels)
+    if rotations == 1 or not is_network or len(spec.normals) < _FEWEST_IMAGES:
+        return 1
+    job.stage("trying whether turned copies of normal images help")
+    return rotations if nearness_of_copies(job, levels) <= HELPFUL else 1
+
+
+def nearness_of_copies(job: Job, levels: LevelScorer) -> float:
+    """Compare half of a few normal images with the others: the ratio of distances with turned copies to those without.
+
+    The ratio is the median over images, in the mean of the levels.
+    """
+    images = choose(job.spec.normals, FIT_IMAGES, job.spec.seed)
+    queries, others = images[::2], images[1::2]
+
+    def rows(angle: float) -> list[LevelFeatures]:
+        return [levels.transform(read.patches) for read in job.embed(others, report_skipped=False, angle=angle)]
+
+    upright, turned = rows(0), [copy for angle in _QUARTERS for copy in rows(angle)]
+    if not upright:
+        return 1
+    ratios = []
+    indexes = [
+        [NeighborIndex([image[level] for image in copies]) for copies in (upright, turned)]
+        for level in range(len(levels.levels))
+    ]
+    for embedded in job.embed(queries, report_skipped=False):
+        features = levels.transform(embedded.patches)  # per level [n, k]
+        ratios.append([_ratio(values, *pair) for values, pair in zip(features, indexes, strict=True)])
+    return float(np.median(ratios, axis=0).mean()) if ratios else 1
+
+
+def _ratio(values: NDArray[np.float32], upright: NeighborIndex, turned: NeighborIndex) -> float:
+    distances = upright.distances(values)  # [n]
+    with_copies = np.minimum(distances, turned.distances(values))
+    highest = max(int(_HIGHEST_SHARE * len(values)), 1)
+    before, after = (np.sort(found)[-highest:].mean() for found in (distances, with_copies))
+    return float(after / before) if before > 0 else 1
