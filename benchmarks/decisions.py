@@ -46,7 +46,7 @@ def main() -> None:
     """Print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="*", default=FOLDERS)
-    parser.add_argument("--rotations", type=int, default=1)
+    parser.add_argument("--rotations", type=int)
     arguments = parser.parse_args()
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{' --- |' * len(COLUMNS)}"]
     print("\n".join(lines), flush=True)
@@ -60,7 +60,7 @@ def main() -> None:
     TABLE.write_text("\n\n".join([title, LEGEND, "\n".join(lines)]) + "\n")
 
 
-def measure(folder: Path, rotations: int) -> list[list[str]]:
+def measure(folder: Path, rotations: int | None) -> list[list[str]]:
     """Run once, and return a line of the table for each threshold."""
     import fiftyone as fo
     from fiftyone import ViewField as F
@@ -72,7 +72,7 @@ def measure(folder: Path, rotations: int) -> list[list[str]]:
     try:
         test, normals = dataset.match(F("split") == "test"), dataset.match(F("split") == "train")
         segad.compute_segment_anomalies(test, key="bench", reference=normals, rotations=rotations)
-        name = folder.name + (f", rotations={rotations}" if rotations > 1 else "")
+        name = folder.name + (f", rotations={rotations}" if rotations else "")
         return [
             [name, f"{asked:g}", *figures(test, segad.set_threshold(test, "bench", f"fpr:{asked}"))] for asked in ASKED
         ]

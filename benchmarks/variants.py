@@ -11,16 +11,18 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from accuracy import FOLDERS, measure_apart, number
 from numpy.typing import NDArray
 
 from fiftyone_segad.embedders import efficientnet
+from fiftyone_segad.embedders.base import Patches
 from fiftyone_segad.engine import job, passes
+from fiftyone_segad.scoring.levels import LevelFeatures, LevelScorer
 from fiftyone_segad.segments import maps
 
 TABLE = Path(__file__).with_suffix(".md")
@@ -37,12 +39,14 @@ COLUMNS = {
 }
 """Figures of an evaluation by title; the last two are of images at the run's own threshold."""
 
-LEGEND = """"Time" is the processor time of the run, relative to that of the default. "Cubic maps" are
+LEGEND = """The default is taken with one copy of each normal image (`rotations=1`), as are the
+others unless they say otherwise. "Time" is the processor time of the run, relative to that. "Cubic maps" are
 enlarged by Catmull-Rom splines instead of linearly. "Components of 64" fits the principal components to 64 normal
 images instead of 16. "Three brightnesses" has each normal image in the bank as it is, at .8 and at 1.2 of its
 brightness. An "input of 768" or 1,024 is the side in pixels to which the network gets images: the most that tiles at
 native scale could show it. "Whitened" scales the components of all strides to one variance, not those of stride 8
-alone; "96 components" are kept instead of 64."""
+alone; "96 components" are kept instead of 64. "Same place" compares segments of about the same place: where they are in
+the image counts as two more components. "Rotations" has each normal image in the bank at that many angles."""
 
 
 def catmull_rom(
@@ -90,6 +94,26 @@ def with_96_components() -> None:
     vars(efficientnet)["COMPONENTS"] = 96
 
 
+class PlacedLevels(LevelScorer):
+    """Levels whose features have the places of the segments as two more components."""
+
+    lengths: ClassVar[dict[int, float]] = {}  # of the features of the first image, by level
+
+    def transform(self, patches: Sequence[Patches]) -> LevelFeatures:
+        placed = []
+        for i, (rows, level) in enumerate(zip(super().transform(patches), patches, strict=True)):
+            length = self.lengths.setdefault(i, float(np.sqrt((rows**2).sum(axis=1).mean())))
+            boxes = level.segments.boxes
+            centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / level.segments.size  # [n, 2], 0 to 1
+            placed.append(np.hstack([rows, 2 * length * centres]).astype(np.float16).astype(np.float32))
+        return placed
+
+
+def with_places() -> None:
+    """Compare segments of about the same place: a tenth of the image counts a fifth of the length of a feature."""
+    vars(job)["LevelScorer"] = PlacedLevels
+
+
 def as_it_is() -> None:
     """Change nothing."""
 
@@ -103,6 +127,9 @@ VARIANTS: dict[str, tuple[Callable[[], None], dict[str, Any]]] = {
     "input of 1,024": (as_it_is, {"embedder_kwargs": {"input_size": 1024}}),
     "whitened": (with_whitening, {}),
     "96 components": (with_96_components, {}),
+    "same place": (with_places, {}),
+    "4 rotations": (as_it_is, {"rotations": 4}),
+    "8 rotations": (as_it_is, {"rotations": 8}),
 }
 """Per variant the function that replaces something, and arguments of compute_segment_anomalies."""
 
@@ -146,7 +173,8 @@ def measure(folder: Path, name: str) -> dict[str, float]:
     try:
         test, normals = dataset.match(F("split") == "test"), dataset.match(F("split") == "train")
         start = time.process_time()
-        segad.compute_segment_anomalies(test, key="bench", reference=normals, embedder="efficientnet", **options)
+        arguments = {"embedder": "efficientnet", "rotations": 1, **options}
+        segad.compute_segment_anomalies(test, key="bench", reference=normals, **arguments)
         seconds = time.process_time() - start
         figures = segad.evaluate_anomalies(test, key="bench").metrics()
         return {"seconds": seconds, **{column: float(figures[column] or 0) for column in COLUMNS.values()}}
