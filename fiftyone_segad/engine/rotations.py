@@ -46,7 +46,7 @@ def find_rotations(job: Job, levels: LevelScorer) -> int:
         return spec.rotations
     complete = next((image for image in job.store.bank if image.complete), None)
     if complete is not None:  # it was found before the job was interrupted
-        return len(complete.features[0]) // len(complete.segments[0])
+        return complete.rotations
     rotations = min(-(-_ENOUGH_COPIES // len(spec.normals)), _MOST_ROTATIONS)
     is_network = spec.segments is None and all(level.components is not None for level in levels.levels)
     if rotations == 1 or not is_network or len(spec.normals) < _FEWEST_IMAGES:

@@ -115,6 +115,11 @@ class Run:
         return sorted(self.store.groups() or [], key=len, reverse=True)
 
     @property
+    def rotations(self) -> int:
+        """Angles at which its bank shows each normal image."""
+        return next((image.rotations for image in self.store.bank if image.complete), 1)
+
+    @property
     def zone_summaries(self) -> list[ZoneSummary]:
         """What decides in each zone that has a name: threshold, share of false alarms and smallest area."""
         return summarise_zones(RunStore(self.folder), self.thresholds) if self.zones is not None else []

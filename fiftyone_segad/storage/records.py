@@ -76,6 +76,11 @@ class ImageFeatures:
     complete: bool
     distances: Sequence[NDArray[np.float32]] = ()
 
+    @property
+    def rotations(self) -> int:
+        """Angles at which it is shown, if it is complete."""
+        return len(self.features[0]) // len(self.segments[0])
+
 
 def pack_scores(records: Sequence[ImageScores]) -> dict[str, NDArray[Any]]:
     """Pack the scores of at least one image into arrays; the ids are left out.

@@ -102,6 +102,6 @@ def test_an_interrupted_run_goes_on_with_as_many(
     job = job_of(parts(ANY_ANGLE))
     run_job(job)
     (image, *_) = job.store.bank
-    assert len(image.features[0]) == 8 * len(image.segments[0])
+    assert len(image.features[0]) == 8 * len(image.segments[0]) and image.rotations == 8
     monkeypatch.setattr("fiftyone_segad.engine.rotations.nearness_of_copies", lambda job, levels: 1.0)
     assert found(job) == 8
