@@ -32,13 +32,14 @@ from ..utils.grey_scale import FULL_RANGE, GreyScale
 from ..utils.images import read_image
 from ..utils.threads import one_blas_thread, prefetch_map
 from ..utils.timing import StageTimer
+from .array_image import array_to_rgb
 from .calibration import group_scores, map_pixels
 from .families import FamilyNamer, normal_segments
 from .inspection import Inspection
 from .job import CUSTOM_SEGMENTS, Embedded, JobImage, Reader, Skipped
 from .passes import ScoreTask
 from .reference import bank_score
-from .shared_zones import SharedZones
+from .shared_zones import SharedZones, parse_zones
 from .siblings import part_numbers
 
 _Source: TypeAlias = str | Path | io.BytesIO | NDArray[np.integer]
@@ -146,14 +147,14 @@ class Inspector:
         header, settings = bank.header, bank.header.settings
         self.bank = bank
         self.thresholds: Thresholds = header.thresholds
-        self.normals = group_scores(bank.calibration, header.groups)
         self._embedder = embedder
         self._embedding = threading.Lock()  # networks take all cores, and some only one image at a time
         self._names = {image.sha256: image.name for image in header.images if image.sha256}  # the last of copies
         self._sizes = {image.size for image in header.images}
         self._by_name = {record.id: record for record in bank.calibration}
-        self._calibration = bank.calibration  # in the zones
-        self._zones: SharedZones | None = None
+        self._zones = None if bank.zones is None else SharedZones(bank.zones, bank.calibration, any_size=False)
+        self._calibration = self._in_zones(self._zones)
+        self.normals = group_scores(self._calibration, header.groups)
         scale = settings.get("grey_scale")
         self._scale = FULL_RANGE if scale is None else GreyScale(*scale)
         self._levels = LevelScorer(embedder.levels if segments is None else CUSTOM_SEGMENTS, bank.fitted)
@@ -218,6 +219,8 @@ class Inspector:
     ) -> Thresholds:
         """Choose anew which parts of images are inspected, the same of each, for those that are scored from now on.
 
+        A bank of a run whose zones were drawn once for all images has these from the start.
+
         What is ignored counts in no score, mask or region. Several zones are brought to one scale by the normal images,
         and the threshold follows from these by the rule that it was chosen by, as in a run with such zones.
 
@@ -234,14 +237,19 @@ class Inspector:
                 images
         """
         rule = self._checked_rule(self.thresholds.rule)
-        calibration, zones = self.bank.calibration, None
+        zones = None
         if labels is not None:
-            zones = SharedZones(labels, names, calibration)
-            calibration = [zones(record) for record in calibration]
+            zones = SharedZones(parse_zones(labels, names), self.bank.calibration, any_size=True)
+        calibration = self._in_zones(zones)
         normals = group_scores(calibration, self.bank.header.groups)
         thresholds = self._choose_thresholds(rule, normals, calibration)
         self._calibration, self._zones, self.normals, self.thresholds = calibration, zones, normals, thresholds
         return thresholds
+
+    def _in_zones(self, zones: SharedZones | None) -> list[ImageScores]:
+        """Return the scores of the normal images in some zones."""
+        records = self.bank.calibration
+        return records if zones is None else [zones(record) for record in records]
 
     def _checked_rule(self, threshold: str | float) -> ThresholdRule:
         rule = parse_threshold(threshold)
@@ -297,7 +305,7 @@ class Inspector:
 
     def _embed(self, source: _Source, bank_name: str | None) -> Embedded:
         if isinstance(source, np.ndarray):
-            name, pixels = "The array", _array_to_rgb(source, self._scale)
+            name, pixels = "The array", array_to_rgb(source, self._scale)
         else:
             name = "The file" if isinstance(source, io.BytesIO) else f"'{source}'"
             pixels = read_image(source if isinstance(source, io.BytesIO) else str(source), self._scale)
@@ -329,20 +337,3 @@ def _score_task(bank: BankFile, levels: LevelScorer, reader: Reader) -> ScoreTas
     parts = part_numbers(names, header.groups)
     score_levels = bank_score(names, parts, lambda: indexes, settings.get("clean", False), {}, reader.timer)
     return ScoreTask(reader, levels, score_levels, marked)
-
-
-def _array_to_rgb(array: NDArray[np.integer], scale: GreyScale) -> NDArray[np.uint8]:
-    """Turn an array of grey or colours into that of 8-bit colours ``[height, width, 3]`` which its file would give.
-
-    Raises:
-        ValueError: if it has another shape or type
-    """
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.dtype not in (np.uint8, np.uint16) or array.ndim != 3 or array.shape[2] not in (1, 3) or not array.size:
-        raise ValueError(
-            f"image is an array {array.dtype} {list(array.shape)}; give uint8 or uint16 of [height, width] (grey) or "
-            "[height, width, 3] (red, green, blue; of OpenCV's blue, green, red: image[..., ::-1])"
-        )
-    values = scale.to_8_bits(array) if array.dtype == np.uint16 else array.astype(np.uint8, copy=False)
-    return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3)))

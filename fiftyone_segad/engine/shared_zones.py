@@ -17,31 +17,27 @@ class SharedZones:
     """Brings the scores of images to the scale that their zones have in common.
 
     Args:
-        labels: array ``[height, width]`` of integers, 0 where nothing counts, else the number of a zone; or of bools,
-            True where images are inspected. Images of another size have it enlarged or reduced
-        names: names of zones 1, 2, ...
+        zones: the zones
         normals: scores of normal images, which tell what is usual in each zone
-
-    Raises:
-        ValueError: if labels or names do not fit, or nothing is left to inspect
+        any_size: whether images of another size have the zones enlarged or reduced; else they are inspected as a whole,
+            as in a run whose zones are drawn on one sample
 
     Examples:
         >>> from fiftyone_segad.segments.boxes import grid
         >>> scores = np.array([1, 2, 3, 9], np.float32)
         >>> record = ImageScores("a.png", grid((8, 8), 2), scores, np.zeros(4, bool), 9.0)
         >>> upper = np.arange(8)[:, None].repeat(8, 1) < 4
-        >>> SharedZones(upper, (), [record])(record).image_score
+        >>> SharedZones(parse_zones(upper, ()), [record], any_size=True)(record).image_score
         2.0
     """
 
-    def __init__(
-        self, labels: NDArray[np.integer] | NDArray[np.bool_], names: Sequence[str], normals: Sequence[ImageScores]
-    ) -> None:
-        self._map = _parse_zones(labels, names)
+    def __init__(self, zones: ZoneMap, normals: Sequence[ImageScores], any_size: bool) -> None:
+        self._map, self._any_size = zones, any_size
         scores: dict[str, list[float]] = {}
         for record in normals:
-            for name, score in zone_scores(record, self._at(record), has_outliers=False).items():
-                scores.setdefault(name, []).append(score)
+            if self._applies_to(record):
+                for name, score in zone_scores(record, self._at(record), has_outliers=False).items():
+                    scores.setdefault(name, []).append(score)
         self._scales = fit_scales({name: np.array(values, np.float64) for name, values in scores.items()})
 
     def __call__(self, record: ImageScores) -> ImageScores:
@@ -50,8 +46,13 @@ class SharedZones:
         Raises:
             ValueError: if nothing of the zones is left at the size of the image
         """
+        if not self._applies_to(record):
+            return record
         zones = self._at(record)
         return adjust_scores(record, zones, zone_scores(record, zones, has_outliers=False), self._scales)
+
+    def _applies_to(self, record: ImageScores) -> bool:
+        return self._any_size or self._map.labels.shape == record.segments.size[::-1]
 
     def _at(self, record: ImageScores) -> ZoneMap:
         size = record.segments.size
@@ -61,11 +62,16 @@ class SharedZones:
         return zones
 
 
-def _parse_zones(labels: NDArray[np.integer] | NDArray[np.bool_], names: Sequence[str]) -> ZoneMap:
+def parse_zones(labels: NDArray[np.integer] | NDArray[np.bool_], names: Sequence[str]) -> ZoneMap:
     """Check zones that a user gives.
 
+    Args:
+        labels: array ``[height, width]`` of integers, 0 where nothing counts, else the number of a zone; or of bools,
+            True where images are inspected
+        names: names of zones 1, 2, ...
+
     Raises:
-        ValueError: if they do not fit
+        ValueError: if they do not fit, or nothing is left to inspect
     """
     array = np.asarray(labels)
     if array.ndim != 2 or array.dtype.kind not in "bui" or not array.size:

@@ -129,6 +129,24 @@ def add_zones(store: RunStore, zones_of: ZonesOf, ids: Collection[str]) -> None:
     save_zones(store.folder, zones)
 
 
+def common_zones(store: RunStore) -> ZoneMap | None:
+    """Return the zones that all images of a run have in common; None if it has none, or others on some image.
+
+    Images of another size, which are inspected as a whole, may be among those that it has scored, but not among the
+    normal ones.
+    """
+    zones = read_zones(store.folder)
+    if zones is None or not store.normals.ids() or store.normals.ids() - zones.images.keys():
+        return None
+    first, *others = {image.file: id for id, image in zones.images.items()}.values()
+    return None if others else zones.zone_map(store.folder, first)
+
+
+def on_images_of_the_same_size(zones: ZoneMap) -> ZonesOf:
+    """Return a function that gives the zones to every image of their size."""
+    return lambda image, size: zones if zones.labels.shape == size[::-1] else None
+
+
 @dataclass(frozen=True)
 class ZoneSummary:
     """What decides in a zone.
@@ -152,13 +170,15 @@ class ZoneSummary:
 
 
 def summarise_zones(store: RunStore, thresholds: Thresholds) -> list[ZoneSummary]:
-    """Return what decides in each zone of a run that has a name, in the order of their names.
+    """Return what decides in each zone of a run that has a name, in the order of their names; nothing without zones.
 
     Args:
         store: the run's store
         thresholds: its thresholds, on the common scale
     """
-    zones = read_zones(store.folder) or StoredZones()
+    zones = read_zones(store.folder)
+    if zones is None:
+        return []
     groups = store.groups() or []
     normals = list(store.normals)
     summaries = []

@@ -26,7 +26,7 @@ from ..segments.maps import heatmap_size
 from ..segments.regions import Region
 from ..segments.zones import RecordZones, ZoneScale
 from ..storage.records import ImageScores
-from ..storage.zones import StoredZones, read_zones
+from ..storage.zones import StoredZones, has_zones, read_zones
 from ..utils.files import write_png
 from ..utils.threads import usable_cores
 from .clearing import delete_fields
@@ -90,7 +90,7 @@ def write_fields(
         OSError: if the map or mask files cannot be written; nothing of the dataset has changed then
     """
     names = tuple(names)
-    names += (ZONES,) if run.zones is not None and "map" in names else ()
+    names += (ZONES,) if has_zones(Path(run.folder)) and "map" in names else ()
     with new_folders(dataset, run, names):
         try:
             _declare(dataset, run.key, names)

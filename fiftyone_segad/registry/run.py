@@ -122,7 +122,7 @@ class Run:
     @property
     def zone_summaries(self) -> list[ZoneSummary]:
         """What decides in each zone that has a name: threshold, share of false alarms and smallest area."""
-        return summarise_zones(RunStore(self.folder), self.thresholds) if self.zones is not None else []
+        return summarise_zones(RunStore(self.folder), self.thresholds)
 
     def field(self, name: str) -> str:
         """Return the sample field that holds ``score``, ``pred``, ``map``, ``mask``, ``segments`` or ``regions``."""

@@ -16,7 +16,7 @@ from ..embedders.base import Embedder
 from ..engine.calibration import Calibration, normal_scores
 from ..engine.job import CUSTOM_SEGMENTS, Job, JobContext, JobImage, JobSpec
 from ..engine.methods import check_any_scored, score_against_run
-from ..engine.zones import add_zones
+from ..engine.zones import ZonesOf, add_zones, common_zones, on_images_of_the_same_size, set_zones
 from ..registry.colours import owns_color_scheme
 from ..registry.exclusive import holds_run_lock
 from ..registry.keys import check_key, list_runs
@@ -134,7 +134,7 @@ def score_new(
     if not images:
         logger.info("Run '%s' has scored all of these images already", key)
         return run
-    drawings = zones_of_new(samples, run)
+    drawings: ZonesOf | None = zones_of_new(samples, run)
     with load_embedder(run, batch_size) as model:
         if bank_file is not None and is_new:
             run = _unpack(dataset, run, bank_file, model)
@@ -147,6 +147,7 @@ def score_new(
             score_against_run(job)
             if is_new:
                 check_any_scored(job)
+            drawings = _zones_of_bank(run) if drawings is None else drawings
             if drawings is not None:
                 add_zones(RunStore(run.folder), drawings, job.spec.ids)
             run = commit(dataset, run, job, calibration_of(run, job.spec.ids))
@@ -207,7 +208,15 @@ def _unpack(dataset: fo.Dataset, run: Run, bank: BankFile, model: Embedder) -> R
     store = find_or_create_store(dataset, run.key, run.settings, resume=True)
     with store.explain_write_errors():
         bank.unpack(store)
+        if bank.zones is not None:
+            set_zones(store, on_images_of_the_same_size(bank.zones), run.method)
     return replace(run, folder=str(store.folder))
+
+
+def _zones_of_bank(run: Run) -> ZonesOf | None:
+    """Return the zones of further images of a run that was made with a bank; None if it holds none."""
+    zones = common_zones(RunStore(run.folder)) if BANK_SETTING in run.settings else None
+    return None if zones is None else on_images_of_the_same_size(zones)
 
 
 def _without_score(dataset: fo.Dataset, run: Run, images: list[JobImage]) -> list[JobImage]:

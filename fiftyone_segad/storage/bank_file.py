@@ -7,7 +7,6 @@ not compared with itself where it turns up again.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,27 +18,34 @@ from numpy.typing import NDArray
 from ..embedders.base import Level
 from ..embedders.torch_loading import is_torch_name
 from ..errors import BankError
-from ..scoring.levels import MAP_SIDE, LevelScorer
+from ..scoring.levels import LevelScorer
 from ..scoring.region_vectors import description_width
-from ..scoring.teaching import DEFECT_NUMBERS
 from ..scoring.thresholds import Thresholds
 from ..segments.boxes import Segments
+from ..segments.zones import ZoneMap
 from ..utils.arrays import map_arrays, read_texts, write_arrays
 from ..utils.files import UniqueNames
+from .bank_checks import (
+    check_defects,
+    check_fitted,
+    check_rows,
+    require,
+    unpack_calibration,
+    unpack_families,
+    unpack_zones,
+)
 from .bank_header import BankHeader, parse_header
 from .bank_images import bank_images, file_state, save_bank_images
 from .families import SavedFamilies, save_families
-from .records import ImageFeatures, ImageScores, pack_scores, unpack_scores
+from .records import ImageFeatures, ImageScores, pack_scores
 from .store import RunStore
 
 FORMAT = "fiftyone_segad bank"
-VERSION = 3
-"""Version of the files; 1 and 2 were those of fiftyone_segad 0.1, which are not read."""
+VERSION, VERSION_WITH_ZONES = 3, 4
+"""Versions of the files; 1 and 2 were those of fiftyone_segad 0.1, which are not read."""
 
 BANK_SETTING = "bank"
 """Setting of a run that was made with a bank file: its checksum."""
-
-_ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class BankFile:
         fitted: arrays that were fitted to the levels, as ``LevelScorer.arrays`` gives them
         calibration: scores of normal images, each without itself; their ids are names
         families: families of anomalous regions; None if nobody has looked for them
+        zones: the zones of all images of their size; None if images are inspected as a whole
         checksum: SHA-256 of the file; empty before it is read
     """
 
@@ -77,6 +84,7 @@ class BankFile:
     fitted: dict[str, NDArray[Any]]
     calibration: list[ImageScores]
     families: SavedFamilies | None = None
+    zones: ZoneMap | None = None
     checksum: str = ""
 
     @classmethod
@@ -91,11 +99,12 @@ class BankFile:
         thresholds: Thresholds,
         map_range: tuple[float, float],
         families: SavedFamilies | None = None,
+        zones: ZoneMap | None = None,
     ) -> BankFile:
         """Make the bank of a run of the method ``reference``.
 
         Args:
-            store: the run's store: its images, their scores, and what is marked as normal
+            store: the run's store: its images, their scores as they are without zones, and what is marked as normal
             scorer: the levels as they were fitted
             rows: float arrays ``[n_i, k]`` of each image of ``store.bank``, one entry per level
             embedder: name of the embedder
@@ -103,6 +112,7 @@ class BankFile:
             thresholds: the run's thresholds
             map_range: scores that heatmaps show as 0 and 255
             families: the families of the run's regions, if there are any
+            zones: the zones that all images of their size have, if they have some
 
         Examples:
             >>> rows = bank_rows(job, scorer, store.bank)  # doctest: +SKIP
@@ -130,8 +140,9 @@ class BankFile:
             _unique(image.path for image in marked),
             [[names[path] for path in group if path in names] for group in store.groups() or []],
             families.names if families else [],
+            list(zones.names) if zones else [],
         )
-        return cls(header, levels, scorer.arrays(), calibration, families and families.for_bank())
+        return cls(header, levels, scorer.arrays(), calibration, families and families.for_bank(), zones)
 
     def write(self, file: Path) -> None:
         """Write the file atomically.
@@ -148,7 +159,10 @@ class BankFile:
             arrays |= {f"normals.{name}": array for name, array in packed.items()}
         if self.families is not None:
             arrays |= {"families.vectors": self.families.vectors, "families.numbers": self.families.families}
-        texts = {"format": FORMAT, "version": str(VERSION), "bank": json.dumps(asdict(self.header))}
+        if self.zones is not None:
+            arrays["zones.labels"] = self.zones.labels
+        version = VERSION if self.zones is None else VERSION_WITH_ZONES  # who knows none must not score without them
+        texts = {"format": FORMAT, "version": str(version), "bank": json.dumps(asdict(self.header))}
         write_arrays(file, arrays, texts)
 
     @classmethod
@@ -163,10 +177,10 @@ class BankFile:
             texts = read_texts(file)
             if texts.get("format") != FORMAT:
                 raise BankError(f"'{file}' is a file of arrays, but not of a bank")
-            if texts.get("version") != str(VERSION):
+            if texts.get("version") not in (str(VERSION), str(VERSION_WITH_ZONES)):
                 raise BankError(
-                    f"'{file}' is of version {texts.get('version')} of the format, this package reads {VERSION}; "
-                    "update fiftyone_segad here, or save the bank with this version"
+                    f"'{file}' is of version {texts.get('version')} of the format, this package reads {VERSION} and "
+                    f"{VERSION_WITH_ZONES}; update fiftyone_segad here, or save the bank with this version"
                 )
             arrays, _ = map_arrays(file)
         except ValueError as error:
@@ -176,6 +190,7 @@ class BankFile:
             ) from error
         try:
             header = parse_header(texts["bank"])
+            require(bool(header.zones) == (texts["version"] == str(VERSION_WITH_ZONES)), "its version is another one")
             return _checked(header, arrays, file_state(file, file.name).sha256)
         except (ValueError, TypeError, KeyError) as error:  # TypeError: an array of another shape
             raise BankError(f"'{file}' holds no bank that can be used: {error}") from error
@@ -262,89 +277,16 @@ def _checked(header: BankHeader, arrays: dict[str, NDArray[Any]], checksum: str)
     levels = []
     for i in range(len(header.levels)):
         rows, ends = arrays[f"rows.{i}"], np.asarray(arrays[f"ends.{i}"])
-        _check_rows(f"of level {i}", rows, ends, len(header.images))
-        _check_fitted(i, rows.shape[1], fitted)
+        check_rows(f"of level {i}", rows, ends, len(header.images))
+        check_fitted(i, rows.shape[1], fitted)
         if not header.marked:
             levels.append(BankLevel(rows, ends))
             continue
         marked_rows, marked_ends = arrays[f"marked_rows.{i}"], np.asarray(arrays[f"marked_ends.{i}"])
-        _check_rows(f"of the marks of level {i}", marked_rows, marked_ends, len(header.marked))
-        _require(marked_rows.shape[1] == rows.shape[1], f"marks of level {i} are of another width")
+        check_rows(f"of the marks of level {i}", marked_rows, marked_ends, len(header.marked))
+        require(marked_rows.shape[1] == rows.shape[1], f"marks of level {i} are of another width")
         levels.append(BankLevel(rows, ends, marked_rows, marked_ends))
-    _check_defects(fitted, [level.rows.shape[1] for level in levels])
-    families = _families(header.families, arrays, description_width([level.rows.shape[1] for level in levels]))
-    return BankFile(header, levels, fitted, _calibration(header.normals, arrays), families, checksum)
-
-
-def _check_fitted(level: int, width: int, fitted: dict[str, NDArray[Any]]) -> None:
-    where = f"of level {level}"
-    shapes = {"mean": None, "matrix": None, "scale": (2,), "damping": (MAP_SIDE, MAP_SIDE)}
-    arrays = {name: fitted[f"{name}{level}"] for name in shapes if f"{name}{level}" in fitted}
-    for name, array in arrays.items():
-        _require(array.dtype.kind == "f" and bool(np.isfinite(array).all()), f"'{name}' {where} is not finite")
-        _require(shapes[name] in (None, array.shape), f"'{name}' {where} has the shape {array.shape}")
-    _require(("mean" in arrays) == ("matrix" in arrays), f"the components {where} are not complete")
-    _require(("scale" in arrays) == ("damping" in arrays), f"the scale {where} is not complete")
-    if "matrix" in arrays:
-        fits = arrays["matrix"].shape == (arrays["mean"].size, width) and arrays["mean"].ndim == 1
-        _require(fits, f"the components {where} do not fit its features")
-    if "scale" in arrays:
-        _require(arrays["scale"][1] > 0 and arrays["damping"].min() > 0, f"the scale {where} is not positive")
-
-
-def _check_defects(fitted: dict[str, NDArray[Any]], widths: list[int]) -> None:
-    if "defects" not in fitted:
-        return
-    numbers, weights = fitted["defects"], [fitted[f"defects{i}"] for i in range(len(widths))]
-    _require(
-        [array.shape for array in weights] == [(width,) for width in widths], "what it knows of defects does not fit"
-    )
-    finite = all(array.dtype.kind == "f" and np.isfinite(array).all() for array in (numbers, *weights))
-    _require(finite and numbers.shape == (DEFECT_NUMBERS,), "what it knows of defects is not finite")
-    _require(
-        numbers[2] > 0 and numbers[3] > 0 and 0 <= numbers[4] < 1, "the scale of what it knows of defects is wrong"
-    )
-
-
-def _check_rows(where: str, rows: NDArray[Any], ends: NDArray[Any], images: int) -> None:
-    _require(rows.ndim == 2 and rows.dtype.kind == "f" and rows.size > 0, f"the features {where} are no table")
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        _require(bool(np.isfinite(rows[start : start + _ROWS_AT_ONCE]).all()), f"a feature {where} is not finite")
-    _require(ends.dtype == np.int64 and ends.shape == (images,), f"the images {where} are not those it names")
-    _require(bool((np.diff(ends, prepend=0) >= 0).all()) and ends[-1] == len(rows), f"the images {where} overlap")
-
-
-def _calibration(names: list[str], arrays: dict[str, NDArray[Any]]) -> list[ImageScores]:
-    """Unpack the scores of the normal images."""
-    if not names:
-        return []
-    packed = {
-        name.removeprefix("normals."): np.asarray(array)
-        for name, array in arrays.items()
-        if name.startswith("normals.")
-    }
-    _require(packed["scores"].ndim == 1, "the scores of its normal images are no list")
-    records = list(unpack_scores(names, {**packed, "outliers": np.zeros(len(packed["scores"]), bool)}))
-    for record in records:
-        _require(min(record.segments.size) > 0, f"the normal image '{record.id}' has no size")
-        _require(len(record.scores) > 0, f"the normal image '{record.id}' has no segments")
-        finite = math.isfinite(record.image_score) and bool(np.isfinite(record.scores).all())
-        _require(finite, f"a score of the normal image '{record.id}' is not finite")
-    return records
-
-
-def _families(names: list[str], arrays: dict[str, NDArray[Any]], width: int) -> SavedFamilies | None:
-    """Unpack the families of anomalous regions, which are described by ``width`` numbers each."""
-    if not names:
-        return None
-    vectors, numbers = np.asarray(arrays["families.vectors"]), np.asarray(arrays["families.numbers"])
-    is_table = vectors.dtype == np.float32 and vectors.shape[1:] == (width,) and bool(np.isfinite(vectors).all())
-    _require(is_table, f"the regions of its families are no table of {width} finite numbers each")
-    is_list = numbers.dtype == np.int64 and numbers.shape == (len(vectors),)
-    _require(is_list, "its families do not fit their regions")
-    return SavedFamilies.of_bank(names, vectors, numbers)
-
-
-def _require(fits: bool | np.bool_, otherwise: str) -> None:
-    if not fits:
-        raise ValueError(otherwise)
+    check_defects(fitted, [level.rows.shape[1] for level in levels])
+    families = unpack_families(header.families, arrays, description_width([level.rows.shape[1] for level in levels]))
+    zones = unpack_zones(header.zones, arrays)
+    return BankFile(header, levels, fitted, unpack_calibration(header.normals, arrays), families, zones, checksum)

@@ -42,6 +42,7 @@ class BankHeader:
         marked: names of the images of which parts were marked as normal in a review
         groups: names of the normal images of each group that shows the same part
         families: names of the families of anomalous regions
+        zones: names of the zones 1, 2, ... that images have in common
     """
 
     embedder: str
@@ -54,6 +55,7 @@ class BankHeader:
     marked: list[str] = field(default_factory=list)
     groups: list[list[str]] = field(default_factory=list)
     families: list[str] = field(default_factory=list)
+    zones: list[str] = field(default_factory=list)
 
 
 def parse_header(text: str) -> BankHeader:

@@ -199,8 +199,16 @@ def test_zones_of_a_sample_stand_before_shared_ones(dataset_of: MakeDataset, tmp
     assert np.isfinite(sample.reload() or dataset.last().segad_score)
 
 
-def test_a_bank_file_holds_no_zones(dataset_of: MakeDataset, tmp_path: Path) -> None:
+def test_a_bank_file_holds_no_zones_of_single_images(dataset_of: MakeDataset, tmp_path: Path) -> None:
     dataset, first = zoned_dataset(dataset_of, tmp_path, boxes(ignore=WIDER))
-    compute_zoned(dataset, zones="zones", zones_from=first)
-    with pytest.raises(ValueError, match=r"zones, which a bank file cannot hold.*score_new\(\)"):
+    dataset.set_values("zones", [boxes(ignore=SPOT)] * len(dataset))
+    compute_zoned(dataset, zones="zones")
+    match = r"zones of their own, which a bank file cannot hold.*score_new\(\)"
+    with pytest.raises(ValueError, match=match):
+        segad.save_bank(dataset, "segad", tmp_path / "bank.safetensors")
+    sample = dataset.skip(1).first()
+    sample["zones"] = boxes(ignore=RIGHT)
+    sample.save()
+    segad.rescore(dataset, "segad", zones="zones", zones_from=first)
+    with pytest.raises(ValueError, match=match):
         segad.save_bank(dataset, "segad", tmp_path / "bank.safetensors")

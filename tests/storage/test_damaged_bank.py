@@ -6,6 +6,7 @@ import hashlib
 import json
 import resource
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import safetensors.numpy
 
 import fiftyone_segad as segad
 from banks import make_bank, rewrite, rewrite_header
+from fiftyone_segad.segments.zones import ZoneMap
 from fiftyone_segad.storage.bank_file import BankFile
 
 Change = Callable[[dict[str, Any]], object]
@@ -83,7 +85,7 @@ def test_altered_headers(intact: bytes, tmp_path: Path, seed: int) -> None:
     ("texts", "reason"),
     [
         ({"format": "other"}, "not of a bank"),
-        ({"version": "4"}, "version 4 of the format.*update fiftyone_segad"),
+        ({"version": "5"}, "version 5 of the format.*update fiftyone_segad"),
         ({"version": "x"}, "version x"),
         ({"version": "2"}, "version 2 .*or save the bank with this version"),
         ({"bank": "{"}, "no bank that can be used"),
@@ -124,6 +126,33 @@ def test_texts_that_are_none_of_a_bank(bank: Path, texts: dict[str, str], reason
 )
 def test_headers_that_contradict_the_arrays(bank: Path, change: Change, reason: str) -> None:
     rewrite_header(bank, change)
+    assert_refused(bank, reason)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda arrays, texts: texts.update(version="3"), "version is another one"),
+        (lambda arrays, texts: arrays.pop("zones.labels"), "zones.labels"),
+        (lambda arrays, texts: arrays.update({"zones.labels": np.ones((2, 2, 3), np.uint8)}), "no picture of 8 bits"),
+        (lambda arrays, texts: arrays.update({"zones.labels": np.ones((2, 2), np.int64)}), "no picture of 8 bits"),
+        (lambda arrays, texts: arrays.update({"zones.labels": np.zeros((0, 2), np.uint8)}), "no picture of 8 bits"),
+        (lambda arrays, texts: arrays.update({"zones.labels": np.zeros((2, 2), np.uint8)}), "or ignore all"),
+        (lambda arrays, texts: arrays.update({"zones.labels": np.full((2, 2), 3, np.uint8)}), "have other numbers"),
+        (
+            lambda arrays, texts: texts.update(bank=texts["bank"].replace('["rim", "face"]', '["rim", "rim"]')),
+            "two have one name",
+        ),
+    ],
+)
+def test_zones_that_contradict_each_other(
+    bank: Path, change: Callable[[dict[str, Any], dict[str, str]], object], reason: str
+) -> None:
+    zones = ZoneMap(np.array([[0, 1], [2, 2]], np.uint8), ("rim", "face"))
+    replace(make_bank(zones=["rim", "face"]), zones=zones).write(bank)
+    read = BankFile.read(bank).zones
+    assert read is not None and read.names == zones.names and read.labels.tolist() == zones.labels.tolist()
+    rewrite(bank, change)
     assert_refused(bank, reason)
 
 
