@@ -110,7 +110,9 @@ def compute_segment_anomalies(
             ``area_mm2``, ``length_mm`` and ``width_mm``
 
     Returns:
-        the ``Run``; of grouped samples ``ViewRuns`` with that of each slice
+        the ``Run``; of samples of media type ``group``, a grouped dataset or a view of its groups, ``ViewRuns``, a
+        mapping of slices to the ``Run`` of each, also where there is one slice only. A view of one slice,
+        ``grouped.select_group_slices("left")``, is not grouped and gives a ``Run``
 
     Raises:
         ValueError: if a parameter is wrong, before any work
