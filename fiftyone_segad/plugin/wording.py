@@ -44,6 +44,7 @@ _PHRASES = [
         r", or save the bank of a run without zones and give the inspector.*",
         ", or save the bank of a run without zones",
     ),
+    (r"drawn once for all, by zones_from=\.\.\., where", "drawn once for all (see 'Drawn'), where"),
     (r"pass a dataset of the frames, e\.g\. view\.clone\(\)", r"use a dataset of the frames"),
     (r"pass it as segments=\.\.\.", r"use the run from Python"),
     (r"; pass embedder='[^']*' if you trust it", r"; score from Python if you trust it"),

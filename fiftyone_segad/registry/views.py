@@ -108,7 +108,7 @@ class ViewRuns(Mapping[str, Run]):
             first = next(iter(self.runs), "...")
             raise AttributeError(
                 f"'{self.key}' stands for the runs of the slices {list(self.runs)}, each with '{name}' of its own: use "
-                f"views[{first!r}].{name}, or {{slice: run.{name} for slice, run in views.items()}}"
+                f"views[{first!r}].{name}"
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 

@@ -56,6 +56,11 @@ def predictions(dataset: fo.Dataset, camera: str) -> list[Any]:
     return [list(column) for column in columns]
 
 
+def stop_on_the_right(bar: Any) -> None:
+    if bar.stage.startswith("slice 'right'"):
+        raise KeyboardInterrupt
+
+
 # Thresholds
 
 
@@ -103,17 +108,11 @@ def test_parts_follow_once_and_their_share_is_that_of_the_threshold(grouped: fo.
     assert segad.list_parts(grouped, "segad").share == 0.06
 
 
-def test_an_interrupted_call_is_completed_by_the_same_call(
-    grouped: fo.Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_call_is_completed_by_the_same_call(grouped: fo.Dataset) -> None:
     segad.decide_parts(grouped, "segad")
 
-    def stop(bar: Any) -> None:
-        if bar.stage.startswith("slice 'right'"):
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        segad.set_threshold(grouped, "segad", "fpr:0.2", progress=stop)
+        segad.set_threshold(grouped, "segad", "fpr:0.2", progress=stop_on_the_right)
     assert [segad.load_run(grouped, key).thresholds.rule for key in KEYS] == ["fpr:0.2", "fpr:0.05"]
     assert segad.list_parts(grouped, "segad").share == 0.05
     views = segad.set_threshold(grouped, "segad", "fpr:0.2")
@@ -169,6 +168,31 @@ def test_later_images_are_scored_against_their_own_slice(grouped: fo.Dataset, de
     assert decided == ["segad"] * 2
     assert len(segad.list_parts(grouped, "segad").parts) == GOOD + BAD
     assert segad.score_new(late, "segad").scored == views.scored
+
+
+def test_interrupted_later_images_are_completed_by_the_same_call(grouped: fo.Dataset) -> None:
+    segad.decide_parts(grouped, "segad", share=0.06)
+    images = grouped.count("group")
+    with pytest.raises(KeyboardInterrupt):
+        segad.score_new(grouped, "segad", progress=stop_on_the_right)
+    assert [segad.load_run(grouped, key).scored for key in KEYS] == [images, GOOD + BAD]
+    assert len(segad.list_parts(grouped, "segad").parts) == GOOD + BAD
+    assert segad.score_new(grouped, "segad").scored == 2 * images
+    assert len(segad.list_parts(grouped, "segad").parts) == images
+
+
+def test_an_interrupted_review_is_completed_by_the_same_call(grouped: fo.Dataset) -> None:
+    segad.decide_parts(grouped, "segad", share=0.06)
+    for camera, key in zip(CAMERAS, KEYS, strict=True):
+        of_slice = grouped.select_group_slices(camera).match_tags("test")
+        segad.mark_normal(of_slice.sort_by(f"{key}_score", reverse=True).limit(1), key)
+    with pytest.raises(KeyboardInterrupt):
+        segad.rescore(grouped, "segad", progress=stop_on_the_right)
+    assert len(segad.list_parts(grouped, "segad").flagged) == BAD
+    reports = segad.rescore(grouped, "segad")
+    assert isinstance(reports, segad.ViewReports)
+    assert {name: len(report.cleared) for name, report in reports.reports.items()} == {"left": 0, "right": 1}
+    assert not segad.list_parts(grouped, "segad").flagged
 
 
 def test_slices_without_later_images_are_named(grouped: fo.Dataset) -> None:
