@@ -58,8 +58,6 @@ class Page:
                 self.data.update(params["data"])
             elif name == "show_panel_output":
                 self.drawn = params["output"]["type"]["properties"]
-            elif name == "set_group_slice":
-                self.slice = params["slice"]
         self.requests = answer
 
     def send(self, method: str, **params: Any) -> None:

@@ -38,25 +38,24 @@ def current_run_of(ctx: foo.ExecutionContext, before: str | None = None) -> str 
 
     Args:
         ctx: the context
-        before: the run that the page was on, which stays where the grid shows no slice but a choice of images
+        before: the run that the page was on; another slice's stays, as events tell of another slice in the grid
     """
     key = current_run(ctx.dataset)
     runs = {} if key is None else runs_of_slices(ctx.dataset, key)
-    if ctx.view.media_type == fom.GROUP:
-        return runs.get(ctx.group_slice or ctx.view.group_slice, key)
-    return before if before in runs.values() else key
+    if before in runs.values():
+        return before
+    return runs.get(ctx.group_slice or ctx.view.group_slice, key) if shows_groups(ctx) else key
 
 
-def slice_of(dataset: fo.Dataset, key: str) -> str | None:
-    """Return the slice of which a run is; None if it is of none."""
-    return next((name for name, run in runs_of_slices(dataset, key).items() if run == key), None)
+def shows_groups(ctx: foo.ExecutionContext) -> bool:
+    """Return whether the grid shows a slice of groups, and not all of their images or patches of these."""
+    return ctx.view is not None and ctx.view.media_type == fom.GROUP
 
 
-def show_slice(ctx: foo.ExecutionContext, key: str) -> None:
-    """Have a grid of groups show the slice of which a run is, if it is of one."""
-    name = slice_of(ctx.dataset, key)
-    if name is not None:
-        ctx.ops.set_group_slice(name)
+def shows_other_slice(ctx: foo.ExecutionContext, key: str) -> bool:
+    """Return whether the grid shows a slice of groups, and a run is of another one."""
+    slice_of_run = next((name for name, run in runs_of_slices(ctx.dataset, key).items() if run == key), None)
+    return shows_groups(ctx) and slice_of_run not in (None, ctx.group_slice or ctx.view.group_slice)
 
 
 def set_current_run(dataset: fo.Dataset, key: str) -> None:

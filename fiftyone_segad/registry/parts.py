@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import fiftyone as fo
+from fiftyone import ViewExpression
+from fiftyone import ViewField as F
 from fiftyone.core.collections import SampleCollection as Samples
 
 from ..errors import RunError
@@ -198,7 +200,11 @@ def flagged_parts(samples: Samples, key: str) -> fo.DatasetView:
     root = samples._root_dataset
     decisions = list_parts(root, key)
     if root.group_field is not None and decisions.record.by is None:
-        return root.select_groups([part.part for part in decisions.flagged], ordered=True)
+        # Not by select_groups(): the App looks at one slice of the view, of which that stage finds no group
+        groups = [part.part for part in decisions.flagged]
+        group = F(f"{root.group_field}._id").to_string()
+        parts: fo.DatasetView = root.match(group.is_in(groups))
+        return parts.sort_by(ViewExpression({"$indexOfArray": [groups, group]}))
     ids = [id for part in decisions.flagged for id in part.sample_ids]
     view: fo.DatasetView = all_slices(root).select(ids, ordered=True)
     return view

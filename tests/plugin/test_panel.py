@@ -110,7 +110,8 @@ def test_curves_have_the_overlap_of_the_latest_evaluation(dataset: fo.Dataset) -
     assert "**whole**" in str(page.drawn["overlap_help"])
     title = page.drawn["overlap"]["view"]["layout"]["title"]["text"]
     assert title == f"AUPRO {figures['aupro_30']:.3f} up to 0.3, {figures['aupro_05']:.3f} up to 0.05"
-    page.send("show_outcomes")
+    page.send("show_outcomes", active_fields=["segad_score"])
+    assert dict(page.requests)["set_active_fields"]["fields"] == ["segad_score", "whole_regions"]
     grouped = fo.DatasetView._build(dataset, page.stages)
     (hit,) = dataset.last().whole_regions.detections
     assert [(patch.whole_regions.label, patch.whole_regions.iou) for patch in grouped] == [("hit", hit.iou)]

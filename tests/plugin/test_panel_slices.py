@@ -59,28 +59,27 @@ def test_the_grid_follows_a_run_that_is_chosen(dataset: fo.Dataset) -> None:
     page = Page(dataset, "left")
     page.state["run"] = RIGHT
     page.send("choose_run", value=RIGHT, active_fields=["defect", *FIELDS])
-    answer = dict(page.requests)
-    assert answer["set_group_slice"] == {"slice": "right"} and "set_view" not in answer
-    assert answer["set_active_fields"]["fields"] == ["defect", *FIELDS], "each image has the fields of its own slice"
-    page.send("on_change_group_slice")
-    page.send("poll")
+    assert dict(page.requests)["set_active_fields"]["fields"] == ["defect", *FIELDS], "no image has those of both"
+    scored = dataset.select_group_slices("right").exists(f"{RIGHT}_score")
+    assert page.shown_ids() == scored.sort_by(f"{RIGHT}_score", reverse=True).values("id")
+    page.send("poll")  # which was asked before the grid had followed
     assert page.state["run"] == RIGHT
+    page.send("on_change_group_slice", view=flat_view(dataset))
+    assert page.state["run"] == RIGHT, "a flat view shows no slice"
+    page.send("on_change_group_slice")
+    assert page.state["run"] == LEFT, "'All' goes back to the slice of the App"
 
 
-def test_a_choice_of_images_stays_with_its_run(dataset: fo.Dataset) -> None:
-    """A flat view names no slice, though the App may still do."""
-    page = Page(dataset, "left")
-    page.slice = "right"
-    page.send("on_change_group_slice")
-    page.slice = "left"
-    page.send("poll", view=flat_view(dataset))
-    assert page.state["run"] == RIGHT
-    page.send("show_all", view=flat_view(dataset))
-    assert page.names().index("set_group_slice") > page.names().index("set_view") and page.slice == "right"
+def test_a_run_of_the_slice_that_is_shown_leaves_the_grid(dataset: fo.Dataset) -> None:
+    page = Page(dataset, "right")
+    page.send("choose_run", value=RIGHT)
+    assert page.state["run"] == RIGHT and "set_view" not in page.names()
 
 
 def test_forms_begin_with_the_run_of_the_slice(dataset: fo.Dataset) -> None:
-    assert form("rescore", dataset)["key"]["default"] == LEFT
+    for name, key in (("right", RIGHT), ("left", LEFT)):
+        dataset.group_slice = name
+        assert form("rescore", dataset)["key"]["default"] == key
 
 
 def test_the_dataset_is_opened_with_the_runs_of_all_slices(dataset: fo.Dataset) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import fiftyone as fo
 import pytest
+from fiftyone.server.filters import GroupElementFilter, SampleFilter
+from fiftyone.server.view import get_view
 
 import fiftyone_segad as segad
 from fiftyone_segad.plugin.panels import queue_data
@@ -76,7 +78,11 @@ def test_the_grid_shows_the_flagged_parts(grouped: fo.Dataset) -> None:
     run("compute_segment_anomalies", grouped, key="segad", each_slice=True, **SETTINGS)
     decisions = segad.decide_parts(grouped, "segad", share=0.06)
     view = plugin_module("registry.parts").flagged_parts(grouped, "segad")
-    assert view.media_type == "group" and view.values("group.id") == [part.part for part in decisions.flagged]
+    flagged = [part.part for part in decisions.flagged]
+    assert view.media_type == "group" and view.values("group.id") == flagged
+    for name in ("left", "right"):  # as the App looks at it
+        element = SampleFilter(group=GroupElementFilter(slice=name, slices=[name]))
+        assert get_view(grouped.name, stages=view._serialize(), sample_filter=element).values("group.id") == flagged
 
 
 def test_the_panel_counts_parts_and_sets_the_grid_to_them(flat: fo.Dataset) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.core.media as fom
 import fiftyone.operators as foo
 
 from ...errors import SegadError
@@ -17,7 +16,14 @@ from ...review.choices import Choices
 from ...review.marks import mark_anomalous
 from ...review.triage import regions_field
 from .. import execution
-from ..current_run import names_other_run, set_current_run, show_slice, shown_fields, with_heatmaps, with_lines
+from ..current_run import (
+    names_other_run,
+    set_current_run,
+    shown_fields,
+    shows_other_slice,
+    with_heatmaps,
+    with_lines,
+)
 from ..wording import in_app_words
 from . import crops, families, page_state, periods
 from .run_view import RunView, remember_choice, run_view_of, sample_of, slider_name
@@ -55,11 +61,9 @@ class TriageActions:
         state.why = None
         set_current_run(ctx.dataset, key)
         ctx.ops.set_active_fields(shown_fields(ctx.dataset, key, ctx.active_fields))
-        if names_other_run(ctx.dataset, key, ctx.view):
+        if names_other_run(ctx.dataset, key, ctx.view) or shows_other_slice(ctx, key):
             score = field_name(key, "score")
             _set_view(ctx, all_slices(ctx.dataset).exists(score).sort_by(score, reverse=True))
-        elif ctx.view.media_type == fom.GROUP:
-            show_slice(ctx, key)
 
     def choose_tab(self, ctx: foo.ExecutionContext) -> None:
         """Show another tab: the App has set the state."""
@@ -135,6 +139,7 @@ class TriageActions:
         if field is not None:
             patches = all_slices(ctx.dataset).to_patches(field)
             _set_view(ctx, patches.group_by(f"{field}.label", order_by=f"{field}.anomaly_score", reverse=True))
+            ctx.ops.set_active_fields(list(dict.fromkeys([*ctx.active_fields, field])))  # it says which group is which
 
     def show_family(self, ctx: foo.ExecutionContext) -> None:
         """Set the grid to the regions of a family as patches, those that fit least first."""
@@ -290,11 +295,6 @@ def _show_view(ctx: foo.ExecutionContext, samples: fo.DatasetView) -> None:
 
 
 def _set_view(ctx: foo.ExecutionContext, view: Any) -> None:
-    """Set the grid; filters of the sidebar would hide some of what a button has counted.
-
-    Groups are shown by the slice that the panel's run is of, as the App would go back to another one.
-    """
+    """Set the grid; filters of the sidebar would hide some of what a button has counted."""
     ctx.ops.clear_sidebar_filters()
     ctx.ops.set_view(view)
-    if view.media_type == fom.GROUP and ctx.panel.state.run is not None:
-        show_slice(ctx, ctx.panel.state.run)

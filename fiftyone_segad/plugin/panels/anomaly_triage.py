@@ -12,7 +12,7 @@ from ...evaluation.drift_over_time import DriftOverTime
 from ...registry.keys import list_evaluations, list_runs
 from ...visualization.segment_plot import has_plot
 from .. import execution
-from ..current_run import current_run, current_run_of, panel_store, set_current_run
+from ..current_run import current_run_of, panel_store, set_current_run, shows_groups
 from ..execution import PANEL
 from . import charts, families, head, page_state, periods, sections, why
 from .actions import TriageActions
@@ -112,8 +112,11 @@ class AnomalyTriage(foo.Panel):
 
     def on_change_group_slice(self, ctx: foo.ExecutionContext) -> None:
         """Show the run of the slice that the grid now shows."""
-        key = None if ctx.dataset is None else current_run_of(ctx)
-        if key is not None and key != current_run(ctx.dataset):
+        if ctx.dataset is None or ctx.group_slice is None or not shows_groups(ctx):
+            return
+        key = current_run_of(ctx)
+        if key is not None and key != ctx.panel.state.run:
+            ctx.panel.state.run, ctx.panel.state.why = key, None
             set_current_run(ctx.dataset, key)
 
     def on_change_selected(self, ctx: foo.ExecutionContext) -> None:

@@ -131,7 +131,7 @@ def run_view_of(ctx: foo.ExecutionContext) -> RunView | None:
     if key is not None and state.run != key:
         if state.run in runs and state.shown not in (None, state.run):
             key = state.run  # a person has chosen it on this page, and the event that says so is on its way
-        else:  # another page, or an operator, has chosen one, or the grid shows another slice
+        else:  # another page, or an operator, has chosen one
             state.run = key
             state.why = None
     if state.shown != key:
