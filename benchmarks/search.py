@@ -21,7 +21,7 @@ from fiftyone_segad.embedders.base import Patches
 from fiftyone_segad.embedders.efficientnet import EfficientNetEmbedder
 from fiftyone_segad.engine.bank import BANK_ROWS, row_limits
 from fiftyone_segad.scoring.levels import FIT_IMAGES, LevelScorer
-from fiftyone_segad.scoring.neighbors import NeighborIndex, one_thread
+from fiftyone_segad.scoring.neighbors import NeighborIndex, search_threads
 from fiftyone_segad.utils.images import read_image
 
 SCREW = Path(__file__).resolve().parents[2] / "shared" / "data" / "screw"
@@ -62,7 +62,7 @@ def compared(rows: NDArray[np.float32], images: list[NDArray[np.float32]]) -> st
     """Return the share of nearest rows that are found, excess of the mean distance, and processor times, as cells."""
     bank = NeighborIndex([rows])
     found, exact = [], []
-    with one_thread():
+    with search_threads(1):
         spent = [time.process_time()]
         for queries in images:
             exact.append(np.sqrt(faiss.knn(queries, rows, 1)[0][:, 0].clip(0)))

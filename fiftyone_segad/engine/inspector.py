@@ -21,7 +21,7 @@ from ..embedders.factory import get_embedder
 from ..errors import BankError, ImageError
 from ..scoring.conformal import FalseAlarmShare, NormalScores
 from ..scoring.levels import LevelScorer
-from ..scoring.neighbors import NeighborIndex, one_thread
+from ..scoring.neighbors import NeighborIndex, search_threads
 from ..scoring.thresholds import ThresholdRule, Thresholds, choose_thresholds, parse_threshold
 from ..segments.boxes import Proposer, parse_spec
 from ..segments.regions import Region
@@ -30,7 +30,7 @@ from ..storage.bank_images import file_state
 from ..storage.records import ImageScores
 from ..utils.grey_scale import FULL_RANGE, GreyScale
 from ..utils.images import read_image
-from ..utils.threads import one_blas_thread, prefetch_map
+from ..utils.threads import one_blas_thread, prefetch_map, usable_cores
 from ..utils.timing import StageTimer
 from .array_image import array_to_rgb
 from .calibration import group_scores, map_pixels
@@ -300,7 +300,8 @@ class Inspector:
     def _score(self, source: _Source, bank_name: str | None) -> tuple[ImageScores, list[Patches]]:
         with one_blas_thread():  # as in a run: products of matrices may round otherwise with several
             embedded = self._embed(source, bank_name)
-            record, _ = self._task.work(embedded)
+            with search_threads(usable_cores()):
+                record, _ = self._task.work(embedded)
         return record, embedded.patches
 
     def _embed(self, source: _Source, bank_name: str | None) -> Embedded:
@@ -328,7 +329,7 @@ def _score_task(bank: BankFile, levels: LevelScorer, reader: Reader) -> ScoreTas
     ]
 
     def index(level: tuple[NDArray[np.floating], NDArray[np.int64]]) -> NeighborIndex:
-        with one_thread():
+        with search_threads(1):
             return NeighborIndex(np.split(level[0], level[1][:-1]), settings["seed"])
 
     built = [made for _, made in prefetch_map(index, rows)]

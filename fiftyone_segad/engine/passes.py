@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import SegadError
 from ..scoring.coreset import greedy_coreset
 from ..scoring.levels import FIT_IMAGES, LevelFeatures, LevelScorer, LevelScores
-from ..scoring.neighbors import NeighborIndex, one_thread
+from ..scoring.neighbors import NeighborIndex, search_threads
 from ..segments.boxes import Segments
 from ..storage.parts import PART_SIZE, ScoreParts
 from ..storage.records import ImageFeatures, ImageScores
@@ -173,7 +173,7 @@ def min_with_marks(scored: list[LevelScores], rows: LevelFeatures, marked: Marke
     """Turn the distances of an image's rows to the bank into those to the bank with marked rows added to it."""
     if not marked:
         return scored
-    with one_thread():
+    with search_threads(1):
         return [
             (segments, np.minimum(distances, index.distances(level_rows)))  # [n] each
             for (segments, distances), level_rows, index in zip(scored, rows, marked, strict=True)

@@ -327,16 +327,20 @@ class NeighborIndex:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Let searches within the block take the calling thread alone, which several threads may do at once."""
+def search_threads(count: int) -> Iterator[None]:
+    """Let each search that this thread begins within the block take that many threads.
+
+    With one, several threads may search at once. Limits of BLAS reach FAISS too, in the thread that sets them: within
+    ``one_blas_thread`` it would have one.
+    """
     import faiss
 
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)  # of this thread
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(count)  # of this thread
     try:
         yield
     finally:
-        faiss.omp_set_num_threads(threads)
+        faiss.omp_set_num_threads(before)
 
 
 def _sample(images: list[NDArray[np.float32]], size: int, seed: int) -> NDArray[np.float32]:
