@@ -143,7 +143,7 @@ def measure(folder: Path, name: str, draws: int) -> list[str]:
 
 def auroc(dataset: fo.Dataset, test: fo.DatasetView, normals: Sequence[str]) -> float | None:
     """Return the image AUROC of the reference method with these normals."""
-    segad.compute_segment_anomalies(test, key="bench", reference=dataset.select(list(normals)))
+    segad.compute_segment_anomalies(test, key="bench", reference=dataset.select(list(normals)), rotations=1)
     value = segad.evaluate_anomalies(test, key="bench").metrics()["image_auroc"]
     segad.delete_run(dataset, "bench")
     return value

@@ -108,7 +108,9 @@ def row(test: Any, options: dict[str, int], k: int, chosen: list[list[str]], dra
 def measure(test: Any, options: dict[str, int], ids: list[str]) -> dict[str, float]:
     """Measure one choice of normal images."""
     reference = test._root_dataset.select(ids)
-    segad.compute_segment_anomalies(test, "bench", reference=reference, embedder_kwargs=options, overwrite=True)
+    segad.compute_segment_anomalies(
+        test, "bench", reference=reference, embedder_kwargs=options, rotations=1, overwrite=True
+    )
     metrics = segad.evaluate_anomalies(test, key="bench").metrics()
     return {name: float(metrics[name] or 0) for name in FIGURES}
 

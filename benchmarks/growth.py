@@ -70,6 +70,7 @@ def measure(folder: Path, count: int, input_size: int) -> None:
     run = segad.compute_segment_anomalies(
         dataset.skip(NORMALS),
         reference=dataset.match_tags("good"),
+        rotations=1,
         embedder_kwargs={"input_size": input_size},
         progress=False,
     )

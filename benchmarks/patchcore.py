@@ -200,6 +200,7 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
             key="bench",
             method="reference",
             reference=normals,
+            rotations=1,
             embedder="efficientnet",
             embedder_kwargs={"input_size": task["size"], "levels": task["levels"]},
             bank_size=task["bank_size"],

@@ -49,7 +49,11 @@ def main() -> None:
             dataset.add_samples([fo.Sample(filepath=path) for path in paths])
             start = time.process_time()
             run = segad.compute_segment_anomalies(
-                dataset.skip(options.normals), key="scale", reference=dataset.limit(options.normals), progress=False
+                dataset.skip(options.normals),
+                key="scale",
+                reference=dataset.limit(options.normals),
+                rotations=1,
+                progress=False,
             )
             assert isinstance(run, segad.Run)
             report(run, time.process_time() - start, paths, options)
