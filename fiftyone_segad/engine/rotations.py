@@ -5,11 +5,14 @@ Of parts that lie at any angle, few normal images hold none that lies like a giv
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..scoring.levels import FIT_IMAGES, LevelFeatures, LevelScorer
 from ..scoring.neighbors import NeighborIndex
+from .bank import row_limits
 from .job import Job
 from .passes import choose
 
@@ -17,6 +20,9 @@ _ENOUGH_COPIES = 400
 """Copies of all normal images together above which more of them are not worth the time."""
 
 _MOST_ROTATIONS = 8
+
+_CROWD = 4
+"""Rows for each that the bank may hold, at the level that has most room, above which copies harm more than they help."""
 
 _FEWEST_IMAGES = 4
 
@@ -35,7 +41,8 @@ def find_rotations(job: Job, levels: LevelScorer) -> int:
     """Return at how many angles each normal image is to be in the bank: what was asked for, or what helps.
 
     Some normal images are compared with others, and with these turned by quarters. If that brings them nearer, each is
-    taken at so many angles that all copies together are 400 or a few more, at most 8.
+    taken at so many angles that all copies together are 400 or a few more, at most 8; at fewer where the bank has no
+    room for them, as with fine patches alone.
 
     Args:
         job: the job
@@ -52,7 +59,18 @@ def find_rotations(job: Job, levels: LevelScorer) -> int:
     if rotations == 1 or not is_network or len(spec.normals) < _FEWEST_IMAGES:
         return 1
     job.stage("trying whether turned copies of normal images help")
-    return rotations if nearness_of_copies(job, levels) <= HELPFUL else 1
+    rotations = min(rotations, _copies_with_room(job, levels))
+    return rotations if rotations > 1 and nearness_of_copies(job, levels) <= HELPFUL else 1
+
+
+def _copies_with_room(job: Job, levels: LevelScorer) -> int:
+    first = next(job.embed(job.spec.normals, report_skipped=False), None)
+    if first is None:
+        return 1
+    segments = [level.segments for level in first.patches]
+    limits = row_limits(job.spec.bank_size, levels, segments)
+    images_held = max(limit / len(cut) for limit, cut in zip(limits, segments, strict=True))
+    return math.ceil(_CROWD * images_held / len(job.spec.normals))
 
 
 def nearness_of_copies(job: Job, levels: LevelScorer) -> float:

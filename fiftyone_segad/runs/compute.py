@@ -84,8 +84,8 @@ def compute_segment_anomalies(
             areas), ``large`` at coarse ones only (calmer maps; misses small defects)
         rotations (None): copies of each normal image in the bank, turned in equal steps, for parts that lie at any
             angle. Each costs one more pass of the model over the normal images. By default a few normal images tell
-            whether copies help, and then there are 400 of all together or a few more, at most 8 of each; only 1 with
-            ``segments``, fastdup or fewer than 4 normal images
+            whether copies help, and then there are 400 of all together or a few more, at most 8 of each; fewer
+            where the bank has no room for them, and 1 with ``segments``, fastdup or fewer than 4 normal images
         bank_size (None): features that the bank may hold at each scale; by default 131,072 at the finest one and as
             many more at the others as they have fewer per image, 256 MiB at most. More are reduced to a coreset. What
             is marked as normal may be as much again

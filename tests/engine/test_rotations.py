@@ -55,8 +55,13 @@ def parts(tmp_path: Path) -> Parts:
 
 @pytest.fixture
 def job_of(tmp_path: Path, network: Embedder) -> Callable[..., Job]:
-    def make(normals: list[JobImage], rotations: int | None = None, segments: str | None = None) -> Job:
-        spec = JobSpec(normals[:1], normals, "reference", segments, rotations)
+    def make(
+        normals: list[JobImage],
+        rotations: int | None = None,
+        segments: str | None = None,
+        bank_size: int | None = None,
+    ) -> Job:
+        spec = JobSpec(normals[:1], normals, "reference", segments, rotations, bank_size)
         return Job(spec, JobContext(network, RunStore(tmp_path / "store"), workers=2))
 
     return make
@@ -94,6 +99,12 @@ def test_copies_are_as_many_as_make_enough(
     monkeypatch.setattr("fiftyone_segad.engine.rotations.nearness_of_copies", lambda job, levels: 0.9)
     (image,) = parts([0.0])
     assert found(job_of([image] * images)) == copies
+
+
+def test_copies_need_room_in_the_bank(parts: Parts, job_of: Callable[..., Job]) -> None:
+    rows = 4 * 4  # of an image at stride 32
+    assert found(job_of(parts(ANY_ANGLE), bank_size=9 * rows)) == 3  # 4 times as many are 36 copies of 12 images
+    assert found(job_of(parts(ANY_ANGLE), bank_size=3 * rows)) == 1
 
 
 def test_an_interrupted_run_goes_on_with_as_many(
