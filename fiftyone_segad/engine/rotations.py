@@ -22,7 +22,7 @@ _ENOUGH_COPIES = 400
 _MOST_ROTATIONS = 8
 
 _CROWD = 4
-"""Rows for each that the bank may hold, at the level that has most room, above which copies harm more than they help."""
+"""Rows for each that the bank may hold, at the level with most room, above which copies harm more than they help."""
 
 _FEWEST_IMAGES = 4
 
