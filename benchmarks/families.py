@@ -50,8 +50,8 @@ families that say nothing. "NMI with false alarms" is that of all regions, false
 not: there are several. "Whole images" are the mean features of the images instead of the regions', grouped by the same
 rule; "fastdup" are the components of fastdup 2.54 among crops of the regions, at its own threshold of 0.96.
 "k = 3, 5, 7" is the NMI with as many neighbours in the rule by which the number of families is found; 5 is the
-default. The threshold `f1` has seen the truth, and flags most defects; the others have not, and at `fpr:0.01` five
-regions are left, of which no families can be made."""
+default. The threshold `f1` has seen the truth, and flags most defects; the others have not, and at `fpr:0.01` few
+regions are left, which say little."""
 
 COLUMNS = (
     "folder",
