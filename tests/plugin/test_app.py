@@ -51,8 +51,8 @@ def first_tile(page: Any) -> np.ndarray:
 
 
 def first_tile_when(page: Any, is_right: Callable[[np.ndarray], bool]) -> np.ndarray:
-    """Return the first tile once it is drawn right, or as it is after half a minute: pictures come one by one."""
-    for _ in range(30):
+    """Return the first tile once it is drawn right, or as it is after a minute and a half: pictures come one by one."""
+    for _ in range(90):
         tile = first_tile(page)
         if is_right(tile):
             break
