@@ -79,3 +79,12 @@ def grouped_parts(folder: Path) -> fo.Dataset:
         samples.append(sample)
     dataset.add_samples(samples)
     return dataset
+
+
+def scored_grouped_parts(folder: Path) -> fo.Dataset:
+    """Make the same dataset with the runs of both slices, of which nothing is decided on parts yet."""
+    dataset = grouped_parts(folder)
+    segad.compute_segment_anomalies(
+        dataset.match_tags("test"), reference=dataset.match_tags("good"), segments="tiles:0.4:0.2"
+    )
+    return dataset

@@ -1,4 +1,4 @@
-"""What operators do by the key that stands for the runs of all slices as by that of one run."""
+"""Load and show the runs of all slices, by the key that stands for them, as operators do one run."""
 
 from __future__ import annotations
 

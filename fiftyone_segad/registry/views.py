@@ -41,7 +41,7 @@ class ViewsRecord:
 
 
 _OF_A_RUN = {*Run.__dataclass_fields__, *(name for name in vars(Run) if not name.startswith("_"))}
-"""What a run has, and only the run of one slice."""
+"""Names of all that only the run of one slice has."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How many angles the images of a bank are found to need."""
+"""Find at how many angles the images of a bank are needed."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fiftyone_segad as segad
-from seen_parts import BAD, CAMERAS, GOOD, NORMALS, grouped_parts, scored_flat_parts
+from seen_parts import BAD, CAMERAS, GOOD, NORMALS, scored_flat_parts, scored_grouped_parts
 
 pytestmark = pytest.mark.usefixtures("colour_embedder")
 
@@ -26,10 +26,7 @@ def flat(tmp_path: Path) -> Iterator[fo.Dataset]:
 @pytest.fixture
 def grouped(tmp_path: Path) -> Iterator[fo.Dataset]:
     """Runs of both slices of a grouped dataset, and the decisions on its parts."""
-    dataset = grouped_parts(tmp_path)
-    segad.compute_segment_anomalies(
-        dataset.match_tags("test"), reference=dataset.match_tags("good"), segments="tiles:0.4:0.2"
-    )
+    dataset = scored_grouped_parts(tmp_path)
     segad.decide_parts(dataset, "segad", share=0.06)
     yield dataset
     dataset.delete()

@@ -12,7 +12,7 @@ import fiftyone as fo
 import pytest
 
 import fiftyone_segad as segad
-from seen_parts import BAD, CAMERAS, GOOD, grouped_parts, scored_flat_parts
+from seen_parts import BAD, CAMERAS, GOOD, scored_flat_parts, scored_grouped_parts
 
 pytestmark = pytest.mark.usefixtures("colour_embedder")
 
@@ -26,10 +26,7 @@ def flat(tmp_path: Path) -> Iterator[fo.Dataset]:
 
 @pytest.fixture
 def grouped(tmp_path: Path) -> Iterator[fo.Dataset]:
-    dataset = grouped_parts(tmp_path)
-    segad.compute_segment_anomalies(
-        dataset.match_tags("test"), reference=dataset.match_tags("good"), segments="tiles:0.4:0.2"
-    )
+    dataset = scored_grouped_parts(tmp_path)
     yield dataset
     dataset.delete()
 
