@@ -23,7 +23,10 @@ from .inspector import Inspector, load_bank
 FINE, ALARMS, WRONG_USE, UNREADABLE, STOPPED = 0, 1, 2, 3, 130
 """Exit codes; the last is that of a process that Ctrl-C ends."""
 
-COLUMNS = ("path", "score", "p_value", "decision", "area", "regions", "family", "x0", "y0", "x1", "y1", "reason")
+COLUMNS = (
+    *("path", "score", "p_value", "decision", "zone", "area", "regions", "family"),
+    *("x0", "y0", "x1", "y1", "reason"),
+)
 
 _DESCRIPTION = "Score images against a bank file of save_bank. FiftyOne is not needed, and nothing is sent anywhere."
 
@@ -32,6 +35,8 @@ The table has a row per image, in the order of their paths, written as soon as t
   path                the image, from FOLDER on
   score, p_value      anomaly score; share of good images that look as odd
   decision            normal or anomalous
+  zone                name of the zone that decides, the one of the highest score, if the bank has
+                      zones with names
   area, regions       pixels of the predicted mask, and connected regions of it
   family              kind of defect that the region with the highest peak is like, if the bank
                       knows families; new if it is like none of them
@@ -168,6 +173,7 @@ def _cells(result: Inspection) -> dict[str, Any]:
         "score": result.score,
         "p_value": result.p_value,
         "decision": "anomalous" if result.anomalous else "normal",
+        "zone": result.zone,
         "area": sum(region.area for region in result.regions),
         "regions": len(result.regions),
         "family": next(iter(result.families), None),

@@ -53,6 +53,11 @@ class Inspection:
         """The decision: True if the score is above the threshold."""
         return self.score > self.thresholds.image
 
+    @property
+    def zone(self) -> str | None:
+        """Name of the zone that decides, the one of the highest score; None without zones that have names."""
+        return None if self.record.zones is None else self.record.zones.decisive or None
+
     @cached_property
     def p_value(self) -> float:
         """Share of good images that are expected to look as odd as this one, in (0, 1]."""

@@ -44,6 +44,12 @@ def banked(
     yield dataset, bank, dataset_of(files)
 
 
+def read(table: Path) -> dict[str, dict[str, str]]:
+    """Read the rows of a table by the names of their images."""
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        return {Path(row["path"]).name: row for row in csv.DictReader(file)}
+
+
 def test_an_inspector_has_the_figures_of_score_new(banked: tuple[fo.Dataset, Path, fo.Dataset]) -> None:
     dataset, bank, _ = banked
     run = segad.load_run(dataset, "segad")
@@ -56,6 +62,7 @@ def test_an_inspector_has_the_figures_of_score_new(banked: tuple[fo.Dataset, Pat
                 sample.segad_pred.label == "anomalous",
                 sample.segad_pred.p_value,
             )
+            assert result.zone == (getattr(sample.segad_pred, "zone", None) or None)
             np.testing.assert_array_equal(result.mask, mask_of(sample))
             written = [getattr(region, "zone", "") for region in sample.segad_regions.detections]
             assert [region.zone for region in result.regions] == written
@@ -76,15 +83,17 @@ def test_a_run_that_is_made_with_a_bank_has_its_zones(banked: tuple[fo.Dataset, 
     assert segad.save_bank(later, "line", bank.with_name("again.safetensors")).stat().st_size == bank.stat().st_size
 
 
-def test_the_command_line_uses_them(banked: tuple[fo.Dataset, Path, fo.Dataset]) -> None:
+def test_the_command_line_says_which_zone_decides(banked: tuple[fo.Dataset, Path, fo.Dataset]) -> None:
     dataset, bank, later = banked
     table = bank.with_suffix(".csv")
     main(["score", str(bank), str(Path(later.first().filepath).parent), "--csv", str(table), "--quiet"])
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        rows = {row["path"]: row for row in csv.DictReader(file)}
+    rows = read(table)
+    of_run = read(segad.load_run(dataset, "segad").save_table(bank.with_name("run.csv")))
     for sample in later:
-        row, other = rows[Path(sample.filepath).name], dataset[sample.filepath]
-        assert (float(row["score"]), row["decision"]) == (other.segad_score, other.segad_pred.label)
+        name = Path(sample.filepath).name
+        assert {**rows[name], "path": sample.filepath} == {column: of_run[name][column] for column in rows[name]}
+    assert rows["3.png"]["zone"] == "", "of another size, inspected as a whole"
+    assert any(row["zone"] for row in rows.values()) == (dataset.get_field("segad_pred.zone") is not None)
 
 
 def test_zones_can_be_changed_afterwards(banked: tuple[fo.Dataset, Path, fo.Dataset]) -> None:
