@@ -80,24 +80,42 @@ def _score(dataset: fo.Dataset, key: str, call: Mapping[str, Any], compute: Call
     if before is not None and before.pending and before.digest == record.digest and call["resume"]:
         record = replace(record, pending=before.pending)
     else:
-        _check_keys(dataset, record, before, call["overwrite"])
-    save_views(dataset, record)
-    todo = record.pending
-    progress = ProgressOfSlices(todo)
-    for name in todo:
+        check_view_keys(dataset, record, before, call["overwrite"])
+    progress = ProgressOfSlices(record.pending)
+
+    def compute_slice(name: str) -> None:
         options = {"samples": slices[name], "reference": references[name], "key": keys[name]}
         options["progress"] = progress.of(name, call["progress"])
+        compute({**call, **options, "overwrite": keys[name] in list_runs(dataset)})
+
+    work_on_slices(dataset, record, before, compute_slice)
+    for run_key in set(before.keys.values() if before else ()) - set(keys.values()):
+        if run_key in list_runs(dataset):
+            delete_run(dataset, run_key)  # of a slice that is gone
+
+
+def work_on_slices(
+    dataset: fo.Dataset, record: ViewsRecord, before: ViewsRecord | None, work: Callable[[str], object]
+) -> None:
+    """Make the runs of the slices that are pending, and keep after each which are done.
+
+    Args:
+        dataset: the dataset
+        record: what it is to hold of them
+        before: what it held, which it holds again if the first slice fails; None for nothing
+        work: makes the run of a slice
+    """
+    save_views(dataset, record)
+    todo = record.pending
+    for name in todo:
         try:
-            compute({**call, **options, "overwrite": keys[name] in list_runs(dataset)})
+            work(name)
         except BaseException:
             if record.pending == todo:  # nothing has changed
                 _restore(dataset, record, before)
             raise
         record = replace(record, pending=record.pending[1:])
         save_views(dataset, record)
-    for run_key in set(before.keys.values() if before else ()) - set(keys.values()):
-        if run_key in list_runs(dataset):
-            delete_run(dataset, run_key)  # of a slice that is gone
 
 
 def image_slices(samples: Samples) -> tuple[dict[str, Samples], list[str]]:
@@ -144,7 +162,7 @@ def _reference_of(reference: Any, name: str) -> Samples | None:
     return of_slice
 
 
-def _check_keys(dataset: fo.Dataset, record: ViewsRecord, before: ViewsRecord | None, overwrite: bool) -> None:
+def check_view_keys(dataset: fo.Dataset, record: ViewsRecord, before: ViewsRecord | None, overwrite: bool) -> None:
     """Check that runs of slices may be stored under a key.
 
     Raises:

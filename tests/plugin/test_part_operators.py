@@ -151,3 +151,15 @@ def test_later_images_of_all_slices_are_scored_from_the_form(grouped: fo.Dataset
     assert result["new"] == images / 2 - 1 and set(result["threshold"]) == {"left", "right"}
     assert grouped.select_group_slices("right").exists("segad_right_score").count() == images / 2
     assert run("score_new", grouped, key="segad")["new"] == 0
+
+
+def test_all_slices_are_exported_from_the_form(grouped: fo.Dataset, tmp_path: Path) -> None:
+    run("compute_segment_anomalies", grouped, key="segad", each_slice=True, **SETTINGS)
+    file = tmp_path / "segad.zip"
+    fields = form("export_run", grouped, key="segad", path_picked={"absolute_path": str(tmp_path)})
+    assert not fields["path"].get("invalid") and {"segad", "segad_left"} <= set(fields["key"]["type"]["values"])
+    assert run("export_run", grouped, key="segad", path_picked={"absolute_path": str(tmp_path)})["file"] == str(file)
+    scores = grouped.select_group_slices("right").values("segad_right_score")
+    run("delete_run", grouped, key="segad")
+    assert list(segad.import_run(grouped, file)) == ["left", "right"]
+    assert grouped.select_group_slices("right").values("segad_right_score") == scores

@@ -12,7 +12,17 @@ import pytest
 from fiftyone_segad.errors import RunError
 from fiftyone_segad.segments.boxes import grid
 from fiftyone_segad.storage.records import ImageScores
-from fiftyone_segad.storage.run_archive import CarriedImage, RunArchive, open_store, read_archive, write_archive
+from fiftyone_segad.storage.run_archive import (
+    CarriedImage,
+    RunArchive,
+    SlicesArchive,
+    is_archive,
+    open_store,
+    read_archive,
+    read_slices,
+    write_archive,
+    write_slices,
+)
 from fiftyone_segad.storage.store import RunStore
 
 ARCHIVE = RunArchive(
@@ -43,6 +53,22 @@ def test_what_is_written_is_read(store: RunStore, target: Path, tmp_path: Path) 
         assert not carried.maps.exists()
     assert store.scores.ids() == {"1"}
     assert {path.name for path in tmp_path.iterdir()} == {"segad", "new"}, "what was unpacked is gone"
+
+
+def test_each_slice_has_a_folder_of_its_own(store: RunStore, target: Path, tmp_path: Path) -> None:
+    other = RunStore.create(tmp_path / "segad" / "other", {"method": "reference"})
+    slices = SlicesArchive("segad", ["left", "../right"], "", ["a note"], {"parts": []})
+    archives = [ARCHIVE, RunArchive({"key": "other"}, [], [])]
+    write_slices(target, slices, list(zip(archives, (store, other), strict=True)))
+    assert read_slices(target) == slices and is_archive(target)
+    for (name, folder), archive, own in zip(slices.folders().items(), archives, (store, other), strict=True):
+        assert read_archive(target, folder) == archive, name
+        with open_store(target, tmp_path, folder) as carried:
+            assert carried.settings() == own.settings() and carried.scores.ids() == own.scores.ids()
+    with pytest.raises(RunError, match="is no run that this version has exported"):
+        read_archive(target)
+    write_archive(target, ARCHIVE, store)
+    assert read_slices(target) is None
 
 
 def test_only_parts_of_a_store_are_read(store: RunStore, tmp_path: Path) -> None:

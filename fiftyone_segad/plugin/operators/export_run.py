@@ -10,6 +10,7 @@ import fiftyone.operators.types as types
 
 from ...runs.transfer import export_run
 from .. import forms, paths
+from ..slices import load_chosen_runs
 from .base import Line, Operator, short_config
 
 _SUFFIX = ".zip"
@@ -28,10 +29,9 @@ class ExportRun(Operator):
     outputs = (Line("file", "File", "text"), Line("size", "Size", "text"))
 
     def add_inputs(self, ctx: foo.ExecutionContext, inputs: types.Object) -> None:
-        run = forms.load_chosen_run(ctx, inputs)
-        if run is None:
+        if load_chosen_runs(ctx, inputs) is None:
             return
-        name = f"{run.key}{_SUFFIX}"
+        name = f"{forms.run_key(ctx)}{_SUFFIX}"
         about = f"Full path on the machine that runs the App, e.g. ending with /{name}"
         prop = paths.choose_path(ctx, inputs, "path", "File", about, file_name=name)
         path = paths.path_of(ctx.params, "path", name)
