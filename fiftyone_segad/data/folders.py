@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import fiftyone as fo
 
@@ -15,8 +16,9 @@ from .classes import is_normal
 from .image_files import Listing, is_hidden, list_folders, printable
 from .layouts.all_layouts import LAYOUTS
 from .layouts.base import Layout
+from .layouts.csv_rows import read_rows
 from .layouts.images import IMAGES
-from .layouts.table import TABLE, list_table
+from .layouts.table import TABLE, list_table, table_files
 from .samples_of_files import check_name, make_dataset
 from .truth import GOOD
 
@@ -146,9 +148,9 @@ def look_into(
         FileNotFoundError: if the folder does not exist, or is not in this layout
         ValueError: if a category, column or layout does not exist, or a table cannot be read
     """
+    names = _check_names(dataset_dir, layout, categories, columns)
     root, chosen = find_layout(Path(dataset_dir).expanduser().absolute(), TABLE.name if columns else layout)
     present = [] if columns else chosen.categories(root)
-    names = [categories] if isinstance(categories, str) else None if categories is None else list(categories)
     if unknown := [category for category in names or [] if category not in present and not columns]:
         raise ValueError(f"There are no categories {unknown} in '{root}'; it has {present or 'none'}")
     list_files = partial(list_table, columns=columns) if columns else chosen.list_files
@@ -158,13 +160,42 @@ def look_into(
     return FolderContent(root, chosen, present, present if names is None else names, listing, hints)
 
 
+def _check_names(dataset_dir: Any, layout: Any, categories: Any, columns: Any) -> list[str] | None:
+    """Check the types of what names a folder and what is in it; returns the names of the categories to load.
+
+    Raises:
+        ValueError: if one is of another type
+    """
+    if not isinstance(dataset_dir, (str, Path)) or not str(dataset_dir).strip():
+        raise ValueError(f"dataset_dir={dataset_dir!r} must be the path of a folder, or of a table")
+    if columns is not None and not (
+        isinstance(columns, Mapping) and all(isinstance(name, str) for name in columns.values())
+    ):
+        raise ValueError(f"columns={columns!r} must be names of columns by what they hold, e.g. {{'image': 'file'}}")
+    if columns and layout not in (AUTO, TABLE.name):
+        raise ValueError(f"columns=... are those of a table, and layout={layout!r}; leave one of them out")
+    names = [categories] if isinstance(categories, str) else categories
+    if names is not None and not (isinstance(names, Iterable) and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"categories={categories!r} must be a name or a list of names")
+    return None if names is None else list(names)
+
+
 def _look_below(root: Path) -> list[str]:
-    """Tell of folders in a folder of images that are in a layout themselves."""
-    return [
+    """Tell of folders and tables in a folder of images that are in a layout themselves."""
+    hints = [
         f"'{printable(folder)}' looks like {layout.title}; load it by itself"
         for folder in list_folders(root)
         if (layout := find_layout(folder)[1]) is not IMAGES
     ]
+    return hints + [hint for file in table_files(root) if (hint := _hint_of_table(file))]
+
+
+def _hint_of_table(file: Path) -> str | None:
+    try:
+        read_rows(file)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return f"'{printable(file)}' is a table of images; load it by itself" if TABLE.recognises(file) else None
 
 
 def find_layout(root: Path, name: str = AUTO) -> tuple[Path, Layout]:

@@ -84,7 +84,35 @@ def printable(path: PurePath) -> str:
         >>> printable(PurePath(os.fsdecode(b"ma\xdf.png")))
         'ma\\xdf.png'
     """
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # a name out of a table, which no disk can hold
+        return str(path).encode("utf-8", "backslashreplace").decode()
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file of a name that a table holds, which may be too long for any disk."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_listed_image(path: Path, source: str, problems: list[str]) -> bool:
+    """Return whether a file that is listed somewhere is there and can be read as an image; else note what is wrong.
+
+    Args:
+        path: the file
+        source: what lists it, for people
+        problems: gets what is wrong
+    """
+    if not is_file(path):
+        problems.append(f"'{printable(path)}' is in {source}, but there is no such file")
+    elif path.suffix.lower() not in IMAGE_SUFFIXES:
+        problems.append(f"'{printable(path)}' is in {source}, but its suffix is none of an image")
+    else:
+        return True
+    return False
 
 
 def list_folders(folder: Path) -> list[Path]:
@@ -98,7 +126,15 @@ def list_folders(folder: Path) -> list[Path]:
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     """Return whether an entry is a folder, or a link to one; links may lead nowhere, or round."""
-    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+    return os.path.isdir(entry.path) and not leads_back(entry.path) if entry.is_symlink() else entry.is_dir()
+
+
+def leads_back(path: str | Path) -> bool:
+    """Return whether a folder is a link to one that it lies in: what is there is not in it once more."""
+    if not os.path.islink(path):
+        return False
+    target, place = Path(os.path.realpath(path)), Path(os.path.realpath(os.path.dirname(path)))
+    return target == place or target in place.parents
 
 
 def holds_more_files(folder: Path, limit: int) -> bool:
@@ -138,7 +174,7 @@ def _walk(folder: Path, problems: list[str], visited: set[str], recursive: bool 
             continue
         if not path.is_dir():  # a link that leads nowhere is told when it is read
             yield path
-        elif recursive and os.path.realpath(path) not in visited:
+        elif recursive and os.path.realpath(path) not in visited and not leads_back(path):
             yield from _walk(path, problems, visited)
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
+
+from ..image_files import is_file
 
 Row = dict[str, str]
 """Cells of a row by the name of their column, without space around them; empty where there is none."""
 
 _DELIMITERS = ",;\t|"
+
+_NAMED_DELIMITER = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
+"""First line by which a table tells Excel what is between cells."""
 
 
 def read_rows(file: Path, columns: Sequence[str] = ()) -> list[Row]:
@@ -30,7 +36,10 @@ def read_rows(file: Path, columns: Sequence[str] = ()) -> list[Row]:
         text = file.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"'{file}' is not UTF-8; save it as CSV UTF-8") from error
-    delimiter = max(_DELIMITERS, key=text.partition("\n")[0].count)
+    text = text.lstrip("\r\n")
+    named = _NAMED_DELIMITER.match(text)
+    text = text[named.end() :] if named else text
+    delimiter = named[1] if named else max(_DELIMITERS, key=text.partition("\n")[0].count)
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval="", strict=True)
         rows = [
@@ -47,4 +56,4 @@ def read_rows(file: Path, columns: Sequence[str] = ()) -> list[Row]:
 def file_of(base: Path, cell: str) -> Path:
     """Return the file that a cell names, from a folder on; Windows writes paths with another slash."""
     file = base / cell
-    return file if "\\" not in cell or file.is_file() else base / cell.replace("\\", "/")
+    return file if "\\" not in cell or is_file(file) else base / cell.replace("\\", "/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,6 +15,9 @@ _LABEL, _GT = "_label", "_gt"
 """Ends of the names of masks, in lower case: of KolektorSDD, and of KolektorSDD2."""
 
 _SPLITS = ("train", "test")
+
+_COPY = r"(?: ?\(\d+\)| - .+| copy(?: \d+)?)?"
+"""What systems add to the names of copies: that of a mask is no image."""
 
 
 def _has_masks(folder: Path, ending: str) -> bool:
@@ -54,9 +58,10 @@ def _add_pairs(listing: Listing, folder: Path, ending: str, make: Callable[[Path
     """Add the images of a folder, each with the mask of its name and this ending."""
     masks: defaultdict[str, list[Path]] = defaultdict(list)
     images = []
+    mask_name = re.compile(rf"(.*){ending}({_COPY})", re.IGNORECASE)
     for path in list_images(folder, listing.problems, recursive=False):
-        if path.stem.lower().endswith(ending):
-            masks[path.stem[: -len(ending)]].append(path)
+        if match := mask_name.fullmatch(path.stem):
+            masks[match[1] + match[2]].append(path)
         else:
             images.append(make(path))
     for image in images:

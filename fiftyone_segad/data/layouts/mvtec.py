@@ -42,10 +42,14 @@ def is_category(folder: Path) -> bool:
 
 
 def category_folders(root: Path) -> list[Path]:
-    """List the folders of categories: the folder itself if it is one, else those in it that are."""
+    """List the folders of categories: the folder itself if it is one, else those in it that are.
+
+    One may lie in a folder of its own name, as some programs unpack archives.
+    """
     if is_category(root):
         return [root]
-    return [folder for folder in list_folders(root) if is_category(folder)]
+    places = ((folder, folder / folder.name) for folder in list_folders(root))
+    return [folder for pair in places for folder in pair if is_category(folder)]
 
 
 def category_names(root: Path) -> list[str]:

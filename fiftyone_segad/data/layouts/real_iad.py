@@ -9,7 +9,7 @@ from typing import Any
 
 from ...utils.files import read_json
 from ..classes import is_normal
-from ..image_files import ImageFile, Listing, is_hidden, list_folders, printable
+from ..image_files import ImageFile, Listing, is_hidden, is_listed_image, list_folders
 from ..truth import GOOD
 from .base import Layout
 
@@ -33,6 +33,9 @@ _KINDS = {
 
 _SPLITS = ("train", "test")
 
+_SHOWN = 200
+"""Characters of a wrong entry that a message shows."""
+
 _PART_AND_VIEW = re.compile(r"(?:^|/)(S\d+)/[^/]*_(C\d+)_[^/]*$")
 
 
@@ -49,13 +52,14 @@ def _descriptions(root: Path) -> dict[str, Path]:
 
 def _image_folder(root: Path, category: str) -> Path | None:
     """Return the folder of a category's images."""
-    folders = (root / name / category for name in (*_IMAGES, "."))
+    places = (root / name / category for name in (*_IMAGES, "."))
+    folders = (folder for place in places for folder in (place, place / category))  # as some programs unpack archives
     return next((folder for folder in folders if (folder / "OK").is_dir()), None)
 
 
 def _recognises(root: Path) -> bool:
     places = [root / name for name in (*_IMAGES, ".")]
-    has_images = any((category / "OK").is_dir() for place in places for category in list_folders(place))
+    has_images = any(_image_folder(root, category.name) for place in places for category in list_folders(place))
     return has_images and bool(_descriptions(root))
 
 
@@ -66,11 +70,9 @@ def _list_files(root: Path, categories: Sequence[str] | None) -> Listing:
         if folder is None or (categories is not None and category not in categories):
             continue
         for split, entry in _entries(file):
-            path = folder / str(entry.get("image_path"))
-            if path.is_file():
+            path = folder / entry["image_path"]
+            if is_listed_image(path, f"'{file.name}'", listing.problems):
                 listing.images.append(_image(path, category, split, entry, folder))
-            else:
-                listing.problems.append(f"'{printable(path)}' is in '{file.name}', but there is no such file")
     return listing
 
 
@@ -80,23 +82,38 @@ def _entries(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         ValueError: if it is no such file
     """
-    described = read_json(file) or {}
+    described = read_json(file)
+    if described is None:
+        raise ValueError(f"'{file}' is not a JSON file of Real-IAD: it is damaged, or no JSON object")
     for split in _SPLITS:
         entries = described.get(split, [])
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        if not isinstance(entries, list):
             raise ValueError(f"'{file}' is not a JSON file of Real-IAD: '{split}' is no list of images")
-        yield from ((split, entry) for entry in entries)
+        for number, entry in enumerate(entries):
+            if not _is_entry(entry):
+                raise ValueError(
+                    f"'{file}' is not a JSON file of Real-IAD: '{split}' is no list of images with texts as "
+                    f"image_path, anomaly_class and mask_path: its number {number} is {repr(entry)[:_SHOWN]}"
+                )
+            yield split, entry
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    texts = [entry.get("image_path"), entry.get("anomaly_class"), entry.get("mask_path") or ""]
+    return all(isinstance(text, str) for text in texts)
 
 
 def _image(path: Path, category: str, split: str, entry: dict[str, Any], folder: Path) -> ImageFile:
     # A side of a defective part on which nothing is to be seen lies with the defective ones, but is called OK
-    kind = str(entry.get("anomaly_class"))
+    kind = entry["anomaly_class"]
     defect = GOOD if is_normal(kind) else _KINDS.get(kind, kind)
     match = _PART_AND_VIEW.search(path.as_posix())
     # Numbers of parts begin anew in each folder of defects
     part = path.parent.relative_to(folder).as_posix() if match else None
     mask = entry.get("mask_path")
-    masks = [folder / str(mask)] if mask else []
+    masks = [folder / mask] if mask else []
     return ImageFile(path, category, split, defect, masks, part_id=part, view=match[2] if match else None)
 
 

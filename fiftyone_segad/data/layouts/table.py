@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ..classes import is_normal, plain_name
-from ..image_files import ImageFile, Listing, is_hidden, printable
+from ..image_files import ImageFile, Listing, is_file, is_hidden, is_listed_image, printable
 from ..truth import GOOD, UNNAMED
 from .base import Layout
 from .csv_rows import Row, file_of, read_rows
@@ -27,16 +27,25 @@ COLUMNS: dict[str, frozenset[str]] = {
 }
 """Names by which the columns are recognised, as ``plain_name`` gives them."""
 
-_NORMAL, _DEFECTIVE = frozenset({"0", "false"}), frozenset({"1", "true"})
+_NORMAL, _DEFECTIVE = frozenset({"0", "0.0", "false"}), frozenset({"1", "1.0", "true"})
 """Labels, in lower case, that do not name a defect type."""
+
+
+_SUFFIXES = (".csv", ".tsv")
 
 
 def table_file(root: Path) -> Path | None:
     """Return the table in a folder, or the file itself if it is one; None if there are none or several."""
     if root.is_file():
-        return root if root.suffix.lower() in (".csv", ".tsv") else None
-    files = [file for file in root.iterdir() if file.suffix.lower() in (".csv", ".tsv") and not is_hidden(file)]
+        return root if root.suffix.lower() in _SUFFIXES else None
+    files = table_files(root)
     return files[0] if len(files) == 1 else None
+
+
+def table_files(root: Path) -> list[Path]:
+    """List the tables in a folder."""
+    files = (file for file in root.iterdir() if file.suffix.lower() in _SUFFIXES and not is_hidden(file))
+    return sorted(file for file in files if file.is_file())
 
 
 def _recognises(root: Path) -> bool:
@@ -48,7 +57,7 @@ def _recognises(root: Path) -> bool:
         names = _column_names(rows, {}, file)
     except ValueError:
         return False
-    return any(file_of(file.parent, row[names[IMAGE]]).is_file() for row in rows[:1])
+    return any(is_file(file_of(file.parent, row[names[IMAGE]])) for row in rows[:1])
 
 
 def _column_names(rows: list[Row], columns: Mapping[str, str], file: Path) -> dict[str, str]:
@@ -57,9 +66,11 @@ def _column_names(rows: list[Row], columns: Mapping[str, str], file: Path) -> di
     Raises:
         ValueError: if a column that is named does not exist, or none names images
     """
-    present = list(rows[0]) if rows else []
     if unknown := [name for name in columns if name not in COLUMNS]:
         raise ValueError(f"columns={dict(columns)!r} names {unknown}; columns can be named for {list(COLUMNS)}")
+    if not rows:
+        raise ValueError(f"'{file}' has no rows; the first one names the columns, and each further one is of an image")
+    present = list(rows[0])
     if absent := [name for name in columns.values() if name.strip().lower() not in present]:
         raise ValueError(f"columns: '{file}' has no columns {absent}; it has {present}")
     names = {kind: name.strip().lower() for kind, name in columns.items()}
@@ -101,14 +112,14 @@ def list_table(root: Path, categories: Sequence[str] | None, columns: Mapping[st
 def _add_row(listing: Listing, images: dict[Path, ImageFile], cells: Mapping[str, str], file: Path) -> None:
     """Add the image of a row, or what the row says of an image that was in one before: another mask."""
     path = file_of(file.parent, cells[IMAGE])
-    if not path.is_file():
-        listing.problems.append(f"'{printable(path)}' is in '{file.name}', but there is no such file")
+    if not is_listed_image(path, f"'{file.name}'", listing.problems):
         return
     defect = _defect(cells.get(LABEL))
     split = cells.get(SPLIT, "").lower() or None
     image = ImageFile(path, cells.get(CATEGORY), split, defect, part_id=cells.get(PART), view=cells.get(VIEW))
     image = images.setdefault(path, image)
-    if image.defect != defect:
+    image.defect = defect if image.defect is None else image.defect
+    if defect not in (None, image.defect):
         image.problems.append(f"'{printable(path)}' is '{image.defect}' and '{defect}' in '{file.name}'; keep one")
     if MASK in cells:
         image.masks.append(file_of(file.parent, cells[MASK]))

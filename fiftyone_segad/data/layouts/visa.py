@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..classes import is_normal
-from ..image_files import ImageFile, Listing, list_folders, printable
+from ..image_files import ImageFile, Listing, is_listed_image, list_folders
 from ..truth import GOOD
 from .base import Layout
 from .csv_rows import Row, file_of, read_rows
@@ -47,11 +47,16 @@ class _Tables:
             if (folder / _KINDS).is_file():
                 rows = read_rows(folder / _KINDS, ["image", "label", "mask"])
                 unsplit += [{**row, "object": folder.name, "split": ""} for row in rows]
-                kinds |= {row["image"]: row["label"] for row in rows}
+                kinds |= {_key(row): row["label"] for row in rows}
         if not (base / _SPLITS).is_file():
             return cls(base, unsplit, kinds)
         rows = read_rows(base / _SPLITS, ["object", "split", "label", "image", "mask"])
         return cls(base, [row for row in rows if base == root or row["object"] == root.name], kinds)
+
+
+def _key(row: Row) -> str:
+    """Return the path of an image, by which the tables are joined: one of them may have been saved by Windows."""
+    return row["image"].replace("\\", "/")
 
 
 def _categories(root: Path) -> list[str]:
@@ -65,11 +70,10 @@ def _list_files(root: Path, categories: Sequence[str] | None) -> Listing:
         if categories is not None and row["object"] not in categories:
             continue
         path = file_of(tables.base, row["image"])
-        if not path.is_file():
-            listing.problems.append(f"'{printable(path)}' is in a table of VisA, but there is no such file")
+        if not is_listed_image(path, "a table of VisA", listing.problems):
             continue
         # The table of splits says only 'anomaly'; the other one says which
-        defect = GOOD if is_normal(row["label"]) else tables.kinds.get(row["image"]) or row["label"]
+        defect = GOOD if is_normal(row["label"]) else tables.kinds.get(_key(row)) or row["label"]
         image = ImageFile(path, row["object"], row["split"] or None, defect)
         image.masks = [file_of(tables.base, row["mask"])] if row["mask"] else []
         listing.images.append(image)
