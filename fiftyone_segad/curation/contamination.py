@@ -15,8 +15,6 @@ import numpy as np
 from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import ArrayLike, NDArray
 
-from ..embedders.aligned import AlignedEmbedder, map_boxes_back
-from ..embedders.aligned import align as align_part
 from ..embedders.base import Embedder
 from ..embedders.factory import get_embedder
 from ..engine.job import Job, JobContext, JobImage, JobSpec
@@ -25,7 +23,6 @@ from ..errors import ImageError
 from ..registry.keys import ANOMALOUS
 from ..registry.samples import all_slices, check_collection, check_numbers, check_whole_number
 from ..scoring.mutual import FEWEST
-from ..segments.boxes import Size
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
 from ..utils.exposure import Exposure, measure
@@ -66,9 +63,6 @@ BLUR = "blur"
 OTHER_CATEGORY = "wrong category"
 DEFECT = "probable defect"
 UNUSABLE = "cannot be used"
-
-_NO_TURN = np.eye(2, 3)
-"""Where segments lie in an image that was not aligned, as in ``Aligned``."""
 
 
 def find_contamination(
@@ -134,9 +128,8 @@ def find_contamination(
     if len(ids) <= FEWEST:
         raise ValueError(f"reference has {len(ids)} images; at least {FEWEST + 1} can be compared with each other")
     images = [JobImage(id, path) for id, path in zip(ids, paths, strict=True)]
-    loaded = get_embedder(embedder, batch_size, defects)
-    with AlignedEmbedder(loaded) if align else loaded as model:
-        examined = _examine(images, method, model, num_workers or usable_cores(), seed, progress)
+    with get_embedder(embedder, batch_size, defects) as model:
+        examined = _examine(images, method, align, model, num_workers or usable_cores(), seed, progress)
     suspicions = examined.judge()
     scores = {id: suspicion.contamination for id, suspicion in suspicions.items()}
     values: dict[str, dict[str, Any]] = {
@@ -145,10 +138,7 @@ def find_contamination(
             **{id: f"{UNUSABLE}: {reason}" for id, reason in examined.errors.items()},
             **{id: suspicion.reason for id, suspicion in suspicions.items() if suspicion.reason is not None},
         },
-        f"{key}_segment": {
-            id: _most_anomalous_segment(record, examined.places[id], examined.exposures[id].size)
-            for id, record in examined.records.items()
-        },
+        f"{key}_segment": {id: _most_anomalous_segment(record) for id, record in examined.records.items()},
     }
     write_curation(dataset, curation, kinds, values, list(values[f"{key}_reason"]))
     order = [*examined.errors, *sorted(scores, key=lambda id: -scores[id])]
@@ -228,9 +218,6 @@ class _Examined:
     """The images of a set by sample id: of each either an error, or the rest."""
 
     exposures: dict[str, Exposure] = field(default_factory=dict)
-    places: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    """Where segments lie in the image, as in ``Aligned``."""
-
     records: dict[str, ImageScores] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
 
@@ -244,7 +231,13 @@ class _Examined:
 
 
 def _examine(
-    images: list[JobImage], method: str, model: Embedder, workers: int, seed: int, progress: ShowProgress
+    images: list[JobImage],
+    method: str,
+    align: bool,
+    model: Embedder,
+    workers: int,
+    seed: int,
+    progress: ShowProgress,
 ) -> _Examined:
     """Measure images and score each against the others; nothing is left on disk.
 
@@ -256,11 +249,11 @@ def _examine(
     with tempfile.TemporaryDirectory(prefix="segad-") as scratch:
         store = RunStore.create(Path(scratch) / "run", {})
         context = JobContext(model, store, workers, on_stage=lambda text: logger.info("%s ...", text))
-        total = len(images) + steps(Job(_spec(images, method, seed, scale), context))
+        total = len(images) + steps(Job(_spec(images, method, align, seed, scale), context))
         with fou.ProgressBar(total=total, progress=progress, iters_str="images") as bar:
             context = replace(context, on_progress=bar.update)
             readable = _measure(images, context, examined, scale)
-            report = run_job(Job(_spec(readable, method, seed, scale), context))
+            report = run_job(Job(_spec(readable, method, align, seed, scale), context))
         examined.records = {record.id: record for record in store.scores}
     reasons = {entry["filepath"]: entry["reason"] for entry in report.skipped}
     unscored = [image for image in readable if image.id not in examined.records]
@@ -279,7 +272,6 @@ def _measure(images: list[JobImage], context: JobContext, examined: _Examined, s
     Images of the same pixels come back with the same path, by which a job knows that they are one: they would excuse
     each other.
     """
-    aligned = isinstance(context.embedder, AlignedEmbedder)
     path_of_pixels: dict[str, str] = {}
     readable = []
     pixels_of = read_ahead([image.path for image in images], context.workers, scale)
@@ -287,7 +279,6 @@ def _measure(images: list[JobImage], context: JobContext, examined: _Examined, s
         try:
             if isinstance(pixels, ImageError):
                 raise pixels
-            examined.places[image.id] = align_part(pixels).back if aligned else _NO_TURN
             examined.exposures[image.id] = measure(pixels)
             readable.append(JobImage(image.id, path_of_pixels.setdefault(pixel_digest(pixels), image.path)))
         except (ImageError, ValueError) as error:
@@ -296,15 +287,14 @@ def _measure(images: list[JobImage], context: JobContext, examined: _Examined, s
     return readable
 
 
-def _spec(images: list[JobImage], method: str, seed: int, scale: GreyScale) -> JobSpec:
+def _spec(images: list[JobImage], method: str, align: bool, seed: int, scale: GreyScale) -> JobSpec:
     paths = dict.fromkeys(image.path for image in images) if method == "reference" else ()
     normals = [JobImage(path, path) for path in paths]
-    return JobSpec(images, normals, method, None, seed=seed, scale=scale)
+    return JobSpec(images, normals, method, None, seed=seed, scale=scale, align=align)
 
 
-def _most_anomalous_segment(record: ImageScores, place: NDArray[np.float64], size: Size) -> fo.Detections:
+def _most_anomalous_segment(record: ImageScores) -> fo.Detections:
     index = int(record.scores.argmax())
-    [(x0, y0, x1, y1)] = (map_boxes_back(place, record.segments.boxes[[index]], size) / [*size, *size]).tolist()
-    box = [x0, y0, x1 - x0, y1 - y0]
+    box = record.segments.relative()[index].tolist()
     segment = fo.Detection(label=ANOMALOUS, bounding_box=box, anomaly_score=float(record.scores[index]))
     return fo.Detections(detections=[segment])

@@ -143,6 +143,6 @@ def _read_features(
                 JobSpec(images, [], "reference", None, seed=seed, scale=find_scale([image.path for image in images])),
                 context,
             )
-            task = _FeaturesTask(job.reader, fit_levels(job, images), len(images), seed)
+            task = _FeaturesTask(job.reader(), fit_levels(job, images), len(images), seed)
             features = dict(job.map(task, images, ordered=True))
     return features, {entry["filepath"]: entry["reason"] for entry in job.report.skipped}

@@ -1,4 +1,4 @@
-"""Parts on a plain ground, turned to one angle and cut out of it before another embedder gets them.
+"""Parts on a plain ground, laid straight and cut out of it before an embedder gets them.
 
 Few images of parts that lie at any angle hold none that lies like a given one, and then all of the part is odd; a
 speck on the ground is odd too, but no defect. Both are gone where every part is shown alike.
@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..segments.boxes import Segments, Size
+from ..segments.turned import lay_back
+from ..utils.images import rotate
 from .base import Embedder, Patches
 
 _SEARCH_SIDE = 256
@@ -28,32 +29,29 @@ LARGEST_PART = 0.5
 """Share of the image above which what differs from its median colour is not a part on a plain ground."""
 
 
-class AlignedEmbedder(Embedder):
-    """Turns and cuts out the part of each image before another embedder gets it; segments lie on the turned part.
+def aligned_patches(embedder: Embedder, image: NDArray[np.uint8], angle: float = 0) -> list[Patches]:
+    """Compute the features of the part on an image as an embedder does that gets nothing but the part, laid straight.
+
+    Where no part lies on a plain ground, they are those of the image as it is.
 
     Args:
-        inner: the other embedder; it is closed with this one
+        embedder: the embedder
+        image: uint8 RGB array ``[height, width, 3]``
+        angle (0): degrees by which the straight part is turned before
+
+    Returns:
+        features and segments, which lie on the straight part unless that is turned
+
+    Raises:
+        ValueError: if the image, or the part, is too small
     """
-
-    def __init__(self, inner: Embedder) -> None:
-        self._inner = inner
-        self.name = f"aligned {inner.name}"
-        self.identity = f"aligned-1 {inner.identity}"
-        self.levels = inner.levels
-
-    def embed(self, image: NDArray[np.uint8], segments: Segments) -> NDArray[np.float32]:
-        return self._inner.embed(align(image).pixels, segments)
-
-    def patches(self, image: NDArray[np.uint8]) -> list[Patches]:
-        """Compute the features of the turned part, as the other embedder does.
-
-        Raises:
-            ValueError: if no part lies on a plain ground, or it is too small
-        """
-        return self._inner.patches(align(image).pixels)
-
-    def close(self) -> None:
-        self._inner.close()
+    try:
+        part = align(image)
+    except ValueError:
+        return embedder.patches(rotate(image, angle) if angle else image)
+    size = (image.shape[1], image.shape[0])
+    levels = embedder.patches(rotate(part.pixels, angle) if angle else part.pixels)
+    return [Patches(lay_back(size, level.segments, part.back), level.features) for level in levels]
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,8 @@ class Aligned:
 
     Attributes:
         pixels: uint8 RGB array ``[height, width, 3]`` of the part, its longer axis across, on a ground of one colour
-        back: float array ``[2, 3]`` that takes points ``(x, y, 1)`` of it to the image that it was cut from
+        back: float array ``[2, 3]`` that takes points ``(x, y, 1)`` of it to the image that it was cut from, see
+            ``TurnedSegments``
     """
 
     pixels: NDArray[np.uint8]
@@ -106,30 +105,8 @@ def align(pixels: NDArray[np.uint8]) -> Aligned:
     turned = cv2.warpAffine(pixels, back, (width, height), flags=flags, borderValue=tuple(ground.tolist()))
     opacity = cv2.resize(_fade(part), (pixels.shape[1], pixels.shape[0]))
     opacity = cv2.warpAffine(opacity, back, (width, height), flags=flags)[..., None]
+    back[:, 2] += 0.5 - back[:, :2].sum(axis=1) / 2  # from the centres of pixels, which OpenCV counts, to their corners
     return Aligned(np.rint(turned * opacity + ground * (1 - opacity)).astype(np.uint8), back)
-
-
-def map_boxes_back(back: NDArray[np.float64], boxes: NDArray[np.int64], size: Size) -> NDArray[np.float64]:
-    """Draw upright boxes in the image around boxes on a turned part.
-
-    Args:
-        back: float array ``[2, 3]`` of the part, see ``Aligned``
-        boxes: ``[n, 4]`` of ``x0, y0, x1, y1`` on it
-        size: ``(width, height)`` of the image
-
-    Returns:
-        float array ``[n, 4]`` of ``x0, y0, x1, y1`` in the image, clipped to it
-
-    Examples:
-        >>> turned_back = np.array([[0.0, -1.0, 50.0], [1.0, 0.0, 10.0]])  # a quarter turn, and a shift
-        >>> map_boxes_back(turned_back, np.array([[0, 0, 30, 20]]), (60, 60)).tolist()
-        [[30.0, 10.0, 50.0, 40.0]]
-    """
-    x0, y0, x1, y1 = boxes.T
-    corners = np.stack([[x0, x1, x1, x0], [y0, y0, y1, y1], np.ones((4, len(boxes)))])  # [3, 4, n]
-    x, y = np.tensordot(back, corners, axes=1)  # [4, n] each
-    upright = np.stack([x.min(axis=0), y.min(axis=0), x.max(axis=0), y.max(axis=0)], axis=1)
-    return upright.clip(0, [*size, *size])
 
 
 def _find_part(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], float]:

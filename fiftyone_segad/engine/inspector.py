@@ -158,7 +158,8 @@ class Inspector:
         scale = settings.get("grey_scale")
         self._scale = FULL_RANGE if scale is None else GreyScale(*scale)
         self._levels = LevelScorer(embedder.levels if segments is None else CUSTOM_SEGMENTS, bank.fitted)
-        self._task = _score_task(bank, self._levels, Reader(embedder, segments, StageTimer(), self._scale))
+        reader = Reader(embedder, segments, StageTimer(), self._scale, self._levels.aligned)
+        self._task = _score_task(bank, self._levels, reader)
 
     def __call__(self, image: str | Path | bytes | NDArray[np.integer]) -> Inspection:
         """Score an image.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..embedders.aligned import aligned_patches
 from ..embedders.base import Embedder, Level, Patches
 from ..errors import ImageError
 from ..scoring.levels import LevelScorer
@@ -71,6 +72,7 @@ class JobSpec:
         scale: grey values of more than 8 bits that are black and white in all images
         groups: what tells which normals show the same part: ``auto``, a field for their ``group``, or None
         clean: whether the second-nearest part of the bank counts, not the nearest row (``reference``)
+        align: whether the part on each image is laid straight first; None finds whether that helps (``reference``)
     """
 
     images: Sequence[JobImage]
@@ -87,6 +89,7 @@ class JobSpec:
     scale: GreyScale = FULL_RANGE
     groups: str | None = None
     clean: bool = False
+    align: bool | None = False
 
     @property
     def ids(self) -> set[str]:
@@ -163,19 +166,31 @@ class Reader:
         segments: as those of a ``JobSpec``
         timer: counts the seconds
         scale: that of a ``JobSpec``
+        aligned: whether the part on each image is laid straight and cut out first
     """
 
     embedder: Embedder
     segments: str | Proposer | None
     timer: StageTimer
     scale: GreyScale = FULL_RANGE
+    aligned: bool = False
 
-    def patches(self, image: JobImage, pixels: NDArray[np.uint8]) -> list[Patches]:
+    def patches(self, image: JobImage, pixels: NDArray[np.uint8], angle: float = 0) -> list[Patches]:
         """Compute the features of an image's pixels ``[height, width, 3]``, one entry per level.
+
+        Args:
+            image: the image
+            pixels: its pixels
+            angle (0): degrees by which it, or its straight part, is turned before
 
         Raises:
             ValueError: if it has no segments, or its features are not finite
         """
+        if self.aligned:
+            with self.timer("embed"):
+                patches = aligned_patches(self.embedder, pixels, angle)
+            return _check_finite(patches)
+        pixels = rotate(pixels, angle) if angle else pixels
         if self.segments is None:
             with self.timer("embed"):
                 patches = self.embedder.patches(pixels)
@@ -185,15 +200,19 @@ class Reader:
                 raise ValueError("It has no segments")
             with self.timer("embed"):
                 patches = [Patches(segments, self.embedder.embed(pixels, segments))]
-        if not all(np.isfinite(level.features).all() for level in patches):
-            raise ValueError("The embedder gave values that are not finite")
-        return patches
+        return _check_finite(patches)
 
     def _propose(self, image: JobImage, size: Size) -> Segments:
         if image.boxes is not None:
             return from_relative(size, image.boxes)
         assert self.segments is not None
         return get_proposer(self.segments)(size)
+
+
+def _check_finite(patches: list[Patches]) -> list[Patches]:
+    if not all(np.isfinite(level.features).all() for level in patches):
+        raise ValueError("The embedder gave values that are not finite")
+    return patches
 
 
 class ImageTask(Task[JobImage, Result | Skipped]):
@@ -223,8 +242,7 @@ class ImageTask(Task[JobImage, Result | Skipped]):
         try:
             if isinstance(content, ImageError):
                 raise content
-            turned = (rotate(content, angle) if angle else content for angle in self._angles)
-            return Embedded(item, [self.reader.patches(item, pixels) for pixels in turned])
+            return Embedded(item, [self.reader.patches(item, content, angle) for angle in self._angles])
         except (ImageError, ValueError) as error:
             return Skipped(str(error))
 
@@ -263,10 +281,10 @@ class Job:
     def timer(self) -> StageTimer:
         return self.context.timer
 
-    @property
-    def reader(self) -> Reader:
-        """Turns the job's images into features."""
-        return Reader(self.context.embedder, self.spec.segments, self.timer, self.spec.scale)
+    def reader(self, levels: LevelScorer | None = None) -> Reader:
+        """Return what turns the job's images into the features of some levels; None for those of images as they are."""
+        aligned = levels is not None and levels.aligned
+        return Reader(self.context.embedder, self.spec.segments, self.timer, self.spec.scale, aligned)
 
     @property
     def executor(self) -> Executor:
@@ -315,15 +333,18 @@ class Job:
                     yield result
                 self.advance(1)
 
-    def embed(self, images: Sequence[JobImage], report_skipped: bool = True, angle: float = 0) -> Iterator[Embedded]:
+    def embed(
+        self, images: Sequence[JobImage], levels: LevelScorer, report_skipped: bool = True, angle: float = 0
+    ) -> Iterator[Embedded]:
         """Yield the images that can be used with their features, in order and embedded by this machine.
 
         Args:
             images: the images, which are no progress: they are worked on again later
+            levels: the levels of the features
             report_skipped (True): False if a later pass over the same images reports those that cannot be used
             angle (0): degrees by which they are turned before
         """
-        with closing(self._this_machine.map(_Embed(self.reader, [angle]), images)) as results:
+        with closing(self._this_machine.map(_Embed(self.reader(levels), [angle]), images)) as results:
             for image, result in results:
                 if not isinstance(result, Skipped):
                     yield result

@@ -32,7 +32,7 @@ def read_normal_marks(job: Job, levels: LevelScorer) -> None:
     job.stage("reading what is marked as normal")
     boxes = {image.path: image_boxes for image, image_boxes in job.spec.marks}
     features, skipped_before = [], len(job.report.skipped)
-    for embedded in job.embed(_with_boxes(job, job.spec.marks)):
+    for embedded in job.embed(_with_boxes(job, job.spec.marks), levels):
         segments, rows = [], []
         for level, values in zip(embedded.patches, levels.transform(embedded.patches), strict=True):
             indices = segments_in(level.segments, boxes[embedded.image.path])
@@ -80,7 +80,7 @@ def read_marked_defects(job: Job, levels: LevelScorer, score_levels: ScoreLevels
     read = {image.path for image in features}
     unread = [mark for mark in job.spec.marked_defects if mark[0].path not in read]
     skipped_before = len(job.report.skipped)
-    for embedded in job.embed(_with_boxes(job, unread)):
+    for embedded in job.embed(_with_boxes(job, unread), levels):
         rows = levels.transform(embedded.patches)
         segments = [level.segments for level in embedded.patches]
         add(embedded.image.id, rows, score_levels(rows, segments, embedded.image.path))

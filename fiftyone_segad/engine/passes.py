@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import SegadError
 from ..scoring.coreset import greedy_coreset
-from ..scoring.levels import FIT_IMAGES, LevelFeatures, LevelScorer, LevelScores
+from ..scoring.levels import ALIGNED_ONLY, FIT_IMAGES, LevelFeatures, LevelScorer, LevelScores
 from ..scoring.neighbors import NeighborIndex, search_threads
 from ..segments.boxes import Segments
 from ..storage.parts import PART_SIZE, ScoreParts
@@ -42,11 +42,14 @@ def fit_levels(job: Job, images: Sequence[JobImage]) -> LevelScorer:
         SegadError: if no image can be used
     """
     levels = job.levels()
+    if job.spec.align and not levels.aligned:
+        job.store.save_levels(ALIGNED_ONLY)  # before any image is read
+        levels = job.levels()
     if levels.needs_fit:
         job.stage("fitting the components of the features")
         sample = choose(images, FIT_IMAGES, job.spec.seed)
-        patches = [embedded.patches for embedded in job.embed(sample, report_skipped=False)]
-        patches = patches or [embedded.patches for embedded in job.embed(images)]
+        patches = [embedded.patches for embedded in job.embed(sample, levels, report_skipped=False)]
+        patches = patches or [embedded.patches for embedded in job.embed(images, levels)]
         if not patches:
             reason = job.report.first_reason()
             raise SegadError(f"None of the {len(images)} images to compare with could be used. {reason}")
@@ -80,7 +83,7 @@ def embed_bank(
         complete: paths of those of which every row is kept; of the others a coreset is
         rotations: copies of each image, turned in equal steps
     """
-    job.stage("reading the images to compare with" + (f", each at {rotations} angles" if rotations > 1 else ""))
+    job.stage("reading the images to compare with" + _poses(levels, rotations))
     done = set(job.store.bank.paths())
     pending: list[ImageFeatures] = []
     task = _BankTask(job, levels, rotations, complete, len(images))
@@ -96,11 +99,18 @@ def embed_bank(
         job.store.bank.append(pending)
 
 
+def _poses(levels: LevelScorer, rotations: int) -> str:
+    """Tell how the images of a bank are read."""
+    return (", each laid straight" if levels.aligned else "") + (
+        f", each at {rotations} angles" if rotations > 1 else ""
+    )
+
+
 class _BankTask(ImageTask[ImageFeatures]):
     """Makes the features that the bank holds of an image."""
 
     def __init__(self, job: Job, levels: LevelScorer, rotations: int, complete: set[str], images: int) -> None:
-        super().__init__(job.reader, [360 * turn / rotations for turn in range(rotations)])
+        super().__init__(job.reader(levels), [360 * turn / rotations for turn in range(rotations)])
         self._levels, self._complete, self._images = levels, complete, images
         self._bank_size, self._seed = job.spec.bank_size, job.spec.seed
 
@@ -203,7 +213,7 @@ def score_images(
     job.stage("scoring the images")
     bytes_left = job.spec.feature_bytes - job.store.features.size() if keep else 0
     ids_to_keep = _images_with_room(job, images, bytes_left) if keep else set()
-    task = ScoreTask(job.reader, levels, score_levels, marked, ids_to_keep)
+    task = ScoreTask(job.reader(levels), levels, score_levels, marked, ids_to_keep)
     pending: list[ImageFeatures] = []
     try:
         for record, features in job.map(task, images):

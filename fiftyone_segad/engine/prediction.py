@@ -92,7 +92,7 @@ def score_with(record: ImageScores, change: Change) -> float:
 def _top_mean(segments: Segments, scores: NDArray[np.float32]) -> float | None:
     """Return the mean of the highest of scores ``[m]``; None if it is the peak of the map that counts."""
     count = round(TOP_SHARE * len(scores))
-    if count <= 1 or segments.shape is None:
+    if count <= 1 or segments.straight.shape is None:
         return None
     return float(np.partition(scores, -count)[-count:].mean(dtype=np.float64))
 

@@ -26,7 +26,6 @@ from .passes import (
     ScoreLevels,
     calibration_images,
     embed_bank,
-    fit_levels,
     flushing,
     score_from_cache,
     score_held_out,
@@ -34,7 +33,7 @@ from .passes import (
     search_again,
 )
 from .prediction import image_scores
-from .rotations import find_rotations
+from .rotations import find_poses
 from .siblings import FEWEST_PARTS, find_groups, part_numbers
 from .teaching import learn_defects, normal_scores
 
@@ -42,10 +41,10 @@ from .teaching import learn_defects, normal_scores
 def score_by_reference(job: Job) -> None:
     """Build the bank, score the normal images without their own parts, and then the images."""
     spec, store = job.spec, job.store
-    levels = fit_levels(job, spec.normals)
+    levels, rotations = find_poses(job)
     levels.defects = None  # those of other marks may have come with the store
     calibrating = calibration_images(job, levels)
-    embed_bank(job, levels, spec.normals, {image.path for image in calibrating}, find_rotations(job, levels))
+    embed_bank(job, levels, spec.normals, {image.path for image in calibrating}, rotations)
     paths = store.bank.paths()
     if not paths:
         reason = job.report.first_reason()
@@ -230,7 +229,8 @@ def _scale_by_halves(job: Job, levels: LevelScorer) -> None:
     scored: list[LevelScores] = []
     for rows, segments in zip(image.features, image.segments, strict=True):
         upright = rows[: len(segments)].astype(np.float32)  # [n, k]
-        left = segments.boxes[:, [0, 2]].sum(axis=1) < segments.size[0]  # [n], centres
+        grid = segments.straight
+        left = grid.boxes[:, [0, 2]].sum(axis=1) < grid.size[0]  # [n], centres
         distances = np.empty(len(segments), np.float32)
         for half in (left, ~left):
             distances[half] = NeighborIndex([upright[~half]], job.spec.seed).distances(upright[half])

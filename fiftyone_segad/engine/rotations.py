@@ -1,6 +1,7 @@
-"""Find at how many angles each normal image should be in the bank.
+"""Find how to compare parts that lie at any angle: laid straight, or with copies of normal images at several angles.
 
-Of parts that lie at any angle, few normal images hold none that lies like a given one. Turned copies of them do.
+Few normal images hold none that lies like a given one. Where all parts are laid straight, each lies like all others;
+where their angle cannot be told, as of round ones, turned copies of normal images hold one that does.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scoring.levels import FIT_IMAGES, LevelFeatures, LevelScorer
+from ..scoring.levels import ALIGNED_ONLY, FIT_IMAGES, LevelFeatures, LevelScorer
 from ..scoring.neighbors import NeighborIndex
+from ..segments.turned import TurnedSegments
 from .bank import row_limits
 from .job import Job
-from .passes import choose
+from .passes import choose, fit_levels
 
 _ENOUGH_COPIES = 400
 """Copies of all normal images together above which more of them are not worth the time."""
@@ -35,6 +37,38 @@ _HIGHEST_SHARE = 0.02
 HELPFUL = 0.92
 """Ratio of these distances with turned copies to those without, from which down copies help. Among four times as many
 rows some are a little nearer anyhow: ``benchmarks/rotations.py`` tells by how much."""
+
+
+def find_poses(job: Job) -> tuple[LevelScorer, int]:
+    """Fit the levels of the parts as they lie or, if that helps, laid straight; also find the angles of each.
+
+    Parts are laid straight if turned copies of normal images help, but no longer do where the parts of all of a few
+    normal images are laid straight.
+
+    Returns:
+        the levels, and at how many angles each normal image is to be in the bank
+    """
+    spec = job.spec
+    levels = fit_levels(job, spec.normals)
+    rotations = find_rotations(job, levels)
+    if levels.aligned or rotations == 1 or spec.align is not None or spec.rotations is not None:
+        return levels, rotations
+    if job.store.bank.paths() or not _is_straightened(job, levels):  # a bank with copies is one that was begun with
+        return levels, rotations
+    job.store.save_levels(LevelScorer(levels.levels, ALIGNED_ONLY).arrays())
+    return fit_levels(job, spec.normals), 1
+
+
+def _is_straightened(job: Job, upright: LevelScorer) -> bool:
+    """Return whether some normal images are so alike where their parts are laid straight that no copies help."""
+    job.stage("trying whether parts can be laid straight")
+    levels = LevelScorer(upright.levels, ALIGNED_ONLY)
+    images = choose(job.spec.normals, FIT_IMAGES, job.spec.seed)
+    patches = [embedded.patches for embedded in job.embed(images, levels, report_skipped=False)]
+    if not all(isinstance(level.segments, TurnedSegments) for image in patches for level in image):
+        return False
+    levels.fit(patches, job.spec.seed)
+    return nearness_of_copies(job, levels) > HELPFUL
 
 
 def find_rotations(job: Job, levels: LevelScorer) -> int:
@@ -64,7 +98,7 @@ def find_rotations(job: Job, levels: LevelScorer) -> int:
 
 
 def _copies_with_room(job: Job, levels: LevelScorer) -> int:
-    first = next(job.embed(job.spec.normals, report_skipped=False), None)
+    first = next(job.embed(job.spec.normals, levels, report_skipped=False), None)
     if first is None:
         return 1
     segments = [level.segments for level in first.patches]
@@ -82,7 +116,7 @@ def nearness_of_copies(job: Job, levels: LevelScorer) -> float:
     queries, others = images[::2], images[1::2]
 
     def rows(angle: float) -> list[LevelFeatures]:
-        return [levels.transform(read.patches) for read in job.embed(others, report_skipped=False, angle=angle)]
+        return [levels.transform(read.patches) for read in job.embed(others, levels, report_skipped=False, angle=angle)]
 
     upright, turned = rows(0), [copy for angle in _QUARTERS for copy in rows(angle)]
     if not upright:
@@ -92,7 +126,7 @@ def nearness_of_copies(job: Job, levels: LevelScorer) -> float:
         [NeighborIndex([image[level] for image in copies]) for copies in (upright, turned)]
         for level in range(len(levels.levels))
     ]
-    for embedded in job.embed(queries, report_skipped=False):
+    for embedded in job.embed(queries, levels, report_skipped=False):
         features = levels.transform(embedded.patches)  # per level [n, k]
         ratios.append([_ratio(values, *pair) for values, pair in zip(features, indexes, strict=True)])
     return float(np.median(ratios, axis=0).mean()) if ratios else 1

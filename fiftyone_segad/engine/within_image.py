@@ -18,7 +18,7 @@ def score_within_image(job: Job) -> None:
         missing = [image for image in images if image.id not in done]
         job.advance(len(images) - len(missing))
         with flushing(scores):
-            for record in job.map(_WithinTask(job.reader), missing):
+            for record in job.map(_WithinTask(job.reader()), missing):
                 scores.add(record)
 
 

@@ -41,6 +41,20 @@ def check_reference(method: str, images: list[JobImage], normals: list[JobImage]
         raise ValueError("The only normal image is also the only image to score; add normals to reference=...")
 
 
+def check_align(align: object, method: str, segments: object) -> None:
+    """Check whether parts can be laid straight.
+
+    Raises:
+        ValueError: if it is asked for where they cannot
+    """
+    if align not in (None, True, False):
+        raise ValueError(f"align={align!r} must be True, False or None")
+    if align and method == "within_image":
+        raise ValueError("align=True is for methods that compare images with each other, not 'within_image'")
+    if align and segments is not None:
+        raise ValueError("align=True lays the embedder's own patches on the straight part; leave segments out")
+
+
 def check_clean(clean: object, method: str, normals: list[JobImage]) -> None:
     """Check that the second-nearest part can be asked for.
 

@@ -43,6 +43,7 @@ def compute_segment_anomalies(
     executor: str = "local",
     groups: str | None = "auto",
     clean: bool = False,
+    align: bool | None = None,
     zones: str | None = None,
     zones_from: str | None = None,
     min_area: MinArea = None,
@@ -101,6 +102,9 @@ def compute_segment_anomalies(
         clean (False): for normal images with defective ones among them that nobody has found: a segment must be like
             normal images of two parts, as a defect usually is in one. It costs accuracy where normal parts vary and
             are few, see ``docs/thresholds.md``
+        align (None): whether the part on each image is laid straight and cut out before features are taken, for parts
+            at any angle on a plain ground. What lies beside the part is then not inspected. By default a few normal
+            images tell whether that helps, if ``rotations`` is left out as well; see ``docs/methods.md``
         zones (None): a field of boxes, polygons or masks with the labels ``ignore``, ``inspect`` or ``inspect: NAME``.
             What is ignored, or lies in none of the zones to inspect, counts in nothing; zones with names have
             thresholds of their own, see ``docs/zones.md``
@@ -146,6 +150,7 @@ def compute_segment_anomalies(
         executor,
         groups,
         clean,
+        align,
     )
     inspection = InspectionRequest.checked(samples, reference, method, zones, zones_from, min_area, pixel_size)
     dataset = request.dataset

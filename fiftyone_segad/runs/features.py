@@ -8,6 +8,7 @@ import fiftyone as fo
 import numpy as np
 from numpy.typing import NDArray
 
+from ..embedders.aligned import aligned_patches
 from ..embedders.base import Embedder, Patches
 from ..embedders.factory import get_embedder
 from ..engine.job import CUSTOM_SEGMENTS
@@ -62,7 +63,8 @@ class RunFeatures:
                 f"{record.segments.size[1]} px when run '{self.run.key}' scored it; compute the run again"
             )
         if not self._has_custom_segments:
-            return self._embedder.patches(pixels)
+            embedder = self._embedder
+            return aligned_patches(embedder, pixels) if self.levels.aligned else embedder.patches(pixels)
         return [Patches(record.segments, self._embedder.embed(pixels, record.segments))]
 
 

@@ -35,7 +35,7 @@ from ..utils.images import find_scale
 from ..utils.object_storage import is_url, object_state
 from ..utils.text import pluralize
 from ..utils.threads import usable_cores
-from .checks import check_clean, check_reference, check_threshold
+from .checks import check_align, check_clean, check_reference, check_threshold
 from .features import segments_name
 from .lifecycle import log_stages
 
@@ -96,6 +96,7 @@ class RunRequest:
         executor: str,
         groups: str | None,
         clean: bool,
+        align: bool | None,
     ) -> RunRequest:
         """Check the arguments; no model is loaded, and nothing is written.
 
@@ -121,6 +122,7 @@ class RunRequest:
         if method != "reference" and groups not in (None, AUTO):
             raise ValueError(f"groups={groups!r} is for method='reference'; leave it out")
         check_clean(clean, method, normals)
+        check_align(align, method, segments)
         copies = find_copies(paths, paths if method == "unlabeled" else normal_paths)
         check_reference(method, images, normals, copies)
         rule = check_threshold(threshold, samples, normals)
@@ -144,6 +146,7 @@ class RunRequest:
             scale=scale,
             groups=groups,
             clean=clean,
+            align=align,
         )
         return cls(dataset, key, spec, marks.digest, rule, name, batch_size, defects, kwargs, executor, workers)
 
@@ -178,6 +181,7 @@ class RunRequest:
             "seed": spec.seed,
             "groups": spec.groups,
             "clean": spec.clean,
+            "align": spec.align,
             "defects": self.defects,
             "embedder_kwargs": self.embedder_kwargs,
             MARKS: self.marks,

@@ -29,6 +29,12 @@ LevelScores = tuple[Segments, NDArray[np.float32]]
 FIT_IMAGES = 16
 """Images to whose features the principal components are fitted."""
 
+ALIGNED = "aligned"
+"""Name of the array that says that parts are laid straight: its one number is the version of how."""
+
+ALIGNED_ONLY: dict[str, NDArray[Any]] = {ALIGNED: np.ones(1, np.int64)}
+"""Levels of parts that are laid straight, before anything is fitted to them."""
+
 _FIT_ROWS = 50_000
 """Features of these images that are used at most, per level."""
 
@@ -103,7 +109,8 @@ class ScoreNormalizer:
     Attributes:
         centre: median over images of their mean damped score
         scale: median over images of their highest damped score, above ``centre``
-        damping: float32 array ``[32, 32]`` over the image, by which scores are divided; at least 1
+        damping: float32 array ``[32, 32]`` over the image, or its straight part, by which scores are divided; at
+            least 1
     """
 
     centre: float
@@ -118,7 +125,8 @@ class ScoreNormalizer:
     def factors(self, segments: Segments) -> NDArray[np.float64]:
         """Look up by which number ``[n]`` the score of each segment is divided."""
         # [n, 2] centres (x, y) in cells of the map, whose own centres are at whole numbers
-        centres = (segments.boxes[:, :2] + segments.boxes[:, 2:]) / 2 / segments.size * MAP_SIDE - 0.5
+        cells = segments.straight
+        centres = (cells.boxes[:, :2] + cells.boxes[:, 2:]) / 2 / cells.size * MAP_SIDE - 0.5
         factors: NDArray[np.float64] = ndimage.map_coordinates(
             self.damping, centres[:, ::-1].T, order=1, mode="nearest"
         )
@@ -163,7 +171,8 @@ def fit_normalizer(level: Level, scored: Sequence[LevelScores]) -> ScoreNormaliz
 
 
 def _fit_damping(scored: Sequence[LevelScores]) -> NDArray[np.float32]:
-    usual = np.median([anomaly_map(*image, (MAP_SIDE, MAP_SIDE)) for image in scored], axis=0)  # [32, 32]
+    maps = [anomaly_map(segments.straight, scores, (MAP_SIDE, MAP_SIDE)) for segments, scores in scored]
+    usual = np.median(maps, axis=0)  # [32, 32]
     usual = ndimage.gaussian_filter(usual, _SMOOTHING, mode="nearest")
     strength = 0.5 * len(scored) / (len(scored) + _HALF_STRENGTH)
     damping: NDArray[np.float32] = np.maximum(usual / max(float(usual.mean()), 1e-12), 1) ** strength
@@ -200,6 +209,7 @@ class LevelScorer:
     Attributes:
         levels: the levels
         defects: what marked defects look like; None if none are marked
+        aligned: whether they are of parts that were laid straight
     """
 
     def __init__(self, levels: Sequence[Level], arrays: dict[str, NDArray[Any]] | None = None) -> None:
@@ -215,6 +225,7 @@ class LevelScorer:
             if f"scale{i}" in arrays
         ]
         self.defects = DefectModel.of(arrays, len(self.levels))
+        self.aligned = ALIGNED in arrays
 
     @property
     def has_common_scale(self) -> bool:
@@ -303,4 +314,6 @@ class LevelScorer:
                 arrays |= {f"mean{i}": projection.mean, f"matrix{i}": projection.matrix}
         for i, normalizer in enumerate(self._normalizers):
             arrays |= {f"scale{i}": np.array([normalizer.centre, normalizer.scale]), f"damping{i}": normalizer.damping}
+        if self.aligned:
+            arrays |= ALIGNED_ONLY
         return arrays | (self.defects.arrays() if self.defects else {})

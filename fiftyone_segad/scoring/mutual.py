@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..segments.boxes import Segments, patch_grid
+from ..segments.turned import TurnedSegments, lay_back
 from .neighbors import NeighborIndex
 
 SHARE = 0.03
@@ -74,12 +75,16 @@ def coarsen(segments: Segments, features: NDArray[np.floating]) -> tuple[Segment
         the larger segments ``[m]`` and their features ``[m, d]``
     """
     values = np.asarray(features, np.float32)
-    if segments.shape is None or len(segments) <= MAX_SEGMENTS:
+    grid = segments.straight
+    if grid.shape is None or len(segments) <= MAX_SEGMENTS:
         return segments, values
     step = ceil(sqrt(len(segments) / MAX_SEGMENTS))
-    cells = values.reshape(*segments.shape, -1)  # [rows, columns, d]
+    cells = values.reshape(*grid.shape, -1)  # [rows, columns, d]
     # The last row and column are repeated, up to a multiple of the step
-    cells = np.pad(cells, [(0, -side % step) for side in segments.shape] + [(0, 0)], mode="edge")
+    cells = np.pad(cells, [(0, -side % step) for side in grid.shape] + [(0, 0)], mode="edge")
     rows, columns = cells.shape[0] // step, cells.shape[1] // step
     means = cells.reshape(rows, step, columns, step, -1).mean(axis=(1, 3))  # [rows / step, columns / step, d]
-    return patch_grid(segments.size, rows, columns), means.reshape(rows * columns, -1)
+    cells_of_means = patch_grid(grid.size, rows, columns)
+    if isinstance(segments, TurnedSegments):
+        cells_of_means = lay_back(segments.size, cells_of_means, segments.back)
+    return cells_of_means, means.reshape(rows * columns, -1)

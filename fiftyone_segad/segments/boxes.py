@@ -64,6 +64,11 @@ class Segments:
         return from_intervals, (self.size, self.columns, self.rows)
 
     @property
+    def straight(self) -> Segments:
+        """The segments as a grid of the part laid straight, if it was; else themselves."""
+        return self
+
+    @property
     def rows(self) -> NDArray[np.int64]:
         """The ``[rows, 2]`` vertical intervals of a grid."""
         assert self.shape is not None

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from .boxes import Segments, Size, intervals_overlap
 from .regions import label_regions
+from .turned import TurnedSegments
 
 MAP_SIDE = 256
 """Longest side of the heatmap files in pixels; the App takes seconds to draw larger ones."""
@@ -39,7 +40,8 @@ def anomaly_map(segments: Segments, scores: NDArray[np.floating], size: Size | N
     blocks and no seams where tiles begin and end. Segments of a grid that do not overlap give constant blocks,
     and the nearest one stands for the left-over pixels at the border. Of boxes in any other arrangement each
     pixel is the mean of those that cover it, weighted by a raised cosine (Hann) along each axis that nearly
-    vanishes at a box's border; pixels that no box covers take the lowest score.
+    vanishes at a box's border; pixels that no box covers take the lowest score. Scores of a part that was laid straight
+    are interpolated on it, and the map is turned back.
 
     Args:
         segments: the segments of one image
@@ -57,9 +59,26 @@ def anomaly_map(segments: Segments, scores: NDArray[np.floating], size: Size | N
                [0.3, 0.3, 0.4, 0.4]], dtype=float32)
     """
     width, height = size or segments.size
+    if isinstance(segments, TurnedSegments):
+        return _turned_map(segments, scores, (width, height))
     x = (np.arange(width) + 0.5) * segments.size[0] / width
     y = (np.arange(height) + 0.5) * segments.size[1] / height
     return interpolate(segments, scores, x, y)
+
+
+def _turned_map(segments: TurnedSegments, scores: NDArray[np.floating], size: Size) -> NDArray[np.float32]:
+    """Draw the map of a straight part, and lay it back into the image; what lies beside it has the lowest score."""
+    scale = np.array(size) / segments.size
+    grid = segments.grid
+    straight_size = tuple(np.maximum(np.ceil(max(scale) * np.array(grid.size)), 1).astype(int).tolist())
+    straight = anomaly_map(grid, scores, straight_size)
+    # From points of the straight map to those of the map, by way of the straight part and the image: [2, 3]
+    back = segments.back * scale[:, None]
+    back[:, :2] *= np.array(grid.size) / straight_size
+    back[:, 2] += back[:, :2].sum(axis=1) / 2 - 0.5  # OpenCV counts from the centres of pixels
+    lowest = float(straight.min())
+    turned = cv2.warpAffine(straight, back, size, flags=cv2.INTER_LINEAR, borderValue=lowest)
+    return np.asarray(np.clip(turned, lowest, straight.max()), np.float32)
 
 
 def heatmap_size(size: Size) -> Size:
@@ -125,10 +144,11 @@ def onto_finest(levels: Sequence[tuple[Segments, NDArray[np.floating]]]) -> tupl
     finest = max((segments for segments, _ in levels), key=len)
     if len(levels) == 1:
         return finest, [np.asarray(levels[0][1], np.float32)]
-    assert finest.shape is not None
-    x, y = finest.columns.mean(axis=1), finest.rows.mean(axis=1)  # centres [columns], [rows] of the finest grid
+    cells = finest.straight
+    assert cells.shape is not None
+    x, y = cells.columns.mean(axis=1), cells.rows.mean(axis=1)  # centres [columns], [rows] of the finest grid
     return finest, [
-        np.asarray(scores, np.float32) if segments is finest else interpolate(segments, scores, x, y).ravel()
+        np.asarray(scores, np.float32) if segments is finest else interpolate(segments.straight, scores, x, y).ravel()
         for segments, scores in levels
     ]
 

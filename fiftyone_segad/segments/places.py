@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .boxes import RelativeBox, Segments
+from .turned import TurnedSegments
 
 COMPLETE_IMAGE: RelativeBox = (0.0, 0.0, 1.0, 1.0)
 """The box of an image itself."""
@@ -38,11 +39,14 @@ def segments_in(segments: Segments, boxes: Sequence[RelativeBox]) -> NDArray[np.
 
 def _steps(segments: Segments) -> NDArray[np.float64]:
     """Return the relative steps ``[2]`` from column to column and from row to row; 0 for boxes in no grid."""
-    if segments.shape is None:
+    grid = segments.straight
+    if grid.shape is None:
         return np.zeros(2)
-    centres = [segments.columns.mean(axis=1), segments.rows.mean(axis=1)]
-    steps = [np.diff(along).mean() if len(along) > 1 else 0.0 for along in centres]
-    return np.array(steps) / segments.size
+    centres = [grid.columns.mean(axis=1), grid.rows.mean(axis=1)]
+    steps = np.array([np.diff(along).mean() if len(along) > 1 else 0.0 for along in centres])
+    if isinstance(segments, TurnedSegments):  # how far a step reaches across and down the image
+        steps = np.abs(segments.back[:, :2]) @ steps
+    return steps / segments.size
 
 
 def nearest_segments(segments: Segments, boxes: NDArray[np.int64]) -> NDArray[np.int64]:

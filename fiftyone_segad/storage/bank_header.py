@@ -25,6 +25,7 @@ class BankSettings:
     seed: int
     grey_scale: tuple[int, int] | None = None
     clean: bool = False
+    align: bool | None = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from ..segments.boxes import Segments, Size, from_intervals
 from ..segments.maps import anomaly_map
+from ..segments.turned import TurnedSegments, lay_back
 from ..segments.zones import IGNORED, RecordZones
+
+_NOT_TURNED = np.full((2, 3), np.nan)
+"""Stands for ``TurnedSegments.back`` of other segments."""
 
 MOST_SEGMENTS = 2**20
 """Segments that an image may have of which not all features are kept."""
@@ -169,13 +173,18 @@ def _split(values: NDArray[Any], ends: NDArray[Any]) -> list[NDArray[Any]]:
 
 
 def _pack_segments(images: list[Segments]) -> dict[str, NDArray[Any]]:
-    coordinates = [_coordinates(segments) for segments in images]
-    return {
-        "sizes": np.array([segments.size for segments in images], np.int64),
-        "shapes": np.array([segments.shape or (0, 0) for segments in images], np.int64),
+    grids = [segments.straight for segments in images]
+    coordinates = [_coordinates(grid) for grid in grids]
+    packed = {
+        "sizes": np.array([grid.size for grid in grids], np.int64),
+        "shapes": np.array([grid.shape or (0, 0) for grid in grids], np.int64),
         "geometry": np.concatenate(coordinates),
         "geometry_ends": np.cumsum([len(numbers) for numbers in coordinates]),
     }
+    if any(isinstance(segments, TurnedSegments) for segments in images):
+        packed["image_sizes"] = np.array([segments.size for segments in images], np.int64)
+        packed["backs"] = np.array([getattr(segments, "back", _NOT_TURNED) for segments in images], np.float64)
+    return packed
 
 
 def _unpack_segments(packed: Mapping[str, NDArray[Any]], suffix: str, limits: Sequence[int]) -> list[Segments]:
@@ -189,8 +198,17 @@ def _unpack_segments(packed: Mapping[str, NDArray[Any]], suffix: str, limits: Se
         limits,
         strict=True,
     )
-    return [
+    grids = [
         _segments((width, height), tuple(shape), numbers, limit) for (width, height), shape, numbers, limit in images
+    ]
+    if f"backs{suffix}" not in packed:
+        return grids
+    sizes, backs = packed[f"image_sizes{suffix}"], packed[f"backs{suffix}"]
+    if sizes.shape != (len(grids), 2) or sizes.dtype.kind not in "iu" or backs.shape != (len(grids), 2, 3):
+        raise ValueError("its parts do not fit its images")
+    return [
+        grid if np.isnan(back).any() else lay_back((width, height), grid, back)
+        for grid, (width, height), back in zip(grids, sizes.tolist(), backs, strict=True)
     ]
 
 
