@@ -186,33 +186,26 @@ class Reader:
         Raises:
             ValueError: if it has no segments, or its features are not finite
         """
-        if self.aligned:
-            with self.timer("embed"):
-                patches = aligned_patches(self.embedder, pixels, angle)
-            return _check_finite(patches)
-        pixels = rotate(pixels, angle) if angle else pixels
+        turned = rotate(pixels, angle) if angle and not self.aligned else pixels
         if self.segments is None:
             with self.timer("embed"):
-                patches = self.embedder.patches(pixels)
+                model = self.embedder
+                patches = aligned_patches(model, pixels, angle) if self.aligned else model.patches(turned)
         else:
-            segments = self._propose(image, (pixels.shape[1], pixels.shape[0]))
+            segments = self._propose(image, (turned.shape[1], turned.shape[0]))
             if len(segments) == 0:
                 raise ValueError("It has no segments")
             with self.timer("embed"):
-                patches = [Patches(segments, self.embedder.embed(pixels, segments))]
-        return _check_finite(patches)
+                patches = [Patches(segments, self.embedder.embed(turned, segments))]
+        if not all(np.isfinite(level.features).all() for level in patches):
+            raise ValueError("The embedder gave values that are not finite")
+        return patches
 
     def _propose(self, image: JobImage, size: Size) -> Segments:
         if image.boxes is not None:
             return from_relative(size, image.boxes)
         assert self.segments is not None
         return get_proposer(self.segments)(size)
-
-
-def _check_finite(patches: list[Patches]) -> list[Patches]:
-    if not all(np.isfinite(level.features).all() for level in patches):
-        raise ValueError("The embedder gave values that are not finite")
-    return patches
 
 
 class ImageTask(Task[JobImage, Result | Skipped]):

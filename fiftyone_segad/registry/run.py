@@ -18,6 +18,7 @@ from ..errors import RunBusyError, RunError
 from ..scoring import IMPORTED
 from ..scoring.conformal import FalseAlarmShare
 from ..scoring.drift import Drift
+from ..scoring.levels import ALIGNED
 from ..scoring.thresholds import Thresholds, threshold_text
 from ..storage.store import RunStore
 from ..storage.zones import ZoneField
@@ -115,6 +116,11 @@ class Run:
         return sorted(self.store.groups() or [], key=len, reverse=True)
 
     @property
+    def aligned(self) -> bool:
+        """Whether the part on each image was laid straight before it was compared."""
+        return ALIGNED in self.store.levels()
+
+    @property
     def rotations(self) -> int:
         """Angles at which its bank shows each normal image."""
         return next((image.rotations for image in self.store.bank if image.complete), 1)
@@ -160,7 +166,8 @@ class Run:
         lines = [
             f"Run '{self.key}': {pluralize(self.scored, 'image')} {how} {self.embedder}"
             + (f", {pluralize(self.normals, 'normal')}" if self.normals else "")
-            + (f" in {self.parts} parts" if self.parts else ""),
+            + (f" in {self.parts} parts" if self.parts else "")
+            + (", each laid straight" if self.aligned else ""),
             f"  anomalous above {threshold_text(self.thresholds.image, self.thresholds.rule)}"
             + (f": {self.false_alarm_share}" if self.false_alarm_share else ""),
         ]
@@ -171,8 +178,7 @@ class Run:
                 f"  {pluralize(len(self.skipped), 'image')} skipped, tagged '{self.skipped_tag}' where in the dataset:"
             )
             lines += [f"    {entry['filepath']}: {entry['reason']}" for entry in self.skipped[:5]]
-            if len(self.skipped) > 5:
-                lines.append("    ... (all in run.skipped)")
+            lines += ["    ... (all in run.skipped)"] if len(self.skipped) > 5 else []
         return "\n".join(lines)
 
 
@@ -291,10 +297,8 @@ def save_run(dataset: fo.Dataset, run: Run) -> None:
 
 def _save_values(dataset: fo.Dataset, key: str, values: dict[str, Any]) -> None:
     config = dataset.init_run(plugin=PLUGIN, format=RECORD_FORMAT, run=values)
-    if key in list_runs(dataset):
-        dataset.update_run_config(key, config)
-    else:
-        dataset.register_run(key, config)
+    write = dataset.update_run_config if key in list_runs(dataset) else dataset.register_run
+    write(key, config)
 
 
 @retry_on_reconnect
@@ -317,10 +321,7 @@ def commit_run(dataset: fo.Dataset, run: Run, names: Sequence[str], obsolete: Se
 
 
 def recover(dataset: fo.Dataset, key: str) -> None:
-    """Finish, or take back, what a process that ended early left of a run; the caller holds the lock of the key.
-
-    Each step may have been done already, or in part.
-    """
+    """Finish, or take back, what a process that ended early left of a run, if anything; the caller holds its lock."""
     _finish_commit(dataset, key)
     remove_uncommitted(note_of(dataset, key), lambda folder: must_stay(dataset, key, folder))
 

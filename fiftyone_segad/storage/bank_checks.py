@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scoring.levels import MAP_SIDE
+from ..scoring.levels import ALIGNED, ALIGNED_ONLY, MAP_SIDE
 from ..scoring.teaching import DEFECT_NUMBERS
 from ..segments.zones import MOST_ZONES, ZoneMap
 from .families import SavedFamilies
@@ -36,6 +36,17 @@ def check_fitted(level: int, width: int, fitted: dict[str, NDArray[Any]]) -> Non
         require(fits, f"the components {where} do not fit its features")
     if "scale" in arrays:
         require(arrays["scale"][1] > 0 and arrays["damping"].min() > 0, f"the scale {where} is not positive")
+
+
+def check_alignment(fitted: dict[str, NDArray[Any]]) -> None:
+    """Check that parts are laid straight as this version does, if they are.
+
+    Raises:
+        ValueError: if they are not
+    """
+    if ALIGNED in fitted:
+        known = ALIGNED_ONLY[ALIGNED]
+        require(np.array_equal(fitted[ALIGNED], known), "its parts are laid straight in another way; save it again")
 
 
 def check_defects(fitted: dict[str, NDArray[Any]], widths: list[int]) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..embedders.base import Level
 from ..embedders.torch_loading import is_torch_name
 from ..errors import BankError
-from ..scoring.levels import LevelScorer
+from ..scoring.levels import ALIGNED, LevelScorer
 from ..scoring.region_vectors import description_width
 from ..scoring.thresholds import Thresholds
 from ..segments.boxes import Segments
@@ -26,6 +26,7 @@ from ..segments.zones import ZoneMap
 from ..utils.arrays import map_arrays, read_texts, write_arrays
 from ..utils.files import UniqueNames
 from .bank_checks import (
+    check_alignment,
     check_defects,
     check_fitted,
     check_rows,
@@ -41,8 +42,9 @@ from .records import ImageFeatures, ImageScores, pack_scores
 from .store import RunStore
 
 FORMAT = "fiftyone_segad bank"
-VERSION, VERSION_WITH_ZONES = 3, 4
-"""Versions of the files; 1 and 2 were those of fiftyone_segad 0.1, which are not read."""
+VERSION, VERSION_WITH_PLACES = 3, 4
+"""Versions of the files, the second of those with zones or of parts that are laid straight: who knows neither must not
+score without them. 1 and 2 were those of fiftyone_segad 0.1, which are not read."""
 
 BANK_SETTING = "bank"
 """Setting of a run that was made with a bank file: its checksum."""
@@ -161,7 +163,7 @@ class BankFile:
             arrays |= {"families.vectors": self.families.vectors, "families.numbers": self.families.families}
         if self.zones is not None:
             arrays["zones.labels"] = self.zones.labels
-        version = VERSION if self.zones is None else VERSION_WITH_ZONES  # who knows none must not score without them
+        version = VERSION_WITH_PLACES if self.zones is not None or ALIGNED in self.fitted else VERSION
         texts = {"format": FORMAT, "version": str(version), "bank": json.dumps(asdict(self.header))}
         write_arrays(file, arrays, texts)
 
@@ -177,10 +179,10 @@ class BankFile:
             texts = read_texts(file)
             if texts.get("format") != FORMAT:
                 raise BankError(f"'{file}' is a file of arrays, but not of a bank")
-            if texts.get("version") not in (str(VERSION), str(VERSION_WITH_ZONES)):
+            if texts.get("version") not in (str(VERSION), str(VERSION_WITH_PLACES)):
                 raise BankError(
                     f"'{file}' is of version {texts.get('version')} of the format, this package reads {VERSION} and "
-                    f"{VERSION_WITH_ZONES}; update fiftyone_segad here, or save the bank with this version"
+                    f"{VERSION_WITH_PLACES}; update fiftyone_segad here, or save the bank with this version"
                 )
             arrays, _ = map_arrays(file)
         except ValueError as error:
@@ -190,7 +192,8 @@ class BankFile:
             ) from error
         try:
             header = parse_header(texts["bank"])
-            require(bool(header.zones) == (texts["version"] == str(VERSION_WITH_ZONES)), "its version is another one")
+            has_places = bool(header.zones) or f"fitted.{ALIGNED}" in arrays
+            require(has_places == (texts["version"] == str(VERSION_WITH_PLACES)), "its version is another one")
             return _checked(header, arrays, file_state(file, file.name).sha256)
         except (ValueError, TypeError, KeyError) as error:  # TypeError: an array of another shape
             raise BankError(f"'{file}' holds no bank that can be used: {error}") from error
@@ -286,6 +289,7 @@ def _checked(header: BankHeader, arrays: dict[str, NDArray[Any]], checksum: str)
         check_rows(f"of the marks of level {i}", marked_rows, marked_ends, len(header.marked))
         require(marked_rows.shape[1] == rows.shape[1], f"marks of level {i} are of another width")
         levels.append(BankLevel(rows, ends, marked_rows, marked_ends))
+    check_alignment(fitted)
     check_defects(fitted, [level.rows.shape[1] for level in levels])
     families = unpack_families(header.families, arrays, description_width([level.rows.shape[1] for level in levels]))
     zones = unpack_zones(header.zones, arrays)

@@ -88,6 +88,7 @@ def _settings(run: Run | None) -> Rows:
     values = {
         **{name: value for name, value in run.settings.items() if name != BANK_SETTING},
         "rotations": run.settings.get("rotations") or run.rotations,
+        "align": run.aligned,
         "threshold rule": run.thresholds.rule,
         "image threshold": run.thresholds.image,
         "pixel threshold": run.thresholds.pixel,

@@ -36,8 +36,18 @@ EXECUTOR_LABELS = {
     "ray": "ray: the cluster that RAY_ADDRESS names (its machines must see the images under the same paths)",
 }
 
+ALIGN_LABELS = {
+    "auto": "auto: lay parts straight if normal images say that it helps",
+    "always": "lay them straight: what lies beside the part is not inspected",
+    "never": "compare images as they are",
+}
+
+_ALIGN = {"auto": None, "always": True, "never": False}
+
+_ABOUT_ALIGN = "Parts on a plain ground can be laid straight and cut out before they are compared"
+
 _FIELDS = {
-    "reference": ("defects", "segments", "threshold", "rotations", "clean"),
+    "reference": ("defects", "segments", "threshold", "align", "rotations", "clean"),
     "unlabeled": ("defects", "segments", "threshold"),
     "within_image": ("grid",),
 }
@@ -122,6 +132,7 @@ class _Request:
     segments: str | None
     threshold: str | float | None
     defects: str
+    align: bool | None
     rotations: int | None
     clean: bool
     overwrite: bool
@@ -149,6 +160,7 @@ class _Request:
             segments=segments,
             threshold=forms.number_or_text(threshold) if isinstance(threshold, str) and threshold else threshold,
             defects=forms.text(params, "defects", "any") or "any",
+            align=_align(params),
             rotations=_rotations(params),
             clean=bool(params.get("clean", False)),
             overwrite=bool(params.get("overwrite", False)),
@@ -159,15 +171,24 @@ class _Request:
         )
 
 
+def _align(params: dict[str, Any]) -> bool | None:
+    """Read the choice of the form, or True, False or None from Python."""
+    value = params.get("align")
+    if value is None or isinstance(value, bool):
+        return value
+    return _ALIGN[forms.one_of(params, "align", _ALIGN, "auto")]
+
+
 def _rotations(params: dict[str, Any]) -> int | None:
     return None if params.get("rotations") is None else forms.whole(params, "rotations", 1, low=1)
 
 
 def _add_normals(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
     normals.add_inputs(ctx, inputs)
+    forms.choose_one(inputs, "align", ALIGN_LABELS, "auto", "Parts at any angle", _ABOUT_ALIGN)
     about = (
-        "At how many angles each normal image counts, for parts that lie at any angle. Empty: found from the normal "
-        "images. Reading them takes that many times as long"
+        "At how many angles each normal image counts, where parts lie at any angle and are not laid straight. Empty: "
+        "found from the normal images. Reading them takes that many times as long"
     )
     rotations = inputs.int("rotations", min=1, max=_MOST_ROTATIONS, label="Rotations", description=about)
     forms.invalid(rotations, lambda: _rotations(ctx.params))
