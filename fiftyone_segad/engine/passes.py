@@ -17,8 +17,10 @@ from ..scoring.coreset import greedy_coreset
 from ..scoring.levels import ALIGNED_ONLY, FIT_IMAGES, LevelFeatures, LevelScorer, LevelScores
 from ..scoring.neighbors import NeighborIndex, search_threads
 from ..segments.boxes import Segments
+from ..segments.turned import TurnedSegments
 from ..storage.parts import PART_SIZE, ScoreParts
 from ..storage.records import ImageFeatures, ImageScores
+from ..utils.text import pluralize
 from ..utils.threads import prefetch_map
 from .bank import CANDIDATES, row_limits
 from .job import Embedded, ImageTask, Job, JobImage, Reader
@@ -215,8 +217,11 @@ def score_images(
     ids_to_keep = _images_with_room(job, images, bytes_left) if keep else set()
     task = ScoreTask(job.reader(levels), levels, score_levels, marked, ids_to_keep)
     pending: list[ImageFeatures] = []
+    without_part: set[str] = set()
     try:
         for record, features in job.map(task, images):
+            if levels.aligned and not isinstance(record.segments, TurnedSegments):
+                without_part.add(record.id)
             bytes_left -= sum(rows.nbytes for rows in features.features) if features else 0
             if features and bytes_left >= 0:
                 pending.append(features)
@@ -226,6 +231,12 @@ def score_images(
             job.store.scores.add(record)
     finally:
         job.store.features.append(pending)
+    if without_part:
+        first = next(image.path for image in images if image.id in without_part)
+        job.report.warnings.append(
+            f"On {pluralize(len(without_part), 'image')} no part on a plain ground was found; compared as they are, "
+            f"they look odd. Look whether the part is missing or cut; the first is '{first}'"
+        )
 
 
 def _images_with_room(job: Job, images: Sequence[JobImage], bytes_left: int) -> set[str]:

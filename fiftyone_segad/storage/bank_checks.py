@@ -91,7 +91,10 @@ def unpack_calibration(names: list[str], arrays: dict[str, NDArray[Any]]) -> lis
     require(packed["scores"].ndim == 1, "the scores of its normal images are no list")
     records = list(unpack_scores(names, {**packed, "outliers": np.zeros(len(packed["scores"]), bool)}))
     for record in records:
-        require(min(record.segments.size) > 0, f"the normal image '{record.id}' has no size")
+        require(
+            min(*record.segments.size, *record.segments.straight.size) > 0,
+            f"the normal image '{record.id}' has no size",
+        )
         require(len(record.scores) > 0, f"the normal image '{record.id}' has no segments")
         finite = math.isfinite(record.image_score) and bool(np.isfinite(record.scores).all())
         require(finite, f"a score of the normal image '{record.id}' is not finite")

@@ -206,9 +206,12 @@ def _unpack_segments(packed: Mapping[str, NDArray[Any]], suffix: str, limits: Se
     sizes, backs = packed[f"image_sizes{suffix}"], packed[f"backs{suffix}"]
     if sizes.shape != (len(grids), 2) or sizes.dtype.kind not in "iu" or backs.shape != (len(grids), 2, 3):
         raise ValueError("its parts do not fit its images")
+    is_turned = np.isfinite(backs).all(axis=(1, 2))  # [images]
+    if not np.isnan(backs[~is_turned]).all():
+        raise ValueError("where its parts lie is not finite")
     return [
-        grid if np.isnan(back).any() else lay_back((width, height), grid, back)
-        for grid, (width, height), back in zip(grids, sizes.tolist(), backs, strict=True)
+        lay_back((width, height), grid, back) if turned else grid
+        for grid, (width, height), back, turned in zip(grids, sizes.tolist(), backs, is_turned, strict=True)
     ]
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bolts import GROUND, bolt, red
-from fiftyone_segad.embedders.aligned import AlignedEmbedder, align, map_boxes_back
+from fiftyone_segad.embedders.aligned import align, aligned_patches
+from fiftyone_segad.embedders.base import Embedder, Level, Patches
+from fiftyone_segad.segments.boxes import Segments, from_boxes, patch_grid
+from fiftyone_segad.segments.turned import TurnedSegments, lay_back
+from fiftyone_segad.utils.images import rotate
 
 
 @pytest.mark.parametrize("angle", [0, 20, 90, 135, 200, 333])
@@ -26,9 +31,8 @@ def test_boxes_go_back_to_where_they_were(angle: float) -> None:
     picture = bolt(angle)
     aligned = align(picture)
     y, x = np.nonzero(red(aligned.pixels))
-    [(x0, y0, x1, y1)] = map_boxes_back(
-        aligned.back, np.array([[x.min(), y.min(), x.max() + 1, y.max() + 1]]), (300, 280)
-    )
+    mark = from_boxes(aligned.pixels.shape[1::-1], [[x.min(), y.min(), x.max() + 1, y.max() + 1]])
+    [(x0, y0, x1, y1)] = lay_back((300, 280), mark, aligned.back).boxes
     y, x = np.nonzero(red(picture))
     # A turned box is inside the upright box around it
     assert x0 - 3 <= x.min() and x.max() <= x1 + 3 and y0 - 3 <= y.min() and y.max() <= y1 + 3
@@ -41,11 +45,6 @@ def test_dirt_beside_the_part_is_gone() -> None:
     np.testing.assert_array_equal(align(picture).pixels, align(bolt(30)).pixels)
 
 
-def test_boxes_are_clipped() -> None:
-    boxes = map_boxes_back(np.eye(2, 3), np.array([[-5, 2, 8, 90]]), (6, 60))
-    np.testing.assert_array_equal(boxes, [[0, 2, 6, 60]])
-
-
 @pytest.mark.parametrize("kind", ["blank", "uneven"])
 def test_images_without_a_part_on_a_ground(kind: str) -> None:
     picture = np.full((60, 80, 3), 90, np.uint8)
@@ -55,19 +54,49 @@ def test_images_without_a_part_on_a_ground(kind: str) -> None:
         align(picture)
 
 
-def test_the_embedder_gets_the_turned_part() -> None:
-    class Inner:
-        name, identity, levels = "inner", "inner-1", ()
-        closed = False
+class Pictures(Embedder):
+    """Gives what it was shown, as features of a segment a pixel."""
 
-        def patches(self, image: np.ndarray) -> list[np.ndarray]:
-            return [image]
+    name, identity, levels = "pictures", "pictures", (Level("pixels"),)
 
-        def close(self) -> None:
-            self.closed = True
+    def embed(self, image: NDArray[np.uint8], segments: Segments) -> NDArray[np.float32]:
+        raise NotImplementedError
 
-    inner = Inner()
-    with AlignedEmbedder(inner) as embedder:
-        np.testing.assert_array_equal(embedder.patches(bolt(70))[0], align(bolt(70)).pixels)
-        assert embedder.identity != inner.identity, "its features are others"
-    assert inner.closed
+    def patches(self, image: NDArray[np.uint8]) -> list[Patches]:
+        height, width = image.shape[:2]
+        return [Patches(patch_grid((width, height), height, width), image.reshape(-1, 3).astype(np.float32))]
+
+
+def shown(patches: list[Patches]) -> NDArray[np.float32]:
+    return patches[0].features.reshape(*(patches[0].segments.straight.shape or ()), 3)
+
+
+@pytest.mark.parametrize("angle", [0, 180])
+def test_the_embedder_gets_the_straight_part(angle: float) -> None:
+    patches = aligned_patches(Pictures(), bolt(70), angle)
+    straight = align(bolt(70))
+    np.testing.assert_array_equal(shown(patches), rotate(straight.pixels, angle))
+    segments = patches[0].segments
+    assert isinstance(segments, TurnedSegments) and segments.size == (300, 280)
+    np.testing.assert_array_equal(segments.back, straight.back)
+
+
+@pytest.mark.parametrize("angle", [0, 180])
+def test_without_a_part_it_gets_the_image(angle: float) -> None:
+    picture = np.full((60, 80, 3), 90, np.uint8)
+    picture[10] = 91
+    patches = aligned_patches(Pictures(), picture, angle)
+    np.testing.assert_array_equal(shown(patches), rotate(picture, angle))
+    assert not isinstance(patches[0].segments, TurnedSegments)
+
+
+@pytest.mark.parametrize("angle", [0, 35, 110])
+def test_the_way_back_is_that_of_the_pixels(angle: float) -> None:
+    """Each pixel of the straight part has the colour of the place that it goes back to."""
+    picture = bolt(angle)
+    straight = align(picture)
+    places = np.argwhere(red(straight.pixels))[:, ::-1] + 0.5  # centres, x and y
+    x, y = (straight.back @ np.hstack([places, np.ones((len(places), 1))]).T).astype(int)
+    assert red(picture)[y, x].mean() > 0.9
+    middle = red(picture).nonzero()[1].mean() + 0.5, red(picture).nonzero()[0].mean() + 0.5
+    np.testing.assert_allclose(straight.back @ [*places.mean(axis=0), 1], middle, atol=0.3)

@@ -28,7 +28,7 @@ def bolts(dataset_of: Callable[..., fo.Dataset], tmp_path: Path) -> fo.Dataset:
 
 
 def test_a_run_says_how_many_angles_were_found(bolts: fo.Dataset) -> None:
-    run = segad.compute_segment_anomalies(bolts[8:], reference=bolts[:8], **SMALL)
+    run = segad.compute_segment_anomalies(bolts[8:], reference=bolts[:8], align=False, **SMALL)
     assert isinstance(run, segad.Run)
     assert run.rotations == 8 and run.settings["rotations"] is None
     upright = segad.compute_segment_anomalies(bolts[8:], "upright", reference=bolts[:8], rotations=1, **SMALL)
@@ -36,7 +36,7 @@ def test_a_run_says_how_many_angles_were_found(bolts: fo.Dataset) -> None:
 
 
 def test_rescoring_keeps_them(bolts: fo.Dataset) -> None:
-    segad.compute_segment_anomalies(bolts[8:], reference=bolts[:8], **SMALL)
+    segad.compute_segment_anomalies(bolts[8:], reference=bolts[:8], align=False, **SMALL)
     segad.mark_normal(bolts[9:], "segad")
     segad.rescore(bolts, "segad")
     assert segad.load_run(bolts, "segad").rotations == 8

@@ -16,6 +16,8 @@ import safetensors.numpy
 
 import fiftyone_segad as segad
 from banks import make_bank, rewrite, rewrite_header
+from fiftyone_segad.scoring.levels import ALIGNED_ONLY
+from fiftyone_segad.segments.turned import lay_back
 from fiftyone_segad.segments.zones import ZoneMap
 from fiftyone_segad.storage.bank_file import BankFile
 
@@ -152,6 +154,35 @@ def test_zones_that_contradict_each_other(
     replace(make_bank(zones=["rim", "face"]), zones=zones).write(bank)
     read = BankFile.read(bank).zones
     assert read is not None and read.names == zones.names and read.labels.tolist() == zones.labels.tolist()
+    rewrite(bank, change)
+    assert_refused(bank, reason)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda arrays, texts: texts.update(version="3"), "version is another one"),
+        (lambda arrays, texts: arrays.pop("fitted.aligned"), "version is another one"),
+        (lambda arrays, texts: arrays.update({"fitted.aligned": np.full(1, 2)}), "in another way; save it again"),
+        (lambda arrays, texts: arrays.update({"fitted.aligned": np.ones((2, 2))}), "in another way; save it again"),
+        (lambda arrays, texts: arrays["normals.backs"].fill(np.inf), "not finite"),
+        (lambda arrays, texts: arrays["normals.image_sizes"].fill(0), "has no size"),
+        (lambda arrays, texts: arrays["normals.sizes"].fill(0), "has no size"),
+        (lambda arrays, texts: arrays.pop("normals.image_sizes"), "image_sizes"),
+    ],
+)
+def test_parts_laid_straight_that_fit_nothing(
+    bank: Path, change: Callable[[dict[str, Any], dict[str, str]], object], reason: str
+) -> None:
+    upright = make_bank()
+    back = np.array([[0.0, -1.0, 20.0], [1.0, 0.0, 3.0]])
+    records = [
+        replace(record, segments=lay_back((60, 50), record.segments, back)) if record.segments.shape else record
+        for record in upright.calibration
+    ]
+    replace(upright, fitted=upright.fitted | ALIGNED_ONLY, calibration=records).write(bank)
+    for record, expected in zip(BankFile.read(bank).calibration, records, strict=True):
+        np.testing.assert_array_equal(record.segments.boxes, expected.segments.boxes)
     rewrite(bank, change)
     assert_refused(bank, reason)
 
