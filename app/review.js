@@ -1,4 +1,59 @@
 (() => {
+  // src/openedSamples.js
+  var { Operator, OperatorConfig } = window.__foo__;
+  var fos = window.__fos__;
+  var { getFetchFunction } = window.__fou__;
+  var OPENED = /^[0-9a-f]{24}-modal$/;
+  var BATCH = 20;
+  var ReloadOpenedSamples = class extends Operator {
+    get config() {
+      return new OperatorConfig({ name: "reload_opened_samples", label: "Reload the opened samples", unlisted: true });
+    }
+    async execute({ state: { snapshot } }) {
+      const [open, dataset, view, slice, groupField] = await Promise.all(
+        [fos.modalSelector, fos.datasetName, fos.view, fos.groupSlice, fos.groupField].map((one) => snapshot.getPromise(one))
+      );
+      const environment = fos.getCurrentEnvironment();
+      const store = environment.getStore().getSource();
+      const opened = store.getRecordIDs().filter((id) => OPENED.test(id));
+      const filters = opened.map((record) => {
+        const { sample } = store.get(record);
+        const group = slice && (typeof sample === "string" ? JSON.parse(sample) : sample)[groupField];
+        return { id: record.split("-")[0], group: group ? { id: group._id, slice, slices: [group.name] } : null };
+      });
+      filters.sort((one, other) => (other.id === open?.id) - (one.id === open?.id));
+      for (let at = 0; at < filters.length; at += BATCH) {
+        const samples = await read(dataset, view, filters.slice(at, at + BATCH));
+        environment.commitUpdate((records) => samples.forEach((sample) => write(records, sample)));
+      }
+    }
+  };
+  async function read(dataset, view, filters) {
+    const parameters = filters.map((_, i) => `$filter${i}: SampleFilter!`).join(", ");
+    const samples = filters.map(
+      (_, i) => `sample${i}: sample(dataset: $dataset, view: $view, filter: $filter${i}) {
+      ... on ImageSample { id sample urls { field url } }
+    }`
+    );
+    const query = `query openedSamples($dataset: String!, $view: BSONArray!, ${parameters}) { ${samples.join("\n")} }`;
+    const variables = { dataset, view, ...Object.fromEntries(filters.map((filter, i) => [`filter${i}`, filter])) };
+    const { data } = await getFetchFunction()("POST", "/graphql", { query, variables });
+    return Object.values(data ?? {}).filter((sample) => sample?.id);
+  }
+  function write(records, { id, sample, urls }) {
+    const record = records.get(id);
+    if (!record) return;
+    record.setValue(JSON.stringify(sample), "sample");
+    const files = urls.map(({ field, url }, i) => {
+      const name = `client:${id}:urls:${i}`;
+      const file = records.get(name) ?? records.create(name, "MediaURL");
+      file.setValue(field, "field");
+      file.setValue(url, "url");
+      return file;
+    });
+    record.setLinkedRecords(files, "urls");
+  }
+
   // src/marks.js
   var WORDS = { normal: "harmless", anomalous: "a defect" };
   function newId() {
@@ -37,7 +92,7 @@
   var MOST = 5e3;
   var AHEAD = 8;
   var BEHIND = 2;
-  var BATCH = 100;
+  var BATCH2 = 100;
   var POLL = 4e3;
   var RETRY = 2e3;
   var Session = class {
@@ -236,7 +291,7 @@
       if (this.busy.send || !this.outbox.length || this.ended) return;
       this.busy.send = true;
       const { outbox } = this;
-      const batch = outbox.slice(0, BATCH);
+      const batch = outbox.slice(0, BATCH2);
       const decisions = batch.map(({ action, sample, box, label, replaces }) => ({ action, sample, box, label, replaces }));
       const answer = await this.call("decide", { ...this.where, decisions, by: this.memory.reviewer() });
       this.busy.send = false;
@@ -580,12 +635,13 @@
 
   // src/index.jsx
   var { registerComponent, PluginComponentType } = window.__fop__;
-  var { executeOperator, usePanelEvent } = window.__foo__;
+  var { executeOperator, registerOperator, usePanelEvent } = window.__foo__;
   var { usePanelContext } = window.__fosp__;
   var { nullableModalSampleId } = window.__fos__;
   var { useRecoilValue } = window.recoil;
   var { getFetchOrigin, getFetchPathPrefix } = window.__fou__;
   var { useRef: useRef2 } = window.React;
+  var PLUGIN = "@segad/anomaly";
   var REVIEWER = "segad-reviewer";
   var MODAL = "modal";
   var memory = {
@@ -598,7 +654,10 @@
     if (/^https?:/.test(path)) return path;
     return `${getFetchOrigin()}${getFetchPathPrefix()}/media?filepath=${encodeURIComponent(path)}`;
   }
-  var readAgain = () => executeOperator("reload_dataset");
+  function readAgain() {
+    executeOperator("reload_dataset");
+    executeOperator(`${PLUGIN}/reload_opened_samples`);
+  }
   function SegadReview({ schema }) {
     const { node, scope } = usePanelContext();
     const opened = useRecoilValue(nullableModalSampleId);
@@ -618,4 +677,5 @@
     type: PluginComponentType.Component,
     activator: () => true
   });
+  registerOperator(ReloadOpenedSamples, PLUGIN);
 })();

@@ -1,15 +1,18 @@
-// Registers the component that the panel "Review" consists of (fiftyone_segad/plugin/panels/anomaly_review.py).
+// Registers the component that the panel "Review" consists of (fiftyone_segad/plugin/panels/anomaly_review.py), and the
+// operator by which samples that were opened are read anew.
 // React and the App's own packages are those of the page: nothing of them is in the bundle.
 
+import { ReloadOpenedSamples } from "./openedSamples.js";
 import { Review } from "./Review.jsx";
 
 const { registerComponent, PluginComponentType } = window.__fop__;
-const { executeOperator, usePanelEvent } = window.__foo__;
+const { executeOperator, registerOperator, usePanelEvent } = window.__foo__;
 const { usePanelContext } = window.__fosp__;
 const { nullableModalSampleId } = window.__fos__;
 const { useRecoilValue } = window.recoil;
 const { getFetchOrigin, getFetchPathPrefix } = window.__fou__;
 const { useRef } = window.React;
+const PLUGIN = "@segad/anomaly";
 const REVIEWER = "segad-reviewer";
 const MODAL = "modal"; // where the App shows the panels beside an open sample
 
@@ -27,7 +30,10 @@ function media(path) {
 }
 
 // The grid shows what it has read until it is told to read again; FiftyOne's "reload_samples" does not tell it
-const readAgain = () => executeOperator("reload_dataset");
+function readAgain() {
+  executeOperator("reload_dataset");
+  executeOperator(`${PLUGIN}/reload_opened_samples`);
+}
 
 function SegadReview({ schema }) {
   const { node, scope } = usePanelContext();
@@ -51,3 +57,5 @@ registerComponent({
   type: PluginComponentType.Component,
   activator: () => true,
 });
+
+registerOperator(ReloadOpenedSamples, PLUGIN);

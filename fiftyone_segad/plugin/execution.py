@@ -99,12 +99,20 @@ def start(dataset_id: str, name: str, work: Callable[[Progress], None]) -> None:
     begun.wait()  # so that the next look at what runs finds it
 
 
+def reload(ctx: foo.ExecutionContext) -> list[Any]:
+    """Give the triggers by which the App reads the dataset anew, samples that were opened included.
+
+    FiftyOne's own trigger leaves these as they were; the other one is in ``app/``.
+    """
+    return [ctx.ops.reload_dataset(), ctx.trigger("@segad/anomaly/reload_opened_samples")]
+
+
 def show_fields(ctx: foo.ExecutionContext, dataset: fo.Dataset, view: Any, fields: list[str]) -> Iterator[Any]:
     """Give the triggers by which the App shows a view with new fields of a dataset in their colours.
 
     A reload alone leaves the colours as they were; opening the dataset anew would bring them, and close all panels.
     """
-    yield ctx.ops.reload_dataset()
+    yield from reload(ctx)
     scheme = dataset.app_config.color_scheme
     if scheme is not None:
         colours: dict[str, Any] = {"color_by": scheme.color_by, "fields": scheme.fields or []}

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import fiftyone as fo
+import numpy as np
 import pytest
 
 import fiftyone_segad as segad
-from app_page import app_page, first_box, needs_chromium, open_dataset, wait_until_idle
+from app_page import app_page, button, close, execute, first_box, needs_chromium, open_dataset, wait_until_idle
 from fiftyone_segad.review.alarms import Alarm, read_alarms
 from spotted_dataset import GOOD, spotted_dataset
 
@@ -44,12 +45,17 @@ def wait_for_image(page: Any, name: str) -> None:
     page.locator('[data-cy="segad-alarm"] figcaption', has_text=name).wait_for()
 
 
+def open_first(page: Any) -> Any:
+    """Open the first sample of the grid."""
+    tile = first_box(page)
+    page.mouse.click(tile["x"] + tile["width"] / 2, tile["y"] + tile["height"] - 12)
+    return page.locator('[data-cy="modal"]')
+
+
 def test_beside_an_open_sample_its_alarms_are_shown(page: Any, dataset: fo.Dataset) -> None:
     """The arrows of the App lead from sample to sample, and the panel follows; it tells of one without alarms."""
     wait_until_idle(page)
-    tile = first_box(page)
-    page.mouse.click(tile["x"] + tile["width"] / 2, tile["y"] + tile["height"] - 12)
-    modal = page.locator('[data-cy="modal"]')
+    modal = open_first(page)
     modal.get_by_text("Review", exact=True).click()
     page.get_by_text("The open image has no alarm").wait_for()
     names = [path.rsplit("/", 1)[-1] for path in dataset.values("filepath")]
@@ -128,3 +134,61 @@ def test_the_grid_shows_what_was_learnt_and_the_place_is_kept(page: Any, dataset
         key=lambda alarm: abs(alarm.box[0] - x) + abs(alarm.box[1] - y),
     )
     page.locator(f'[data-alarm="{same.id}"]').wait_for()
+
+
+def spotted_scores(dataset: fo.Dataset) -> Any:
+    """The scores of the first two spotted images."""
+    dataset.reload()
+    return np.array(dataset.values("segad_score")[GOOD : GOOD + 2])
+
+
+def wait_for_beside(page: Any, field: str, line: int, expected: str) -> None:
+    """Wait until the sidebar of the open sample shows a text so many lines below the name of a field."""
+    sidebar, shown = page.locator('[data-cy="modal"] [data-cy="sidebar"]'), ""
+    for _ in range(60):
+        lines = sidebar.inner_text().split("\n")
+        shown = lines[lines.index(field) + line] if field in lines else ""
+        if shown == expected:
+            return
+        page.wait_for_timeout(500)
+    assert shown == expected
+
+
+def wait_for_score(page: Any, score: float) -> None:
+    wait_for_beside(page, "segad_score", -1, f"{score:.3f}".rstrip("0"))
+
+
+def test_open_samples_show_what_was_learnt(page: Any, dataset: fo.Dataset) -> None:
+    """The open one at once, and one that was open before when it is opened again; learnt in either panel."""
+    segad.unmark(dataset, "segad")
+    segad.mark_normal(dataset.skip(GOOD + 2).limit(1), "segad")
+    open_dataset(page, dataset.name, panel=False)
+    modal = open_first(page)
+    for _ in range(GOOD + 1):
+        modal.locator('[data-cy="nav-right-button"]').click()
+        wait_until_idle(page)
+    before = spotted_scores(dataset)
+    wait_for_score(page, before[1])
+    modal.get_by_text("Review", exact=True).click()
+    page.locator('[data-cy="segad-alarm"]').wait_for()
+    modal.locator(REVIEW).hover()
+    page.keyboard.press("l")
+    page.get_by_text("Learnt 1 mark,").wait_for()
+    learnt = spotted_scores(dataset)
+    assert abs(learnt - before).min() > 0.001
+    wait_for_score(page, learnt[1])
+    modal.locator('[data-cy="nav-left-button"]').click()
+    wait_for_score(page, learnt[0])
+    segad.unmark(dataset, "segad")
+    modal.get_by_text("Anomaly triage", exact=True).click()
+    button(page, "Normal").click()
+    execute(page, "Marks of the run")
+    close(page)
+    wait_for_beside(page, "segad_review", 1, "1")
+    button(page, "Rescore").click()
+    page.get_by_text("1 mark says 'normal'").wait_for()
+    execute(page, "Marks learnt")
+    close(page)
+    unlearnt = spotted_scores(dataset)
+    assert abs(unlearnt - learnt).min() > 0.001
+    wait_for_score(page, unlearnt[0])

@@ -11,7 +11,7 @@ import fiftyone.operators.types as types
 from ...curation.registration import delete_curation, list_curations, load_curation
 from ...registry.keys import FIELD_NAMES, field_name, list_views
 from ...registry.removal import delete_run
-from .. import forms
+from .. import execution, forms
 from .base import Line, Operator, short_config
 
 
@@ -42,7 +42,7 @@ class _Delete(Operator):
         type(self).delete(ctx.dataset, key)
         if not ctx.delegated:
             ctx.ops.clear_view()
-            ctx.ops.reload_dataset()
+            execution.reload(ctx)
         return {"deleted": key}
 
     def next_step(self, result: dict[str, Any]) -> str:

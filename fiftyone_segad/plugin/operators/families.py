@@ -42,7 +42,7 @@ class FindFamilies(LongOperator):
             return _result(find_families(dataset, key, progress))
 
         def show(result: dict[str, Any]) -> Iterator[Any]:
-            yield ctx.ops.reload_dataset()
+            yield from execution.reload(ctx)
 
         return self.run(ctx, f"Families of '{key}'", work, show, key)
 
@@ -82,7 +82,7 @@ class _FamilyOperator(Operator):
             raise ValueError("family is missing: choose one")
         result = self.act(ctx, key, family)
         if not ctx.delegated:
-            ctx.ops.reload_dataset()
+            execution.reload(ctx)
         return result
 
     def act(self, ctx: foo.ExecutionContext, key: str, family: str) -> dict[str, Any]:

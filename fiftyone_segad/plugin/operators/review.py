@@ -162,7 +162,7 @@ def _show(ctx: foo.ExecutionContext, key: str) -> None:
         return
     ctx.ops.clear_selected_samples()
     ctx.ops.clear_selected_labels()
-    ctx.ops.reload_dataset()
+    execution.reload(ctx)
     if ctx.dataset.has_sample_field(review_field(key)):
         ctx.ops.set_active_fields([*dict.fromkeys([*ctx.active_fields, review_field(key)])])
 
