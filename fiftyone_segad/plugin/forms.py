@@ -216,7 +216,7 @@ def choose_run(
         stop(inputs, "no_runs", "There are no runs yet", "Run 'Compute segment anomalies' first")
         return None
     usual = (views[-1] if views and views_first else current_run_of(ctx)) if default else None
-    choose(inputs, "key", runs, "Run", "Key of the run", usual)
+    choose(inputs, "key", runs, "Run", "Key of the run", usual, {view: f"{view}: all slices" for view in views})
     key = ctx.params.get("key") or usual
     return key if key in runs else None
 

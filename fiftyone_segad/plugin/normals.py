@@ -11,6 +11,7 @@ import fiftyone.operators.types as types
 from fiftyone import ViewField as F
 from fiftyone.core.collections import SampleCollection as Samples
 
+from ..data.classes import is_normal
 from ..data.truth import GOOD
 from ..utils.text import pluralize
 from . import forms
@@ -25,6 +26,8 @@ SOURCES = {
 }
 
 _SELECTED = "selected samples"
+
+_TRAIN = "train"
 
 _HELP = {
     "split": "Those of its images whose defect is 'good', or all of them where no field 'defect' says it",
@@ -125,7 +128,7 @@ def select(ctx: foo.ExecutionContext, params: dict[str, Any] | None = None) -> S
 def _offers(ctx: foo.ExecutionContext) -> dict[str, Any]:
     dataset = flat_dataset(ctx)
     offers: dict[str, Any] = {
-        "split": _ordered(dataset.distinct("split"), "train") if _is_text(dataset, "split") else [],
+        "split": _ordered(dataset.distinct("split"), _TRAIN) if _is_text(dataset, "split") else [],
         "tag": _ordered(dataset.distinct("tags"), GOOD),
         "saved view": dataset._root_dataset.list_saved_views(),
         "field value": _field_values(dataset),
@@ -153,8 +156,9 @@ def _field_values(dataset: Samples) -> dict[str, list[str]]:
 
 
 def _ordered(values: list[Any], first: str) -> list[str]:
+    """Sort values: the usual one first, then others that sound normal, and those to train on."""
     texts = [value for value in values if isinstance(value, str)]
-    return sorted(texts, key=lambda value: (value != first, value))
+    return sorted(texts, key=lambda value: (value != first, not is_normal(value), value != _TRAIN, value))
 
 
 def _first_field(fields: dict[str, list[str]]) -> str:

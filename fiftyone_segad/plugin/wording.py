@@ -17,7 +17,7 @@ _TITLES = {
     "merge_families": "Merge families",
     "rescore": "Rescore",
     "score_new": "Score new images",
-    "set_threshold": "Set threshold",
+    "set_threshold": "Set the threshold of a run",
     "undo_review": "Undo the last mark",
     "unmark": "Take marks back",
 }

@@ -189,8 +189,8 @@ def load_views(dataset: fo.Dataset, key: str) -> ViewRuns:
     absent = [name for name, run_key in record.keys.items() if name in record.pending or run_key not in runs]
     if absent:
         raise ValueError(
-            f"The runs of slices '{key}' are not complete: {absent} are absent. Call compute_segment_anomalies(), or "
-            "import_run(), again with the same arguments, which completes them"
+            f"The runs of slices '{key}' are not complete: {absent} are absent. Call compute_segment_anomalies() again "
+            "with the same arguments, which goes on where it stopped; or import them again"
         )
     runs_of = {name: load_run(dataset, run_key) for name, run_key in record.keys.items()}
     return ViewRuns(key, runs_of, record.notes)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..utils.text import pluralize
 from .conformal import NormalScores
 
 DEFAULT_FPR = 0.05
@@ -166,7 +167,7 @@ def rule_in_words(rule: str) -> str:
     parsed = parse_threshold(rule)
     words = {
         "fpr": f"set so that about {100 * parsed.value:g} of 100 good images are flagged",
-        "alarms": f"set for at most {parsed.value:g} alarms",
+        "alarms": f"set for at most {pluralize(int(parsed.value), 'alarm')}",
         "quantile": f"set so that {100 * (1 - parsed.value):.3g} of 100 scored images are flagged",
         "f1": "set for the best F1 on the ground truth, which it has seen",
     }

@@ -138,6 +138,11 @@ def test_marks_of_all_slices_are_learnt_from_the_form(grouped: fo.Dataset) -> No
     assert "2 marks" in form("rescore", grouped, key="segad")["marks"]["view"]["label"]
     result = run("rescore", grouped, key="segad")
     assert (result["marked"], result["cleared"], len(result["ids"])) == (2, 2, 2)
+    for key in ("segad_left", "segad_right"):
+        segad.undo_review(grouped, key)
+    assert form("rescore", grouped, key="segad")["marks"]["view"]["label"].startswith("There are no marks: scores")
+    labels = {choice["value"]: choice["label"] for choice in form("rescore", grouped)["key"]["view"]["choices"]}
+    assert labels == {"segad_left": "segad_left", "segad_right": "segad_right", "segad": "segad: all slices"}
 
 
 def test_later_images_of_all_slices_are_scored_from_the_form(grouped: fo.Dataset) -> None:
@@ -151,6 +156,8 @@ def test_later_images_of_all_slices_are_scored_from_the_form(grouped: fo.Dataset
     assert result["new"] == images / 2 - 1 and set(result["threshold"]) == {"left", "right"}
     assert grouped.select_group_slices("right").exists("segad_right_score").count() == images / 2
     assert run("score_new", grouped, key="segad")["new"] == 0
+    notice = form("score_new", grouped, key="segad")["count"]["view"]["label"]
+    assert notice == f"All {images} images here have a score in 'segad'; there is nothing new"
 
 
 def test_all_slices_are_exported_from_the_form(grouped: fo.Dataset, tmp_path: Path) -> None:

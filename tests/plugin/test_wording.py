@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from conftest import ROOT
+from fiftyone_segad.plugin import wording
 from fiftyone_segad.plugin.wording import in_app_words
+from plugin_calls import plugin_module
 
 PYTHON = re.compile(r"overwrite=|=\.\.\.|\b\w+\(\)|\bdataset\.\w+\(|\bsegad\.|\bF\(|delete_run\(")
 
@@ -58,3 +60,10 @@ def test_a_message_says_what_to_do_in_the_app(place: str) -> None:
 def test_other_messages_stay_as_they_are() -> None:
     message = "threshold='often' is not known; use 'fpr:0.01', 'f1' or a number (higher flags fewer)"
     assert in_app_words(message) == message
+
+
+def test_operators_have_the_titles_that_messages_call_them_by() -> None:
+    operators = plugin_module("plugin.operators").OPERATORS
+    titles = {operator.config.name: operator().title for operator in operators}
+    named = {name: title for name, title in wording._TITLES.items() if name in titles}
+    assert len(named) > 10 and named == {name: titles[name] for name in named}

@@ -13,6 +13,7 @@ import fiftyone.operators.types as types
 from ...embedders.factory import resolve_name
 from ...engine.executors import EXECUTORS, ray_installed
 from ...registry.run import load_run
+from ...registry.samples import MAX_ROTATIONS, check_numbers
 from ...registry.views import load_views
 from ...runs.compute import compute_segment_anomalies
 from ...runs.inspection import MinArea
@@ -53,7 +54,6 @@ _FIELDS = {
 }
 """Fields that a form has for one method and not for others."""
 
-_MOST_ROTATIONS = 16
 
 _ABOUT_SLICES = (
     "Each is compared with the normal images of its own slice, and is a run of its own; 'Decide on parts' takes them "
@@ -180,17 +180,22 @@ def _align(params: dict[str, Any]) -> bool | None:
 
 
 def _rotations(params: dict[str, Any]) -> int | None:
-    return None if params.get("rotations") is None else forms.whole(params, "rotations", 1, low=1)
+    if params.get("rotations") is None:
+        return None
+    rotations = forms.whole(params, "rotations", 1, low=1)
+    check_numbers(None, rotations=rotations)
+    return rotations
 
 
 def _add_normals(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
     normals.add_inputs(ctx, inputs)
     forms.choose_one(inputs, "align", ALIGN_LABELS, "auto", "Parts at any angle", _ABOUT_ALIGN)
     about = (
-        "At how many angles each normal image counts, where parts lie at any angle and are not laid straight. Empty: "
-        "found from the normal images. Reading them takes that many times as long"
+        "Angles at which each normal image is taken, where parts lie at any angle and are not laid straight; 1 for as "
+        "it is. Empty: a few normal images tell, and up to 8 angles are taken then. Normal images take that many times "
+        "as long"
     )
-    rotations = inputs.int("rotations", min=1, max=_MOST_ROTATIONS, label="Rotations", description=about)
+    rotations = inputs.int("rotations", min=1, max=MAX_ROTATIONS, label="Rotations", description=about)
     forms.invalid(rotations, lambda: _rotations(ctx.params))
     inputs.bool(
         "clean",

@@ -62,6 +62,8 @@ class Rescore(LongOperator):
         counts = [sum(len(list_marks(ctx.dataset, key, label)) for key in keys) for label in (NORMAL, ANOMALOUS)]
         label = f"{pluralize(counts[0], 'mark says', 'marks say')} 'normal' and {counts[1]} 'anomalous'"
         label += "; the run will know these, and no others"
+        if not any(counts):
+            label = "There are no marks: scores will be those that the run began with. Mark images in the panel first"
         extent = f"{pluralize(sum(run.scored for run in runs.values()), 'image')} will be scored again"
         inputs.view("marks", types.Notice(label=f"{label}. {extent}"))
 
@@ -93,6 +95,8 @@ class Rescore(LongOperator):
         return self.run(ctx, f"rescoring of {key}", work, show, key)
 
     def next_step(self, result: dict[str, Any]) -> str:
+        if not result.get("ids"):
+            return f"Run '{result.get('key')}' is rescored. No alarm is gone or new"
         first = "images with lost defects first, " if result.get("lost") else ""
         return f"Run '{result.get('key')}' is rescored. The grid shows {first}the images whose alarms are gone or new"
 

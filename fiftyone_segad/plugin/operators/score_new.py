@@ -19,6 +19,7 @@ from ...registry.run import Run
 from ...registry.samples import all_slices
 from ...registry.views import load_views
 from ...runs.score_new import score_new
+from ...utils.text import pluralize
 from .. import execution, forms, paths
 from ..slices import by_slice, runs_of, shown_of_runs, thresholds_of
 from ..target import grouped_samples, target_samples
@@ -60,7 +61,9 @@ class ScoreNew(LongOperator):
         ids = all_slices(_samples(ctx, key)).values("id")
         if key is not None and not forms.stop_if_empty(inputs, len(ids)):
             new = set(ids) - _scored(ctx.dataset, key)
-            label = f"{len(new)} of {len(ids)} images have no score in '{key}' yet{_speed(ctx, key)}"
+            label = f"{len(new)} of {pluralize(len(ids), 'image')} have no score in '{key}' yet{_speed(ctx, key)}"
+            if not new:
+                label = f"All {pluralize(len(ids), 'image')} here have a score in '{key}'; there is nothing new"
             inputs.view("count", types.Notice(label=label))
 
     def execute(self, ctx: foo.ExecutionContext) -> Any:

@@ -113,7 +113,8 @@ def _add_rule(ctx: foo.ExecutionContext, inputs: types.Object, runs: dict[str, R
             return
         if rule == "f1":
             forms.choose_truth(ctx, inputs)
-            previews = [("How many images would be flagged is known when it has run", [])]
+            if forms.truth_choices(ctx.dataset):
+                previews = [("How many images would be flagged is known when it has run", [])]
         elif len(runs) > 1 and parse_threshold(rule).kind == "value":
             forms.refuse(prop, "Slices have scales of their own: give a rule, or choose the run of one slice")
             return
