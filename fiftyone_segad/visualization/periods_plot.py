@@ -69,7 +69,7 @@ def plot_periods(periods: Sequence[Period], by: str) -> go.Figure:
     )
     figure.update_xaxes(type="category", categoryorder="array", categoryarray=names, **axis)
     figure.update_xaxes(title=html.escape(by), row=2, col=1)
-    figure.update_yaxes(range=[0, 1], row=1, col=1, **axis)
+    figure.update_yaxes(range=[-0.05, 1.05], row=1, col=1, **axis)  # points at 0 and 1 are whole
     figure.update_yaxes(tickformat=".0%", rangemode="tozero", row=2, col=1, **axis)
     return figure
 
