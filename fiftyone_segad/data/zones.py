@@ -6,7 +6,8 @@ Labels of the field are ``ignore``, ``inspect``, or ``inspect: NAME`` for one of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import fiftyone as fo
@@ -15,12 +16,15 @@ from bson import ObjectId
 from fiftyone.core.collections import SampleCollection as Samples
 from numpy.typing import NDArray
 
+from ..embedders.aligned import align
 from ..errors import ImageError, SegadError
 from ..registry.keys import written_fields
 from ..registry.samples import all_slices
-from ..segments.boxes import Size
+from ..segments.boxes import Segments, Size
+from ..segments.turned import part_place
 from ..segments.zones import IGNORED, MOST_ZONES, ZoneMap
-from ..utils.images import read_header
+from ..utils.grey_scale import GreyScale
+from ..utils.images import read_header, read_image
 from .classes import Classes
 from .masks import Mask, resize_mask
 from .objects import Boxes, Polygons
@@ -93,26 +97,59 @@ class ZoneDrawings:
 
     Attributes:
         field: the label field
-        drawings: what is drawn, by the sample's id and by the path of its image
+        drawings: what is drawn, by the sample's id and by the path of its image, but for what is shared
         shared: what is drawn on the sample that stands for all of its size; None if there is none
         shared_size: width and height of that sample's image
+        shared_path: its file
+        shared_part: where its part lies, with which zones move, as ``TurnedSegments.part``; None if they stay in place
     """
 
     field: str
     drawings: Mapping[str, Drawing]
     shared: Drawing | None = None
     shared_size: Size = (0, 0)
+    shared_path: str = ""
+    shared_part: NDArray[np.float64] | None = None
 
-    def __call__(self, image: str, size: Size) -> ZoneMap | None:
+    def __call__(self, image: str, segments: Segments) -> ZoneMap | None:
         """Return the zones of an image, by its sample's id or its path; None if it is inspected as a whole.
 
         Raises:
             ImageError: if what is drawn cannot be read
         """
         drawing = self.drawings.get(image)
-        if drawing is None and size == self.shared_size:
-            drawing = self.shared
-        return None if drawing is None else rasterise(drawing, size)
+        if drawing is not None:
+            return rasterise(drawing, segments.size)
+        if self._shared_zones is None or segments.size != self.shared_size:
+            return None
+        return self._shared_zones.on(segments)
+
+    @cached_property
+    def _shared_zones(self) -> ZoneMap | None:
+        if self.shared is None:
+            return None
+        return replace(rasterise(self.shared, self.shared_size), part=self.shared_part)
+
+    def move_with_parts(self, scale: GreyScale) -> ZoneDrawings:
+        """Have the zones that were drawn once move with the part on each image, where that is laid straight.
+
+        Args:
+            scale: grey values by which images are read
+
+        Raises:
+            SegadError: if no part is found where they were drawn
+        """
+        if self.shared is None:
+            return self
+        try:
+            straight = align(read_image(self.shared_path, scale))
+        except (ImageError, ValueError) as error:
+            raise SegadError(
+                f"The zones of zones_from=... cannot move with the parts: '{self.shared_path}': {error}. Draw them "
+                "on a sample that shows the part"
+            ) from error
+        height, width = straight.pixels.shape[:2]
+        return replace(self, shared_part=part_place(straight.back, (width, height)))
 
     def names(self, images: Sequence[str]) -> set[str]:
         """Name the zones that are drawn on images; not all of them may have the shared ones."""
@@ -194,7 +231,9 @@ def read_drawings(
             "are drawn"
         )
     shared.names()
-    return ZoneDrawings(field, drawings, shared, read_header(source.first().filepath).size)
+    path = source.first().filepath
+    drawings = {image: drawing for image, drawing in drawings.items() if image not in (zones_from, path)}
+    return ZoneDrawings(field, drawings, shared, read_header(path).size, path)
 
 
 def _is_id(zones_from: object) -> bool:

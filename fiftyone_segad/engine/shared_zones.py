@@ -56,7 +56,7 @@ class SharedZones:
 
     def _at(self, record: ImageScores) -> ZoneMap:
         size = record.segments.size
-        zones = ZoneMap(self._map.at(size), self._map.names)
+        zones = self._map.on(record.segments)
         if not zones.present:
             raise ValueError(f"The zones leave nothing to inspect of an image of {size[0]} x {size[1]} px")
         return zones

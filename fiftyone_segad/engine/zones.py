@@ -13,17 +13,17 @@ import numpy as np
 from ..errors import SegadError
 from ..scoring.conformal import FalseAlarmShare
 from ..scoring.thresholds import Thresholds
-from ..segments.boxes import Size
+from ..segments.boxes import Segments
 from ..segments.zones import RecordZones, ZoneMap, ZoneScale, fit_scales
 from ..storage.parts import ScoreParts
 from ..storage.records import ImageScores
 from ..storage.store import RunStore
-from ..storage.zones import ImageZones, StoredZones, has_zones, read_zones, save_zones
+from ..storage.zones import ImageZones, MovedZones, StoredZones, has_zones, read_zones, save_zones
 from .calibration import group_scores
 from .prediction import zone_scores
 
-ZonesOf = Callable[[str, Size], ZoneMap | None]
-"""Gives the zones of an image, by a sample's id or a normal image's path, at its size; None if it has none."""
+ZonesOf = Callable[[str, Segments], ZoneMap | None]
+"""Gives the zones of an image, by a sample's id or a normal image's path, and its segments; None if it has none."""
 
 WHOLE = ""
 """Name of the zone of images of which all that is not ignored is inspected."""
@@ -138,13 +138,15 @@ def common_zones(store: RunStore) -> ZoneMap | None:
     zones = read_zones(store.folder)
     if zones is None or not store.normals.ids() or store.normals.ids() - zones.images.keys():
         return None
+    if zones.drawn is not None and all(image.moved for image in zones.images.values()):
+        return zones.drawn_map(store.folder)
     first, *others = {image.file: id for id, image in zones.images.items()}.values()
     return None if others else zones.zone_map(store.folder, first)
 
 
 def on_images_of_the_same_size(zones: ZoneMap) -> ZonesOf:
-    """Return a function that gives the zones to every image of their size."""
-    return lambda image, size: zones if zones.labels.shape == size[::-1] else None
+    """Return a function that gives the zones to every image of their size; they move with parts if they can."""
+    return lambda image, segments: zones.on(segments) if zones.labels.shape == segments.size[::-1] else None
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def _add_images(
     """Add the zones of images; returns the scores of the images by zone."""
     scores: dict[str, list[float]] = {}
     for record in records:
-        drawn = zones_of(record.id, record.segments.size)
+        drawn = zones_of(record.id, record.segments)
         if drawn is None:
             scores.setdefault(WHOLE, []).append(record.image_score)
             continue
@@ -216,6 +218,10 @@ def _add_images(
             raise SegadError(f"The zones of image {record.id} leave nothing to inspect; draw them anew")
         file, drawn = zones.add_map(store.folder, drawn)
         image = ImageZones(file, zone_scores(record, drawn, has_outliers))
+        if drawn.drawn is not None and drawn.drawn.part is not None:
+            source = MovedZones(zones.add_map(store.folder, drawn.drawn)[0], drawn.drawn.part.tolist())
+            zones.drawn = zones.drawn or source
+            image.moved = source == zones.drawn  # they may have been drawn anew since
         zones.images[record.id] = image
         for name, score in image.scores.items():
             scores.setdefault(name, []).append(score)

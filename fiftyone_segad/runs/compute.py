@@ -108,7 +108,8 @@ def compute_segment_anomalies(
         zones (None): a field of boxes, polygons or masks with the labels ``ignore``, ``inspect`` or ``inspect: NAME``.
             What is ignored, or lies in none of the zones to inspect, counts in nothing; zones with names have
             thresholds of their own, see ``docs/zones.md``
-        zones_from (None): id of a sample whose zones are those of all images of its size that have none themselves
+        zones_from (None): id of a sample whose zones are those of all images of its size that have none themselves;
+            they move with parts that are laid straight
         min_area (None): pixels that a region must have to count, or e.g. ``"0.5 mm2"``; or a dict of these by zone
         pixel_size (None): side of a pixel in mm; by default ``dataset.info["pixel_size"]``. Regions then have
             ``area_mm2``, ``length_mm`` and ``width_mm``
@@ -162,7 +163,7 @@ def compute_segment_anomalies(
         job = request.job(model, store, runner)
         with progress_bar(job, steps(job), progress) as job, store.explain_write_errors():
             run_job(job)
-            zoned_store = inspection.set_zones(store, method)
+            zoned_store = inspection.set_zones(store, method, job.spec.scale)
             calibration = calibrate_run(
                 dataset, zoned_store, method, request.threshold, job.spec.ids, min_area=inspection.min_area
             )

@@ -16,10 +16,12 @@ from ..data.zones import ZoneDrawings, check_drawings, read_drawings
 from ..engine.zones import no_normal, set_zones, zoned
 from ..registry.run import Run
 from ..registry.samples import all_slices
-from ..segments.boxes import Size
+from ..scoring.levels import ALIGNED
+from ..segments.boxes import Segments
 from ..segments.zones import ZoneMap
 from ..storage.store import RunStore
 from ..storage.zones import StoredZones, ZoneField, read_zones, remove_zones
+from ..utils.grey_scale import GreyScale
 
 MinArea = float | str | Mapping[str, float | str] | None
 """A smallest area: a number of pixels, a text as ``"0.5 mm2"``, or one of these by zone."""
@@ -72,12 +74,21 @@ class InspectionRequest:
         source = None if zones is None else ZoneField(zones, zones_from)
         return cls(drawings, source, parse_min_area(min_area, names, size), size)
 
-    def set_zones(self, store: RunStore, method: str) -> RunStore:
-        """Keep the zones of the images that a store has scored; returns the store with scores as zones have them."""
+    def set_zones(self, store: RunStore, method: str, scale: GreyScale) -> RunStore:
+        """Keep the zones of the images that a store has scored; returns the store with scores as zones have them.
+
+        Args:
+            store: the store
+            method: the run's method
+            scale: grey values by which its images are read
+
+        Raises:
+            SegadError: if an image has nothing to inspect, or zones cannot move with its parts
+        """
         if self.drawings is None:
             remove_zones(store.folder)
         else:
-            set_zones(store, self.drawings, method)
+            set_zones(store, _moving(self.drawings, store, scale), method)
         return zoned(store)
 
     def record(self, run: Run) -> Run:
@@ -101,11 +112,11 @@ class PresentDrawings:
     earlier: StoredZones
     store: RunStore
 
-    def __call__(self, image: str, size: Size) -> ZoneMap | None:
+    def __call__(self, image: str, segments: Segments) -> ZoneMap | None:
         """Return the zones of an image, as ``ZoneDrawings`` does."""
         if image not in self.paths and image in self.earlier.images:
             return self.earlier.zone_map(self.store.folder, image)
-        return self.drawings(image, size)
+        return self.drawings(image, segments)
 
 
 def present_zones(dataset: fo.Dataset, run: Run, source: ZoneField) -> PresentDrawings:
@@ -117,7 +128,7 @@ def present_zones(dataset: fo.Dataset, run: Run, source: ZoneField) -> PresentDr
     samples, earlier = all_slices(dataset), read_zones(Path(run.folder)) or StoredZones()
     if source == run.zones and not dataset.has_sample_field(source.field):
         return PresentDrawings(ZoneDrawings(source.field, {}), set(), earlier, RunStore(run.folder))
-    drawings = read_drawings(samples, source.field, source.zones_from)
+    drawings = _moving(read_drawings(samples, source.field, source.zones_from), run.store, run.grey_scale)
     ids, paths = samples.values(["id", "filepath"])
     scored = run.store.scores.ids()
     check_drawings(drawings, {id: path for id, path in zip(ids, paths, strict=True) if id in scored})
@@ -132,7 +143,7 @@ def zones_of_new(samples: Samples, run: Run) -> ZoneDrawings | None:
     """
     if run.zones is None:
         return None
-    drawings = read_drawings(samples, run.zones.field, run.zones.zones_from)
+    drawings = _moving(read_drawings(samples, run.zones.field, run.zones.zones_from), run.store, run.grey_scale)
     ids, paths = samples.values(["id", "filepath"])
     check_drawings(drawings, dict(zip(ids, paths, strict=True)))
     stored = read_zones(run.store.folder)
@@ -140,6 +151,11 @@ def zones_of_new(samples: Samples, run: Run) -> ZoneDrawings | None:
     if unknown:
         raise ValueError(f"zones: {no_normal(unknown[0])}")
     return drawings
+
+
+def _moving(drawings: ZoneDrawings, store: RunStore, scale: GreyScale) -> ZoneDrawings:
+    """Have zones that were drawn once move with the parts of a run that lays these straight."""
+    return drawings.move_with_parts(scale) if ALIGNED in store.levels() else drawings
 
 
 def parse_min_area(min_area: MinArea, names: set[str], pixel_size: float | None) -> dict[str, float]:

@@ -32,12 +32,22 @@ class TurnedSegments(Segments):
         return lay_back, (self.size, self.grid, self.back)
 
     @property
+    def part(self) -> NDArray[np.float64]:
+        """Where the part lies: float array ``[2, 3]`` that takes places on it, from 0 to 1 each way, to the image."""
+        return part_place(self.back, self.grid.size)
+
+    @property
     def straight(self) -> Segments:
         return self.grid
 
     @property
     def overlap(self) -> bool:
         return self.grid.overlap
+
+
+def part_place(back: NDArray[np.float64], straight_size: Size) -> NDArray[np.float64]:
+    """Return where a part lies, as ``TurnedSegments.part``, from its way back and the size of the straight part."""
+    return back * [*straight_size, 1]
 
 
 def lay_back(size: Size, grid: Segments, back: NDArray[np.float64]) -> TurnedSegments:

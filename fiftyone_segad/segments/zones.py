@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from .boxes import Segments, Size
+from .turned import TurnedSegments
 
 IGNORED = 0
 """Number of the pixels that count in nothing; zones have the numbers 1, 2, ..."""
@@ -78,6 +80,8 @@ class ZoneMap:
     Attributes:
         labels: uint8 array ``[height, width]``: ``IGNORED``, or the number of a pixel's zone
         names: names of zones 1, 2, ...; some may have no pixel here
+        part: where the part lies on which they were drawn, as ``TurnedSegments.part``; None if they stay in place
+        drawn: the zones that these were moved from; None if they were not
 
     Examples:
         >>> zones = ZoneMap(np.array([[0, 0, 1, 2]], np.uint8), ("rim", "face"))
@@ -87,6 +91,8 @@ class ZoneMap:
 
     labels: NDArray[np.uint8]
     names: tuple[str, ...]
+    part: NDArray[np.float64] | None = None
+    drawn: ZoneMap | None = None
 
     @property
     def present(self) -> list[str]:
@@ -102,6 +108,19 @@ class ZoneMap:
             (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size[::-1], self.labels.shape, strict=True)
         )
         return self.labels[np.ix_(rows, columns)]
+
+    def on(self, segments: Segments) -> ZoneMap:
+        """Return the zones of another image: moved with its part if that was laid straight, else in the same place.
+
+        What was beside the image on which they were drawn has the labels of its border.
+        """
+        if self.part is None or not isinstance(segments, TurnedSegments):
+            return ZoneMap(self.at(segments.size), self.names)
+        way = _affine(segments.part) @ np.linalg.inv(_affine(self.part))  # from where they were drawn to this image
+        way[:2, 2] += way[:2, :2].sum(axis=1) / 2 - 0.5  # OpenCV counts from the centres of pixels
+        flags, border = cv2.INTER_NEAREST, cv2.BORDER_REPLICATE
+        moved = cv2.warpAffine(self.labels, way[:2], segments.size, flags=flags, borderMode=border)
+        return ZoneMap(np.asarray(moved, np.uint8), self.names, drawn=self)
 
     def hatch(self) -> NDArray[np.uint8]:
         """Draw stripes on what is ignored, and the borders of zones: a uint8 array ``[height, width]``, 0 elsewhere.
@@ -124,6 +143,11 @@ class ZoneMap:
         x, y = segments.boxes.reshape(-1, 2, 2).sum(axis=1).T // 2  # [n] each
         width, height = segments.size
         return np.asarray(self.at(segments.size)[np.minimum(y, height - 1), np.minimum(x, width - 1)])
+
+
+def _affine(way: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a way ``[2, 3]`` as a matrix ``[3, 3]``, so that ways can be inverted and follow each other."""
+    return np.vstack([way, [0, 0, 1]])
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from ..scoring.teaching import DEFECT_NUMBERS
 from ..segments.zones import MOST_ZONES, ZoneMap
 from .families import SavedFamilies
 from .records import ImageScores, unpack_scores
+from .zones import is_place
 
 _ROWS_AT_ONCE = 65_536
 
@@ -132,4 +133,6 @@ def unpack_zones(names: list[str], arrays: dict[str, NDArray[Any]]) -> ZoneMap |
     require(is_picture, "the labels of its zones are no picture of 8 bits")
     require(len(set(names)) == len(names) <= MOST_ZONES, "its zones are too many, or two have one name")
     require(0 < int(labels.max()) <= len(names), "the labels of its zones have other numbers, or ignore all")
-    return ZoneMap(labels, tuple(names))
+    part = None if "zones.part" not in arrays else np.asarray(arrays["zones.part"])
+    require(part is None or is_place(part), "nothing tells where the part lies on which its zones were drawn")
+    return ZoneMap(labels, tuple(names), part)

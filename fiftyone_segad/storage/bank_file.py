@@ -163,6 +163,7 @@ class BankFile:
             arrays |= {"families.vectors": self.families.vectors, "families.numbers": self.families.families}
         if self.zones is not None:
             arrays["zones.labels"] = self.zones.labels
+            arrays |= {"zones.part": self.zones.part} if self.zones.part is not None else {}
         version = VERSION_WITH_PLACES if self.zones is not None or ALIGNED in self.fitted else VERSION
         texts = {"format": FORMAT, "version": str(version), "bank": json.dumps(asdict(self.header))}
         write_arrays(file, arrays, texts)

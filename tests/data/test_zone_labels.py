@@ -11,9 +11,12 @@ import pytest
 from PIL import Image
 
 from fiftyone_segad.data.zones import parse_zone, read_drawings, zone_fields
+from fiftyone_segad.segments.boxes import grid
 
 MakeDataset = Callable[..., fo.Dataset]
 SIZE = (8, 4)
+
+SEGMENTS = grid(SIZE, 2)
 
 
 def labels_of(dataset_of: MakeDataset, folder: Path, label: fo.Label, **targets: str) -> tuple[list[list[int]], tuple]:
@@ -21,7 +24,7 @@ def labels_of(dataset_of: MakeDataset, folder: Path, label: fo.Label, **targets:
     dataset = one_sample(dataset_of, folder, label)
     if targets:
         dataset.mask_targets = {"zones": {int(value[1:]): name for value, name in targets.items()}}
-    zones = read_drawings(dataset, "zones")(dataset.first().id, SIZE)
+    zones = read_drawings(dataset, "zones")(dataset.first().id, SEGMENTS)
     assert zones is not None
     return zones.labels.tolist(), zones.names
 
@@ -66,25 +69,25 @@ def test_painted_masks_without_names(dataset_of: MakeDataset, tmp_path: Path) ->
         read_drawings(dataset, "zones")
     dataset.mask_targets = {"zones": {1: "ignore"}}
     with pytest.raises(Exception, match=r"hold the values \[3\], which the dataset's mask_targets do not name"):
-        read_drawings(dataset, "zones")(dataset.first().id, SIZE)
+        read_drawings(dataset, "zones")(dataset.first().id, SEGMENTS)
 
 
 def test_lines_have_no_area(dataset_of: MakeDataset, tmp_path: Path) -> None:
     line = fo.Polylines(polylines=[fo.Polyline(label="ignore", points=[[(0, 0), (1, 1)]])])
     dataset = one_sample(dataset_of, tmp_path, line)
     with pytest.raises(Exception, match=r"The zone 'ignore' in 'zones' of sample .* is a line, which has no area"):
-        read_drawings(dataset, "zones")(dataset.first().id, SIZE)
+        read_drawings(dataset, "zones")(dataset.first().id, SEGMENTS)
 
 
 def test_samples_without_zones(dataset_of: MakeDataset, tmp_path: Path) -> None:
     dataset = one_sample(dataset_of, tmp_path, fo.Detections())
     sample = dataset.first()
-    assert read_drawings(dataset, "zones")(sample.id, SIZE) is None
+    assert read_drawings(dataset, "zones")(sample.id, SEGMENTS) is None
     sample["zones"] = fo.Detections(detections=[fo.Detection(label="inspect", bounding_box=[0, 0, 1, 1])])
     sample.save()
     drawings = read_drawings(dataset, "zones", zones_from=sample.id)
-    assert drawings("another", SIZE) is not None
-    assert drawings("another", (16, 8)) is None, "images of another size are inspected as a whole"
+    assert drawings("another", SEGMENTS) is not None
+    assert drawings("another", grid((16, 8), 2)) is None, "images of another size are inspected as a whole"
 
 
 def test_fields_that_can_hold_zones(dataset_of: MakeDataset, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from fiftyone_segad.engine.prediction import decided_score, predict_regions, sco
 from fiftyone_segad.engine.zones import add_zones, set_zones, summarise_zones, zoned
 from fiftyone_segad.errors import RunError, SegadError
 from fiftyone_segad.scoring.thresholds import Thresholds
-from fiftyone_segad.segments.boxes import grid
+from fiftyone_segad.segments.boxes import Segments, grid
 from fiftyone_segad.segments.zones import ZoneMap
 from fiftyone_segad.storage.records import ImageScores
 from fiftyone_segad.storage.store import RunStore
@@ -19,9 +19,9 @@ from fiftyone_segad.storage.store import RunStore
 SEGMENTS = grid((80, 40), 4)
 
 
-def halves(image: str, size: tuple[int, int]) -> ZoneMap:
+def halves(image: str, segments: Segments) -> ZoneMap:
     """Return a calm zone on the left, a rough one beside it, and a strip on the right that is ignored."""
-    labels = np.ones(size[::-1], np.uint8)
+    labels = np.ones(segments.size[::-1], np.uint8)
     labels[:, 40:], labels[:, 60:] = 2, 0
     return ZoneMap(labels, ("calm", "rough"))
 
@@ -74,7 +74,7 @@ def test_masks_have_the_threshold_of_their_zone(store: RunStore) -> None:
 
 
 def test_images_without_zones_beside_those_with(store: RunStore) -> None:
-    set_zones(store, lambda image, size: None if image == "good" else halves(image, size), "reference")
+    set_zones(store, lambda image, cut: None if image == "good" else halves(image, cut), "reference")
     scored = {record.id: record for record in zoned(store).scores}
     assert scored["good"].ignored is not None and not scored["good"].ignored.any()
     assert np.isfinite(scored["good"].image_score)
@@ -88,12 +88,12 @@ def test_later_images(store: RunStore) -> None:
     scored = {record.id: record.image_score for record in zoned(store).scores}
     assert scored["later"] == scored["scratch"]
     with pytest.raises(SegadError, match="Zone 'top' is on no normal image"):
-        add_zones(store, lambda image, size: ZoneMap(np.ones(size[::-1], np.uint8), ("top",)), {"later"})
+        add_zones(store, lambda image, cut: ZoneMap(np.ones(cut.size[::-1], np.uint8), ("top",)), {"later"})
 
 
 def test_nothing_to_inspect(store: RunStore) -> None:
     with pytest.raises(SegadError, match=r"The zones of image 0.png leave nothing to inspect"):
-        set_zones(store, lambda image, size: ZoneMap(np.zeros(size[::-1], np.uint8), ("a",)), "reference")
+        set_zones(store, lambda image, cut: ZoneMap(np.zeros(cut.size[::-1], np.uint8), ("a",)), "reference")
 
 
 @pytest.mark.parametrize("damage", ["", "{}", '{"names": ["a"], "scales": {}, "images": {"x": {"file": "../up"}}}'])
