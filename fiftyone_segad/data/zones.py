@@ -145,7 +145,7 @@ class ZoneDrawings:
             straight = align(read_image(self.shared_path, scale))
         except (ImageError, ValueError) as error:
             raise SegadError(
-                f"The zones of zones_from=... cannot move with the parts: '{self.shared_path}': {error}. Draw them "
+                f"Zones that were drawn once cannot move with the parts: '{self.shared_path}': {error}. Draw them "
                 "on a sample that shows the part"
             ) from error
         height, width = straight.pixels.shape[:2]
