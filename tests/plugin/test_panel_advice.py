@@ -69,6 +69,8 @@ def test_a_selected_sample_is_marked_and_can_be_explained(dataset: fo.Dataset) -
     assert page.drawn["why_button"]["view"]["label"] == f"Why is it anomalous? (score {sample.segad_score:.3g})"
     _, selected = page.drawn["histogram"]["view"]["layout"]["shapes"]
     assert selected["x0"] == sample.segad_score
+    (words,) = page.drawn["histogram"]["view"]["layout"]["annotations"]
+    assert (words["xanchor"], words["yanchor"]) == ("right", "top"), "they stay in the plot, beside the highest score"
     page.state["tab"] = "curves"
     page.send("choose_tab", value="curves", selected=[sample.id])
     assert [trace["name"] for trace in page.data["roc"]] == ["curve", "threshold", "selected"]

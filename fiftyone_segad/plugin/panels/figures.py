@@ -45,9 +45,10 @@ def histogram_layout(span: tuple[float, float], threshold: float, selected: floa
         layout["annotations"] = [
             {
                 "x": place,
+                "xanchor": "left" if 2 * place < sum(span) else "right",
                 "y": 1,
                 "yref": "paper",
-                "yanchor": "bottom",
+                "yanchor": "top",  # above the plot is its legend
                 "text": f"selected {selected:.3g}",
                 "showarrow": False,
                 "font": {"color": palette.SELECTED},
