@@ -36,6 +36,16 @@ def test_the_threshold_is_told_in_images(dataset: fo.Dataset) -> None:
     assert f"At this threshold {share}" in about and "from 12 normal parts" in about
 
 
+@pytest.mark.parametrize("align", [True, False])
+def test_it_is_told_whether_parts_were_laid_straight(dataset: fo.Dataset, align: bool) -> None:
+    compute(dataset, align=align)
+    page = Page(dataset)
+    assert (", parts laid straight. Flagged above" in page.drawn["about"]["default"]) is align
+    run = segad.load_run(dataset, "segad")
+    (Path(run.folder) / "levels.safetensors").write_bytes(b"damaged")
+    assert ", parts laid straight" not in Page(dataset).drawn["about"]["default"]
+
+
 def test_a_button_shows_the_pictures_of_one_part(dataset: fo.Dataset) -> None:
     page = Page(dataset)
     assert page.drawn["parts"]["view"]["label"] == "20 normal images in 12 parts"

@@ -19,7 +19,8 @@ def add_run(panel: types.Object, view: RunView, actions: TriageActions) -> None:
         runs.add_choice(key, label=key)
     panel.enum("run", runs.values(), label="Run", view=runs, on_change=actions.choose_run)
     scored = pluralize(run.scored, "image")
-    about = [f"{scored} by {run.method} with {run.embedder}. Flagged above **{run.thresholds.image:.3g}**"]
+    laid = ", parts laid straight" if view.laid_straight else ""
+    about = [f"{scored} by {run.method} with {run.embedder}{laid}. Flagged above **{run.thresholds.image:.3g}**"]
     words = rule_in_words(run.thresholds.rule)
     about += [f", {words}"] if words else []
     if run.false_alarm_share:

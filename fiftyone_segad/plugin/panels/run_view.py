@@ -6,13 +6,14 @@ import json
 import time
 import zlib
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 
 import fiftyone as fo
 import fiftyone.operators as foo
 
 from ...engine.dirty_bank import DIRTY_BANK
-from ...errors import SegadError
+from ...errors import RunError, SegadError
 from ...evaluation.drift_over_time import EVERY
 from ...registry.evaluations import stale_evaluations
 from ...registry.keys import ANOMALOUS, contours_field, list_evaluations, list_runs, review_field
@@ -96,6 +97,13 @@ class RunView:
         if not low - reach <= threshold <= high + reach:
             return low, high
         return min(low, threshold), max(high, threshold)
+
+    @property
+    def laid_straight(self) -> bool:
+        """Whether the run has compared parts that were laid straight."""
+        with suppress(RunError):  # a damaged file, of which those who need it tell
+            return self.run.aligned
+        return False
 
     @property
     def sample_score(self) -> float | None:
