@@ -7,15 +7,20 @@ where their angle cannot be told, as of round ones, turned copies of normal imag
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..embedders.aligned import align
+from ..embedders.factory import get_embedder
+from ..errors import ImageError
 from ..scoring.levels import ALIGNED_ONLY, FIT_IMAGES, LevelFeatures, LevelScorer
 from ..scoring.neighbors import NeighborIndex
-from ..segments.turned import TurnedSegments
+from ..utils.images import read_image
 from .bank import row_limits
-from .job import Job
+from .job import Job, JobImage
 from .passes import choose, fit_levels
 
 _ENOUGH_COPIES = 400
@@ -27,6 +32,9 @@ _CROWD = 4
 """Rows for each that the bank may hold, at the level with most room, above which copies harm more than they help."""
 
 _FEWEST_IMAGES = 4
+
+_JUDGE = "efficientnet"
+"""Embedder that tells whether parts are laid straight before slower ones see them."""
 
 _QUARTERS = (90, 180, 270)
 """Degrees by which images are turned to see whether copies help."""
@@ -42,33 +50,76 @@ rows some are a little nearer anyhow: ``benchmarks/rotations.py`` tells by how m
 def find_poses(job: Job) -> tuple[LevelScorer, int]:
     """Fit the levels of the parts as they lie or, if that helps, laid straight; also find the angles of each.
 
-    Parts are laid straight if turned copies of normal images help, but no longer do where the parts of all of a few
-    normal images are laid straight.
-
     Returns:
         the levels, and at how many angles each normal image is to be in the bank
     """
-    spec = job.spec
-    levels = fit_levels(job, spec.normals)
+    levels = fit_levels(job, job.spec.normals)
     rotations = find_rotations(job, levels)
-    if levels.aligned or rotations == 1 or spec.align is not None or spec.rotations is not None:
+    if not needs_straightening(job, levels, rotations):
         return levels, rotations
-    if job.store.bank.paths() or not _is_straightened(job, levels):  # a bank with copies is one that was begun with
-        return levels, rotations
-    job.store.save_levels(LevelScorer(levels.levels, ALIGNED_ONLY).arrays())
-    return fit_levels(job, spec.normals), 1
+    return fit_straight_levels(job, job.spec.normals), 1
+
+
+def fit_straight_levels(job: Job, images: Sequence[JobImage]) -> LevelScorer:
+    """Fit the levels of a job anew, to the parts of images laid straight."""
+    job.store.save_levels(ALIGNED_ONLY)
+    return fit_levels(job, images)
+
+
+def needs_straightening(job: Job, levels: LevelScorer, rotations: int) -> bool:
+    """Return whether parts are to be laid straight that are not yet, as nothing else is asked for.
+
+    They are if turned copies of normal images help, but no longer do where the parts of all of a few normal images are
+    laid straight. The default network tells, where the job has an embedder of another kind.
+
+    Args:
+        job: the job
+        levels: its levels, fitted
+        rotations: what ``find_rotations`` gives for them
+    """
+    spec = job.spec
+    if levels.aligned or spec.segments is not None or spec.align is not None or spec.rotations is not None:
+        return False
+    if job.store.bank.paths():  # it was decided before the job was interrupted
+        return False
+    if len(spec.normals) < _FEWEST_IMAGES or (_is_network(levels) and rotations == 1) or not _show_parts(job):
+        return False
+    if _is_network(levels):
+        return _is_straightened(job, levels)
+    with get_embedder(_JUDGE) as network:
+        judge = replace(job, context=replace(job.context, embedder=network))
+        upright = _fitted(judge, LevelScorer(network.levels))
+        return find_rotations(judge, upright) > 1 and _is_straightened(judge, upright)
+
+
+def _show_parts(job: Job) -> bool:
+    """Return whether some normal images all show a part on a plain ground."""
+    job.stage("looking for parts on a plain ground")
+    found = 0
+    for image in choose(job.spec.normals, FIT_IMAGES, job.spec.seed):
+        try:
+            align(read_image(image.path, job.spec.scale))
+            found += 1
+        except ImageError:  # it is reported when the bank is read
+            continue
+        except ValueError:
+            return False
+    return found >= _FEWEST_IMAGES
 
 
 def _is_straightened(job: Job, upright: LevelScorer) -> bool:
     """Return whether some normal images are so alike where their parts are laid straight that no copies help."""
     job.stage("trying whether parts can be laid straight")
-    levels = LevelScorer(upright.levels, ALIGNED_ONLY)
+    return nearness_of_copies(job, _fitted(job, LevelScorer(upright.levels, ALIGNED_ONLY))) > HELPFUL
+
+
+def _fitted(job: Job, levels: LevelScorer) -> LevelScorer:
+    """Fit levels to some normal images, for a trial."""
     images = choose(job.spec.normals, FIT_IMAGES, job.spec.seed)
     patches = [embedded.patches for embedded in job.embed(images, levels, report_skipped=False)]
-    if not all(isinstance(level.segments, TurnedSegments) for image in patches for level in image):
-        return False
-    levels.fit(patches, job.spec.seed)
-    return nearness_of_copies(job, levels) > HELPFUL
+    if patches and levels.needs_fit:
+        levels.fit(patches, job.spec.seed)
+    return levels
 
 
 def find_rotations(job: Job, levels: LevelScorer) -> int:
@@ -89,12 +140,16 @@ def find_rotations(job: Job, levels: LevelScorer) -> int:
     if complete is not None:  # it was found before the job was interrupted
         return complete.rotations
     rotations = min(-(-_ENOUGH_COPIES // len(spec.normals)), _MOST_ROTATIONS)
-    is_network = spec.segments is None and all(level.components is not None for level in levels.levels)
-    if rotations == 1 or not is_network or len(spec.normals) < _FEWEST_IMAGES:
+    if rotations == 1 or spec.segments is not None or not _is_network(levels) or len(spec.normals) < _FEWEST_IMAGES:
         return 1
     job.stage("trying whether turned copies of normal images help")
     rotations = min(rotations, _copies_with_room(job, levels))
     return rotations if rotations > 1 and nearness_of_copies(job, levels) <= HELPFUL else 1
+
+
+def _is_network(levels: LevelScorer) -> bool:
+    """Return whether the levels are those of a network, which turned copies cost little."""
+    return all(level.components is not None for level in levels.levels)
 
 
 def _copies_with_room(job: Job, levels: LevelScorer) -> int:

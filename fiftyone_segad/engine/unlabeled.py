@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from ..utils.timing import StageTimer
 from .job import Job
 from .passes import ScoreLevels, choose, embed_bank, fit_levels, flushing, score_held_out, score_images
 from .prediction import image_scores
+from .rotations import find_rotations, fit_straight_levels, needs_straightening
 
 UNLIKE = 0.7
 """Mean distance to the nearest segments of other images, relative to that of any two segments, above which mutual
@@ -32,6 +33,9 @@ def score_unlabeled(job: Job) -> None:
     images = [image for path, image in by_path.items() if job.spec.bank_path(image) == path]
     pool = choose(images, POOL, job.spec.seed)
     levels = fit_levels(job, pool)
+    trial = replace(job, spec=replace(job.spec, normals=pool))
+    if job.spec.align is None and needs_straightening(trial, levels, find_rotations(trial, levels)):
+        levels = fit_straight_levels(job, pool)
     embed_bank(job, levels, pool, {image.path for image in pool})
     rows = _pool_rows(job)
     score_levels = _score_by_pool(job, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bolts import GROUND, bolt, red
+from conftest import ColourEmbedder
 from fiftyone_segad.embedders.base import Embedder
 from fiftyone_segad.embedders.factory import get_embedder
 from fiftyone_segad.engine.job import Job, JobContext, JobImage, JobSpec
@@ -57,7 +59,13 @@ def network() -> Iterator[Embedder]:
 def job_of(tmp_path: Path, network: Embedder) -> Callable[..., Job]:
     """Write noisy pictures, and make the job that compares the last of them with the others."""
 
-    def make(draw: Draw, angles: list[float], align: bool | None = None, rotations: int | None = None) -> Job:
+    def make(
+        draw: Draw,
+        angles: list[float],
+        align: bool | None = None,
+        rotations: int | None = None,
+        embedder: Embedder = network,
+    ) -> Job:
         paths = [tmp_path / f"{i}.png" for i in range(len(angles))]
         for i, (path, angle) in enumerate(zip(paths, angles, strict=True)):
             picture = draw(angle)
@@ -65,7 +73,7 @@ def job_of(tmp_path: Path, network: Embedder) -> Callable[..., Job]:
             Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path)
         images = [JobImage(str(path), str(path)) for path in paths]
         spec = JobSpec(images[-1:], images[:-1], "reference", None, rotations, align=align)
-        return Job(spec, JobContext(network, RunStore(tmp_path / "store"), workers=2))
+        return Job(spec, JobContext(embedder, RunStore(tmp_path / "store"), workers=2))
 
     return make
 
@@ -85,6 +93,15 @@ def test_round_parts_are_shown_at_several_angles(job_of: Callable[..., Job]) -> 
 
 def test_parts_at_one_angle_stay_as_they_are(job_of: Callable[..., Job]) -> None:
     assert found(job_of(plain_bolt, [20.0] * 12)) == (False, 1)
+
+
+@pytest.mark.parametrize(("draw", "is_aligned"), [(plain_bolt, True), (disc, False)])
+def test_the_default_network_tells_for_other_embedders(
+    job_of: Callable[..., Job], draw: Draw, is_aligned: bool
+) -> None:
+    """They are not shown at several angles: that costs too much."""
+    colours: Any = ColourEmbedder()
+    assert found(job_of(draw, ANGLES, embedder=colours)) == (is_aligned, 1)
 
 
 @pytest.mark.parametrize(

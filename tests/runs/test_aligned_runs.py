@@ -128,11 +128,13 @@ def test_what_is_near_is_shown_where_it_is(bolts: fo.Dataset) -> None:
     assert all(neighbour.box is not None for neighbour in segment.neighbours)
 
 
-def test_images_without_normal_ones_are_laid_straight_if_asked_for(bolts: fo.Dataset) -> None:
-    run = segad.compute_segment_anomalies(bolts, method="unlabeled", align=True, **SMALL)
+def test_images_without_normal_ones_are_laid_straight_too(bolts: fo.Dataset) -> None:
+    run = segad.compute_segment_anomalies(bolts, method="unlabeled", **SMALL)
     assert isinstance(run, segad.Run) and run.aligned
     assert all(isinstance(record.segments, TurnedSegments) for record in run.store.scores)
-    plain = segad.compute_segment_anomalies(bolts, "plain", method="unlabeled", **SMALL)
+    ranked = bolts.sort_by("segad_score", reverse=True).limit(2).values("id")
+    assert set(ranked) == {sample.id for sample in marked(bolts)}
+    plain = segad.compute_segment_anomalies(bolts, "plain", method="unlabeled", align=False, **SMALL)
     assert isinstance(plain, segad.Run) and not plain.aligned
 
 
