@@ -31,7 +31,7 @@ DRAWS = 3
 
 LEGEND = f"""Each figure is of a draw of normal images: the distance of half of them to the other half and to copies of
 these turned by quarters, relative to that without the copies (the highest 2 % of each image). From {HELPFUL} down the
-bank of `reference` gets turned copies."""
+parts are laid straight if the figure is above it then, as that of the screws is; else the bank gets turned copies."""
 
 
 def main() -> None:

@@ -62,10 +62,12 @@ class Aligned:
         pixels: uint8 RGB array ``[height, width, 3]`` of the part, its longer axis across, on a ground of one colour
         back: float array ``[2, 3]`` that takes points ``(x, y, 1)`` of it to the image that it was cut from, see
             ``TurnedSegments``
+        share: share in (0, 1] that the part has of all that differs from the ground
     """
 
     pixels: NDArray[np.uint8]
     back: NDArray[np.float64]
+    share: float
 
 
 def align(pixels: NDArray[np.uint8]) -> Aligned:
@@ -87,7 +89,7 @@ def align(pixels: NDArray[np.uint8]) -> Aligned:
         >>> width > 2 * height  # it is laid across
         True
     """
-    part, scale = _find_part(pixels)
+    part, scale, share = _find_part(pixels)
     y, x = np.nonzero(part)
     centre = np.array([x.mean(), y.mean()])
     points = np.stack([x, y], axis=1) - centre  # [n, 2]
@@ -106,11 +108,11 @@ def align(pixels: NDArray[np.uint8]) -> Aligned:
     opacity = cv2.resize(_fade(part), (pixels.shape[1], pixels.shape[0]))
     opacity = cv2.warpAffine(opacity, back, (width, height), flags=flags)[..., None]
     back[:, 2] += 0.5 - back[:, :2].sum(axis=1) / 2  # from the centres of pixels, which OpenCV counts, to their corners
-    return Aligned(np.rint(turned * opacity + ground * (1 - opacity)).astype(np.uint8), back)
+    return Aligned(np.rint(turned * opacity + ground * (1 - opacity)).astype(np.uint8), back, share)
 
 
-def _find_part(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], float]:
-    """Find the pixels of the part in a smaller image; also return the scale of that."""
+def _find_part(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], float, float]:
+    """Find the pixels of the part in a smaller image; also return the scale of that, and the part's share."""
     scale = min(1.0, _SEARCH_SIDE / max(pixels.shape[:2]))
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -123,8 +125,8 @@ def _find_part(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], float]:
     count, labels, statistics, _ = cv2.connectedComponentsWithStats(differs.astype(np.uint8))
     if count < 2:
         raise ValueError("It shows no part on a plain ground: it is blank")
-    largest = 1 + int(statistics[1:, cv2.CC_STAT_AREA].argmax())
-    return labels == largest, scale
+    areas = statistics[1:, cv2.CC_STAT_AREA]  # of the regions but the ground
+    return labels == 1 + int(areas.argmax()), scale, float(areas.max() / areas.sum())
 
 
 def _fade(part: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -33,6 +33,10 @@ _CROWD = 4
 
 _FEWEST_IMAGES = 4
 
+_PART_SHARE = 0.8
+"""Share that a part must have of all that differs from the ground, to be laid straight unasked: what is beside it is no
+longer inspected, and may be of the product."""
+
 _JUDGE = "efficientnet"
 """Embedder that tells whether parts are laid straight before slower ones see them."""
 
@@ -93,18 +97,17 @@ def needs_straightening(job: Job, levels: LevelScorer, rotations: int) -> bool:
 
 
 def _show_parts(job: Job) -> bool:
-    """Return whether some normal images all show a part on a plain ground."""
+    """Return whether some normal images all show a part on a plain ground, and hardly anything else."""
     job.stage("looking for parts on a plain ground")
-    found = 0
+    shares = []
     for image in choose(job.spec.normals, FIT_IMAGES, job.spec.seed):
         try:
-            align(read_image(image.path, job.spec.scale))
-            found += 1
+            shares.append(align(read_image(image.path, job.spec.scale)).share)
         except ImageError:  # it is reported when the bank is read
             continue
         except ValueError:
             return False
-    return found >= _FEWEST_IMAGES
+    return len(shares) >= _FEWEST_IMAGES and min(shares) >= _PART_SHARE
 
 
 def _is_straightened(job: Job, upright: LevelScorer) -> bool:

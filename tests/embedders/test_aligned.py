@@ -42,7 +42,10 @@ def test_boxes_go_back_to_where_they_were(angle: float) -> None:
 def test_dirt_beside_the_part_is_gone() -> None:
     picture = bolt(30)
     picture[10:22, 10:22] = 0
-    np.testing.assert_array_equal(align(picture).pixels, align(bolt(30)).pixels)
+    dirty, clean = align(picture), align(bolt(30))
+    np.testing.assert_array_equal(dirty.pixels, clean.pixels)
+    area = 60 * 60 + 130 * 24  # of head and shaft
+    assert clean.share == 1 and dirty.share == pytest.approx(area / (area + 12 * 12), abs=0.01)
 
 
 @pytest.mark.parametrize("kind", ["blank", "uneven"])

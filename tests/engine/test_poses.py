@@ -49,6 +49,15 @@ def disc(angle: float) -> NDArray[np.uint8]:
     return turned
 
 
+def two_pieces(angle: float) -> NDArray[np.uint8]:
+    """A bolt and, beside it, a nut that lies with it."""
+    picture = plain_bolt(angle)
+    turn = np.deg2rad(angle)
+    x, y = np.array([20, 60]) @ [[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]] + (150, 140)
+    cv2.circle(picture, (round(x), round(y)), 26, (70, 70, 70), -1)
+    return picture
+
+
 @pytest.fixture(scope="module")
 def network() -> Iterator[Embedder]:
     with get_embedder("efficientnet", options={"input_size": 128}) as embedder:
@@ -128,6 +137,11 @@ def test_all_normal_images_must_show_a_part(job_of: Callable[..., Job]) -> None:
     job = job_of(plain_bolt, ANGLES)
     Image.new("RGB", (300, 280), (GROUND,) * 3).save(job.spec.normals[4].path)
     assert found(job)[0] is False
+
+
+def test_what_is_not_of_one_piece_stays_whole(job_of: Callable[..., Job]) -> None:
+    """The nut would no longer be inspected."""
+    assert found(job_of(two_pieces, ANGLES)) == (False, 8)
 
 
 def test_a_run_that_was_interrupted_goes_on_as_it_began(
