@@ -1,11 +1,12 @@
 """Do thresholds keep what they promise on new parts? Normal images flagged over random splits by part.
 
-    python benchmarks/calibration.py [FOLDER ...] [--splits 100] [--every 3] [--bank 0.6]
+    python benchmarks/calibration.py [FOLDER ...] [--straight NAME ...] [--splits 100] [--every 3] [--bank 0.6]
 
 The normal images of a folder in MVTec layout (``train/good`` and ``test/good``) are divided by part, again and again:
 one share is the bank and calibrates the threshold, each image without its own part as a run finds it; the rest is
 unseen. Parts are told by file names where these tell them (magnetic tiles, see ``part_numbers``), else each image is
-one. Levels, components, scales and image scores are those of the default; for speed only every third row and column of
+one. Levels, components, scales and image scores are those of the default, which lays the parts of some folders straight
+(``--straight``); for speed only every third row and column of
 each level's patches is used, and the rows of a bank that are too many are chosen at random. The table goes to
 calibration.md beside this file.
 """
@@ -27,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fiftyone_segad.embedders.aligned import aligned_patches
 from fiftyone_segad.embedders.base import Level, Patches
 from fiftyone_segad.embedders.efficientnet import EfficientNetEmbedder
 from fiftyone_segad.engine.prediction import image_scores
@@ -91,6 +93,9 @@ def main() -> None:
     """Print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="*", default=FOLDERS)
+    parser.add_argument(
+        "--straight", metavar="NAME", nargs="*", default=["screw"], help="folders of parts at any angle"
+    )
     parser.add_argument("--splits", type=int, default=100)
     parser.add_argument("--every", type=int, default=3)
     parser.add_argument("--bank", type=float, default=0.6)
@@ -100,17 +105,19 @@ def main() -> None:
     print("\n".join(lines), flush=True)
     with EfficientNetEmbedder() as embedder:
         for folder in arguments.folders:
-            normals = read_normals(embedder, folder, arguments.every)
+            name = folder.resolve().name
+            is_straight = name in arguments.straight
+            normals = read_normals(embedder, folder, arguments.every, is_straight)
             splits = all_splits(embedder.levels, normals, arguments.bank, arguments.splits)
             for asked in ASKED:
-                lines.append(table_row(folder.resolve().name, asked, splits))
+                lines.append(table_row(name + (", laid straight" if is_straight else ""), asked, splits))
                 print(lines[-1], flush=True)
     legend = LEGEND.format(splits=arguments.splits, bank=arguments.bank, every=arguments.every)
     title = "# Do thresholds keep what they promise?\n\nMade by `python benchmarks/calibration.py`."
     TABLE.write_text("\n\n".join([title, legend, "\n".join(lines)]) + "\n")
 
 
-def read_normals(embedder: EfficientNetEmbedder, folder: Path, every: int) -> Normals:
+def read_normals(embedder: EfficientNetEmbedder, folder: Path, every: int, is_straight: bool = False) -> Normals:
     """Compute the features of the good images of a folder, in the order of their numbers."""
     files = [file for split in ("train", "test") for file in (folder / split / "good").iterdir()]
     files.sort(key=lambda file: (int((re.findall(r"\d+", file.stem) or ["0"])[-1]), file.stem))
@@ -118,15 +125,17 @@ def read_normals(embedder: EfficientNetEmbedder, folder: Path, every: int) -> No
     for pixels in read_ahead(list(map(str, files)), usable_cores()):
         if isinstance(pixels, Exception):
             raise pixels
-        patches.append([thin_out(level, every) for level in embedder.patches(pixels)])
+        levels = aligned_patches(embedder, pixels) if is_straight else embedder.patches(pixels)
+        patches.append([thin_out(level, every) for level in levels])
     return Normals(patches, part_numbers(files))
 
 
 def thin_out(patches: Patches, every: int) -> Patches:
     """Keep one of so many rows and columns of patches."""
-    assert patches.segments.shape is not None
-    cells = patches.features.reshape(*patches.segments.shape, -1)[every // 2 :: every, every // 2 :: every]
-    return Patches(patch_grid(patches.segments.size, *cells.shape[:2]), cells.reshape(-1, cells.shape[-1]))
+    grid = patches.segments.straight
+    assert grid.shape is not None
+    cells = patches.features.reshape(*grid.shape, -1)[every // 2 :: every, every // 2 :: every]
+    return Patches(patch_grid(grid.size, *cells.shape[:2]), cells.reshape(-1, cells.shape[-1]))
 
 
 def part_numbers(files: Sequence[Path]) -> NDArray[np.int64]:

@@ -78,10 +78,19 @@ def test_the_form_has_what_its_method_takes(dataset: fo.Dataset) -> None:
     reference = form("compute_segment_anomalies", dataset)
     assert not any(entry["invalid"] for entry in reference.values())
     assert reference["key"]["default"] == "segad" and reference["clean"]["default"] is False
-    assert "grid" in form("compute_segment_anomalies", dataset, method="within_image")
+    assert reference["align"]["default"] == "auto"
+    original = form("compute_segment_anomalies", dataset, method="within_image")
+    assert "grid" in original and "align" not in original
     unlabeled = form("compute_segment_anomalies", dataset, method="unlabeled")
     assert not {"normals", "rotations", "clean", "grid"} & set(unlabeled)
-    assert unlabeled["threshold"]["default"] == "quantile:0.95"
+    assert unlabeled["threshold"]["default"] == "quantile:0.95" and unlabeled["align"]["default"] == "auto"
+
+
+@pytest.mark.parametrize(("choice", "expected"), [("auto", None), ("always", True), ("never", False)])
+def test_parts_are_laid_straight_as_chosen(dataset: fo.Dataset, choice: str, expected: bool | None) -> None:
+    run("compute_segment_anomalies", dataset, normals="tag", align=choice)
+    loaded = segad.load_run(dataset, "segad")
+    assert loaded.settings["align"] is expected and loaded.aligned is (expected or False)
 
 
 def test_the_form_offers_what_the_dataset_knows(dataset: fo.Dataset) -> None:

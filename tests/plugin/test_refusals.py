@@ -50,6 +50,7 @@ def content(folder: Path) -> dict[str, bytes]:
         ("compute_segment_anomalies", {"segments": "/etc/passwd"}, "segments", "is not known"),
         ("compute_segment_anomalies", {"threshold": "fpr:7"}, "threshold", r"'fpr:7': .* in \(0, 1\)"),
         ("compute_segment_anomalies", {"threshold": "nan"}, "threshold", "not a threshold"),
+        ("compute_segment_anomalies", {"align": "sideways"}, "align", "enum"),
         ("compute_segment_anomalies", {"rotations": 0}, "rotations", "whole number"),
         ("compute_segment_anomalies", {"rotations": 37}, "rotations", "too many; 8 are enough"),
         ("compute_segment_anomalies", {"method": "within_image", "grid": 0}, "grid", "whole number"),

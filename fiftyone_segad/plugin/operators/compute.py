@@ -38,7 +38,7 @@ EXECUTOR_LABELS = {
 }
 
 ALIGN_LABELS = {
-    "auto": "auto: lay parts straight if normal images say that it helps",
+    "auto": "auto: lay parts straight if a few images say that it helps",
     "always": "lay them straight: what lies beside the part is not inspected",
     "never": "compare images as they are",
 }
@@ -49,7 +49,7 @@ _ABOUT_ALIGN = "Parts on a plain ground can be laid straight and cut out before 
 
 _FIELDS = {
     "reference": ("defects", "segments", "threshold", "align", "rotations", "clean"),
-    "unlabeled": ("defects", "segments", "threshold"),
+    "unlabeled": ("defects", "segments", "threshold", "align"),
     "within_image": ("grid",),
 }
 """Fields that a form has for one method and not for others."""
@@ -84,6 +84,8 @@ class ComputeSegmentAnomalies(LongOperator):
         method = ctx.params.get("method", "reference")
         if method == "reference":
             _add_normals(ctx, inputs)
+        if method == "unlabeled":
+            _choose_align(inputs)
         if method == "within_image":
             forms.choose_grid(ctx, inputs, "Each image is cut into this many segments a side")
         else:
@@ -160,7 +162,7 @@ class _Request:
             segments=segments,
             threshold=forms.number_or_text(threshold) if isinstance(threshold, str) and threshold else threshold,
             defects=forms.text(params, "defects", "any") or "any",
-            align=_align(params),
+            align=_ALIGN[forms.one_of(params, "align", _ALIGN, "auto")],
             rotations=_rotations(params),
             clean=bool(params.get("clean", False)),
             overwrite=bool(params.get("overwrite", False)),
@@ -171,14 +173,6 @@ class _Request:
         )
 
 
-def _align(params: dict[str, Any]) -> bool | None:
-    """Read the choice of the form, or True, False or None from Python."""
-    value = params.get("align")
-    if value is None or isinstance(value, bool):
-        return value
-    return _ALIGN[forms.one_of(params, "align", _ALIGN, "auto")]
-
-
 def _rotations(params: dict[str, Any]) -> int | None:
     if params.get("rotations") is None:
         return None
@@ -187,9 +181,13 @@ def _rotations(params: dict[str, Any]) -> int | None:
     return rotations
 
 
+def _choose_align(inputs: types.Object) -> None:
+    forms.choose_one(inputs, "align", ALIGN_LABELS, "auto", "Parts at any angle", _ABOUT_ALIGN)
+
+
 def _add_normals(ctx: foo.ExecutionContext, inputs: types.Object) -> None:
     normals.add_inputs(ctx, inputs)
-    forms.choose_one(inputs, "align", ALIGN_LABELS, "auto", "Parts at any angle", _ABOUT_ALIGN)
+    _choose_align(inputs)
     about = (
         "Angles at which each normal image is taken, where parts lie at any angle and are not laid straight; 1 for as "
         "it is. Empty: a few normal images tell, and up to 8 angles are taken then. Normal images take that many times "
