@@ -54,6 +54,7 @@ def test_a_form_tells_how_fast_the_last_run_with_its_embedder_was(dataset: fo.Da
     def label(**params: Any) -> str:
         return form(operator, dataset, **params)["count"]["view"]["label"]
 
+    dataset.add_sample(fo.Sample(dataset.first().filepath))  # without a score, which score_new is for
     last = segad.load_run(dataset, "segad")
     rate = (last.scored + last.normals) / sum(last.seconds.values())
     params = {"embedder": last.embedder, "key": {"compute_segment_anomalies": "another"}.get(operator, "segad")}
