@@ -61,7 +61,7 @@ class ScoreNew(LongOperator):
         ids = all_slices(_samples(ctx, key)).values("id")
         if key is not None and not forms.stop_if_empty(inputs, len(ids)):
             new = set(ids) - _scored(ctx.dataset, key)
-            label = f"{len(new)} of {pluralize(len(ids), 'image')} have no score in '{key}' yet{_speed(ctx, key)}"
+            label = f"{len(new)} of {len(ids)} images have no score in '{key}' yet{_speed(ctx, key)}"
             if not new:
                 label = f"All {pluralize(len(ids), 'image')} here have a score in '{key}'; there is nothing new"
             inputs.view("count", types.Notice(label=label))
