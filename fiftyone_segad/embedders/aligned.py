@@ -48,9 +48,9 @@ def aligned_patches(embedder: Embedder, image: NDArray[np.uint8], angle: float =
     try:
         part = align(image)
     except ValueError:
-        return embedder.patches(rotate(image, angle) if angle else image)
+        return embedder.patches(rotate(image, angle))
     size = (image.shape[1], image.shape[0])
-    levels = embedder.patches(rotate(part.pixels, angle) if angle else part.pixels)
+    levels = embedder.patches(rotate(part.pixels, angle))
     return [Patches(lay_back(size, level.segments, part.back), level.features) for level in levels]
 
 

@@ -186,7 +186,7 @@ class Reader:
         Raises:
             ValueError: if it has no segments, or its features are not finite
         """
-        turned = rotate(pixels, angle) if angle and not self.aligned else pixels
+        turned = pixels if self.aligned else rotate(pixels, angle)
         if self.segments is None:
             with self.timer("embed"):
                 model = self.embedder

@@ -50,7 +50,6 @@ _PHRASES = [
     (r"; pass embedder='[^']*' if you trust it", r"; score from Python if you trust it"),
     (r"pass key=\.\.\. to (\w+)\(\), or use view\(\)", r"run '\1' with a key"),
     (r"Give it its name back with dataset\.rename_run\([^)]*\)", "Give it its name back from Python"),
-    (r", or import_run\(\), again with the same arguments, which", " again with the same choices, which"),
     (r"Bring it back from where it is by export_run\(\) and import_run\(\)", "Bring it back from Python"),
     (r"load it with load_run\(\), or pass samples", "choose one that a dataset still has"),
     (r"; pass pixel_size=[^,]*, or set dataset.info", "; set dataset.info"),

@@ -18,7 +18,6 @@ from ..errors import RunBusyError, RunError
 from ..scoring import IMPORTED
 from ..scoring.conformal import FalseAlarmShare
 from ..scoring.drift import Drift
-from ..scoring.levels import ALIGNED
 from ..scoring.thresholds import Thresholds, threshold_text
 from ..storage.store import RunStore
 from ..storage.zones import ZoneField
@@ -118,7 +117,7 @@ class Run:
     @property
     def aligned(self) -> bool:
         """Whether the part on each image was laid straight before it was compared."""
-        return ALIGNED in self.store.levels()
+        return self.store.aligned
 
     @property
     def rotations(self) -> int:

@@ -16,7 +16,6 @@ from ..data.zones import ZoneDrawings, check_drawings, read_drawings
 from ..engine.zones import no_normal, set_zones, zoned
 from ..registry.run import Run
 from ..registry.samples import all_slices
-from ..scoring.levels import ALIGNED
 from ..segments.boxes import Segments
 from ..segments.zones import ZoneMap
 from ..storage.store import RunStore
@@ -155,7 +154,7 @@ def zones_of_new(samples: Samples, run: Run) -> ZoneDrawings | None:
 
 def _moving(drawings: ZoneDrawings, store: RunStore, scale: GreyScale) -> ZoneDrawings:
     """Have zones that were drawn once move with the parts of a run that lays these straight."""
-    return drawings.move_with_parts(scale) if ALIGNED in store.levels() else drawings
+    return drawings.move_with_parts(scale) if store.aligned else drawings
 
 
 def parse_min_area(min_area: MinArea, names: set[str], pixel_size: float | None) -> dict[str, float]:

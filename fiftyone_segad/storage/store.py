@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RunError
+from ..scoring.levels import ALIGNED
 from ..utils.arrays import as_run_error, map_arrays, write_arrays
 from ..utils.files import link_or_copy, read_json, write_json
 from .families import FILE as _FAMILIES
@@ -145,6 +146,11 @@ class RunStore:
             return {}
         with as_run_error(file):
             return {name: np.array(array) for name, array in map_arrays(file)[0].items()}
+
+    @property
+    def aligned(self) -> bool:
+        """Whether the part on each image is laid straight before it is compared."""
+        return ALIGNED in self.levels()
 
     def save_groups(self, groups: Sequence[Sequence[str]]) -> None:
         """Keep which normal images, by path, show the same part; those that are in no group stand alone."""

@@ -225,6 +225,8 @@ def rotate(pixels: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
         [[2, 4], [1, 3]]
     """
     height, width = pixels.shape[:2]
+    if degrees == 0:
+        return pixels
     if degrees == 180:
         return np.ascontiguousarray(pixels[::-1, ::-1])
     if width == height and degrees in (90, 270):

@@ -112,7 +112,7 @@ def test_a_day_opens_from_the_tab_over_time(page: Any, dataset: fo.Dataset) -> N
 
 
 def yellow(page: Any) -> int:
-    """How many pixels of the grid have the colour of the lines of the lowest level, or nearly so."""
+    """Count the pixels of the grid that have the colour of the lines of the lowest level, or nearly so."""
     grid = Image.open(io.BytesIO(page.locator('[data-cy="fo-grid"]').screenshot())).convert("RGB")
     colour = ImageColor.getrgb(COLOURS["yellow"])
     return int((abs(np.asarray(grid).astype(int) - colour).max(axis=-1) < 60).sum())

@@ -1,4 +1,4 @@
-"""What a run keeps of images, packed into arrays and back."""
+"""Pack what a run keeps of images into arrays, and unpack it."""
 
 from __future__ import annotations
 

@@ -54,7 +54,6 @@ _FIELDS = {
 }
 """Fields that a form has for one method and not for others."""
 
-
 _ABOUT_SLICES = (
     "Each is compared with the normal images of its own slice, and is a run of its own; 'Decide on parts' takes them "
     "together. Else the slice that is looked at is scored"
