@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
+from PIL import Image
+
+GOOD = 10
+"""Bolts that ``save_bolts`` draws without a mark; two with one follow."""
+
+ANGLES: list[float] = np.random.default_rng(5).uniform(0, 360, GOOD + 2).tolist()
 
 GROUND, HEAD, SHAFT, MARK = 180, 40, 70, (250, 10, 10)
 
@@ -26,3 +34,15 @@ def bolt(angle: float, centre: tuple[int, int] = (150, 140), size: tuple[int, in
 
 def red(picture: np.ndarray) -> np.ndarray:
     return (picture[..., 0] > 150) & (picture[..., 1] < 90)
+
+
+def save_bolts(folder: Path) -> list[Path]:
+    """Save pictures of bolts at any angle, with some noise."""
+    paths = [folder / f"{i:02}.png" for i in range(len(ANGLES))]
+    for i, (path, angle) in enumerate(zip(paths, ANGLES, strict=True)):
+        picture = bolt(angle)
+        if i < GOOD:
+            picture[red(picture)] = SHAFT
+        noisy = picture + np.random.default_rng(i).normal(0, 3, (280, 300, 1))
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path)
+    return paths

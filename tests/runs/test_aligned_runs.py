@@ -12,29 +12,17 @@ import pytest
 from PIL import Image
 
 import fiftyone_segad as segad
-from bolts import SHAFT, bolt, red
+from bolts import ANGLES, GOOD, bolt, red, save_bolts
 from fiftyone_segad.segments.turned import TurnedSegments
 from fiftyone_segad.utils.arrays import read_texts
 
 SMALL: dict[str, Any] = {"embedder": "efficientnet", "embedder_kwargs": {"input_size": 128}}
 
-GOOD = 10
-"""The first bolts; two with a mark follow."""
-
-ANGLES = np.random.default_rng(5).uniform(0, 360, GOOD + 2).tolist()
-
 
 @pytest.fixture
 def bolts(dataset_of: Callable[..., fo.Dataset], tmp_path: Path) -> fo.Dataset:
     """Bolts at any angle; the last two have a red mark."""
-    paths = [tmp_path / f"{i:02}.png" for i in range(len(ANGLES))]
-    for i, (path, angle) in enumerate(zip(paths, ANGLES, strict=True)):
-        picture = bolt(angle)
-        if i < GOOD:
-            picture[red(picture)] = SHAFT
-        noisy = picture + np.random.default_rng(i).normal(0, 3, (280, 300, 1))
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path)
-    return dataset_of(paths)
+    return dataset_of(save_bolts(tmp_path))
 
 
 def compute(bolts: fo.Dataset, **options: Any) -> segad.Run:

@@ -13,29 +13,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import fiftyone_segad as segad
-from bolts import SHAFT, bolt, red
+from bolts import ANGLES, GOOD, bolt, red, save_bolts
 from fiftyone_segad.segments.zones import ZoneMap
 from fiftyone_segad.storage.store import RunStore
 from fiftyone_segad.storage.zones import read_zones
 
 SMALL: dict[str, Any] = {"embedder": "efficientnet", "embedder_kwargs": {"input_size": 128}}
 
-GOOD = 10
-
-ANGLES = np.random.default_rng(5).uniform(0, 360, GOOD + 2).tolist()
-
 
 @pytest.fixture
 def bolts(dataset_of: Callable[..., fo.Dataset], tmp_path: Path) -> fo.Dataset:
     """Bolts at any angle, the last two with a red mark; on the first the part with the mark is to be ignored."""
-    paths = [tmp_path / f"{i:02}.png" for i in range(len(ANGLES))]
-    for i, (path, angle) in enumerate(zip(paths, ANGLES, strict=True)):
-        picture = bolt(angle)
-        if i < GOOD:
-            picture[red(picture)] = SHAFT
-        noisy = picture + np.random.default_rng(i).normal(0, 3, (280, 300, 1))
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path)
-    dataset = dataset_of(paths)
+    dataset = dataset_of(save_bolts(tmp_path))
     sample = dataset.first()
     sample["zones"] = fo.Polylines(polylines=[outline(ANGLES[0], "ignore", 30, 90)])
     sample.save()
